@@ -1,0 +1,17 @@
+//! main.cf and master.cf: reading, `$`-expansion, typed parameters, editing.
+//!
+//! [`Config`] is an immutable snapshot of main.cf plus overrides (`-o name=value`). Parameters are
+//! declared once, in `params/`, with [`params!`]: name, type, default, one sentence. All groups
+//! live here, not in the crates that obey them, because every program (postconf, `valija check`,
+//! the root programs) must know every name; a house test holds that each declared parameter is
+//! asked for somewhere outside this crate.
+
+mod expand;
+mod macros;
+mod main_cf;
+pub mod params;
+mod problem;
+pub mod value;
+
+pub use main_cf::{Config, Origin, Raw};
+pub use problem::Problem;

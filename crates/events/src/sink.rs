@@ -1,0 +1,140 @@
+//! Where log lines go: syslog's socket, a file, standard output, or memory (tests).
+//!
+//! A line is written by the thread that says it, in one system call, so that lines of one session
+//! keep their order and a killed process loses none. The log survives a restarted syslog (the
+//! socket is connected anew) and a rotated file (the name is looked at again before a write).
+
+use crate::{Level, Source};
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Mutex, RwLock};
+
+/// A place for log lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// `/dev/log`, as syslog(3); the number is the facility (mail is 2).
+    Syslog {
+        /// The datagram socket, normally `/dev/log`.
+        socket: PathBuf,
+        /// RFC 3164 facility number.
+        facility: u8,
+    },
+    /// `maillog_file`.
+    File(PathBuf),
+    /// `postfix start-fg` with `maillog_file = /dev/stdout`.
+    Stdout,
+    /// Standard error, for commands: `tag: text`.
+    Stderr,
+}
+
+struct Installed {
+    sink: Sink,
+    socket: Mutex<Option<UnixDatagram>>,
+    file: Mutex<Option<File>>,
+}
+
+static INSTALLED: RwLock<Option<Installed>> = RwLock::new(None);
+
+thread_local! {
+    static MEMORY: RefCell<Option<Rc<RefCell<Vec<String>>>>> = const { RefCell::new(None) };
+}
+
+/// Sends log lines of this process to `sink` from now on.
+pub fn install(sink: Sink) {
+    let new = Installed { sink, socket: Mutex::new(None), file: Mutex::new(None) };
+    *INSTALLED.write().unwrap_or_else(|e| e.into_inner()) = Some(new);
+}
+
+/// Collects the lines that this thread says until the value is dropped.
+pub fn memory() -> Memory {
+    let lines = Rc::new(RefCell::new(Vec::new()));
+    MEMORY.with(|m| *m.borrow_mut() = Some(lines.clone()));
+    Memory(lines)
+}
+
+/// Lines collected by [`memory`], as `tag[number]: text`.
+pub struct Memory(Rc<RefCell<Vec<String>>>);
+
+impl Memory {
+    /// The lines so far; they are removed.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.borrow_mut())
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        MEMORY.with(|m| *m.borrow_mut() = None);
+    }
+}
+
+pub(crate) fn write(source: &Source, level: Level, text: &str) {
+    let mut clean = String::with_capacity(text.len());
+    // One line per event whatever a stranger sent. Postfix shows such bytes as `?`.
+    clean.extend(text.chars().map(|c| if c.is_control() { '?' } else { c }));
+    let body = format!("{}[{}]: {}{}", source.tag(), source.number(), level.prefix(), clean);
+    let kept = MEMORY.with(|m| m.borrow().as_ref().map(|l| l.borrow_mut().push(body.clone())));
+    if kept.is_some() {
+        return;
+    }
+    let guard = INSTALLED.read().unwrap_or_else(|e| e.into_inner());
+    let Some(to) = guard.as_ref() else { return };
+    match &to.sink {
+        Sink::Syslog { socket, facility } => {
+            let line = format!("<{}>{} {}", facility * 8 + level.severity(), stamp(), body);
+            to.syslog(socket, &line);
+        }
+        Sink::File(path) => to.file(path, &format!("{} {} {}\n", stamp(), host(), body)),
+        Sink::Stdout => {
+            let _ =
+                std::io::stdout().lock().write_all(format!("{} {} {}\n", stamp(), host(), body).as_bytes());
+        }
+        Sink::Stderr => {
+            let text = format!("{}: {}{}\n", source.tag(), level.prefix(), clean);
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        }
+    }
+}
+
+impl Installed {
+    fn syslog(&self, path: &std::path::Path, line: &str) {
+        let mut socket = self.socket.lock().unwrap_or_else(|e| e.into_inner());
+        for _ in 0..2 {
+            if socket.is_none() {
+                *socket = UnixDatagram::unbound().ok().filter(|s| s.connect(path).is_ok());
+            }
+            match socket.as_ref().map(|s| s.send(line.as_bytes())) {
+                Some(Ok(_)) => return,
+                _ => *socket = None, // a restarted syslog has a new socket under the old name
+            }
+        }
+    }
+
+    fn file(&self, path: &std::path::Path, line: &str) {
+        let mut file = self.file.lock().unwrap_or_else(|e| e.into_inner());
+        let same = match (file.as_ref().and_then(|f| f.metadata().ok()), std::fs::metadata(path)) {
+            (Some(open), Ok(named)) => open.ino() == named.ino() && open.dev() == named.dev(),
+            _ => false,
+        };
+        if !same {
+            *file = OpenOptions::new().append(true).create(true).open(path).ok();
+        }
+        if let Some(f) = file.as_mut() {
+            let _ = f.write_all(line.as_bytes());
+        }
+    }
+}
+
+fn stamp() -> String {
+    sys::time::syslog_stamp(sys::time::now_micros())
+}
+
+fn host() -> String {
+    let name = sys::host::name();
+    name.split('.').next().unwrap_or("localhost").to_string()
+}

@@ -1,0 +1,1 @@
+//! Delivery on this machine, as the user: mailboxes, aliases, .forward, commands, pipe.

@@ -1,0 +1,3 @@
+//! The supervisor and the deliver role.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! postdrop and postqueue, chosen by name.
+
+fn main() {}

@@ -1,0 +1,13 @@
+//! What travels: addresses, headers, dates, envelopes, status codes, SMTP, the delivery job.
+//!
+//! Everything here is pure: no sockets, files, clocks or `async`. Time and answers come in as
+//! arguments; what to do comes out as values. Modules in reading order:
+
+pub mod address;
+pub mod date;
+pub mod envelope;
+pub mod queue_id;
+pub mod status;
+
+pub use address::Address;
+pub use queue_id::QueueId;

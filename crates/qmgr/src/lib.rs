@@ -1,0 +1,3 @@
+//! The queue manager: who is delivered next, retry, bounces and delay notices, flush, showq.
+
+pub mod agent;

@@ -1,0 +1,1 @@
+//! What an address means here: rewriting, aliases, classes, transport resolution.
