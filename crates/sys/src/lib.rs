@@ -2,4 +2,8 @@
 //! All unsafe code of the project is here; each block says why it is sound.
 
 pub mod host;
+pub mod listen;
+pub mod sandbox;
+pub mod signals;
+pub mod spawn;
 pub mod time;

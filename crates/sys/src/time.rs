@@ -19,11 +19,11 @@ pub fn now_micros() -> u64 {
 /// The local zone at `seconds` since 1970 (`TZ`, else /etc/localtime).
 pub fn zone_at(seconds: i64) -> Zone {
     let tm = broken_down(seconds);
-    // SAFETY: tm_zone is null or points to a NUL-terminated name that the C library keeps for
-    // the life of the process (zone names are never freed by glibc or musl).
     let name = if tm.tm_zone.is_null() {
         String::new()
     } else {
+        // SAFETY: tm_zone points to a NUL-terminated name that the C library keeps for the life
+        // of the process (zone names are never freed by glibc or musl).
         unsafe { std::ffi::CStr::from_ptr(tm.tm_zone) }.to_string_lossy().into_owned()
     };
     Zone { offset: tm.tm_gmtoff as i32, name }

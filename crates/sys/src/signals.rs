@@ -1,0 +1,65 @@
+//! Signals as a descriptor to wait on.
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// What a supervisor is told by signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// SIGTERM or SIGINT: stop. The number is kept for the log.
+    Stop(i32),
+    /// SIGHUP: read the configuration again.
+    Reload,
+    /// SIGCHLD: a child ended.
+    Child,
+}
+
+/// Signals blocked for this thread and its later threads, delivered by reading.
+pub struct Signals(SignalFd);
+
+impl Signals {
+    /// Takes over TERM, INT, HUP and CHLD; ignores PIPE. Call before any thread is started.
+    pub fn take() -> io::Result<Signals> {
+        let mut set = SigSet::empty();
+        for s in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
+            set.add(s);
+        }
+        set.thread_block()?;
+        // SAFETY: ignoring a signal installs no handler.
+        unsafe { nix::sys::signal::signal(Signal::SIGPIPE, nix::sys::signal::SigHandler::SigIgn)? };
+        Ok(Signals(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
+    }
+
+    /// The next one, if any came.
+    pub fn next(&self) -> Option<Told> {
+        loop {
+            let info = self.0.read_signal().ok().flatten()?;
+            return Some(match info.ssi_signo as i32 {
+                libc::SIGHUP => Told::Reload,
+                libc::SIGCHLD => Told::Child,
+                n @ (libc::SIGTERM | libc::SIGINT) => Told::Stop(n),
+                _ => continue,
+            });
+        }
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Sends a signal to one process.
+pub fn send(pid: u32, signal: i32) -> io::Result<()> {
+    let signal = Signal::try_from(signal)?;
+    Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal)?)
+}
+
+/// Whether a process of that number exists (perhaps another user's).
+pub fn exists(pid: u32) -> bool {
+    let answer = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), None);
+    !matches!(answer, Err(nix::errno::Errno::ESRCH))
+}
