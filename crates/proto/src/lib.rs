@@ -8,6 +8,7 @@ pub mod date;
 pub mod envelope;
 pub mod queue_id;
 pub mod status;
+pub mod supervision;
 
 pub use address::Address;
 pub use queue_id::QueueId;
