@@ -6,6 +6,7 @@
 pub mod address;
 pub mod date;
 pub mod envelope;
+pub mod header;
 pub mod queue_id;
 pub mod status;
 pub mod supervision;
