@@ -11,6 +11,7 @@ mod macros;
 mod main_cf;
 pub mod params;
 mod problem;
+pub mod programs;
 pub mod value;
 
 pub use main_cf::{Config, Origin, Raw};

@@ -13,7 +13,7 @@
 
 mod sink;
 
-pub use sink::{Sink, install, memory};
+pub use sink::{Memory, Sink, install, memory, sink_for};
 
 use std::fmt;
 use std::sync::Arc;

@@ -32,6 +32,33 @@ pub enum Sink {
     Stderr,
 }
 
+/// The number of a syslog facility by name. RFC 3164 4.1.1.
+pub fn facility(name: &str) -> Option<u8> {
+    const NAMES: [&str; 12] = [
+        "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+    ];
+    if let Some(local) = name.strip_prefix("local") {
+        return local.parse::<u8>().ok().filter(|n| *n < 8).map(|n| n + 16);
+    }
+    NAMES.iter().position(|n| *n == name).map(|p| p as u8)
+}
+
+/// Where `maillog_file`, `maillog_file_prefixes` and `syslog_facility` send the log. postlogd(8)
+pub fn sink_for(file: &str, prefixes: &[String], facility_name: &str) -> Result<Sink, String> {
+    let Some(facility) = facility(facility_name) else {
+        return Err(format!("parameter syslog_facility: unknown facility {facility_name:?}; write mail"));
+    };
+    match file {
+        "" => Ok(Sink::Syslog { socket: "/dev/log".into(), facility }),
+        _ if !prefixes.iter().any(|p| file.starts_with(p.as_str())) => {
+            let what = "is not below maillog_file_prefixes; add its directory there";
+            Err(format!("parameter maillog_file: {file} {what}"))
+        }
+        "/dev/stdout" => Ok(Sink::Stdout),
+        file => Ok(Sink::File(file.into())),
+    }
+}
+
 struct Installed {
     sink: Sink,
     socket: Mutex<Option<UnixDatagram>>,
@@ -122,7 +149,10 @@ impl Installed {
             _ => false,
         };
         if !same {
-            *file = OpenOptions::new().append(true).create(true).open(path).ok();
+            // A process that may not create it writes on into the old one until a reload.
+            if let Ok(new) = OpenOptions::new().append(true).create(true).open(path) {
+                *file = Some(new);
+            }
         }
         if let Some(f) = file.as_mut() {
             let _ = f.write_all(line.as_bytes());

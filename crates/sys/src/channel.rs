@@ -36,6 +36,11 @@ impl Channel {
         Ok(())
     }
 
+    /// Says that nothing more will be sent; the peer reads its end, and can still answer.
+    pub fn finish(&self) -> io::Result<()> {
+        Ok(nix::sys::socket::shutdown(self.0.as_raw_fd(), nix::sys::socket::Shutdown::Write)?)
+    }
+
     /// Sends one message with descriptors. A peer that is gone gives `BrokenPipe`, no signal.
     pub fn send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let raw: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();

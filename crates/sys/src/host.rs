@@ -8,3 +8,6 @@ pub fn name() -> String {
         .filter(|n| !n.is_empty())
         .unwrap_or_else(|| "localhost".to_string())
 }
+
+/// For `OpenOptionsExt::custom_flags`: a symbolic link in the last place is an error.
+pub const O_NOFOLLOW: i32 = libc::O_NOFOLLOW;

@@ -18,6 +18,46 @@ pub struct Identity {
     pub groups: Vec<u32>,
 }
 
+impl Identity {
+    /// Of a user by name, with its groups; `None` when there is no such user.
+    pub fn of_user(name: &str) -> io::Result<Option<Identity>> {
+        let Some(user) = nix::unistd::User::from_name(name)? else { return Ok(None) };
+        let c_name = std::ffi::CString::new(name)?;
+        let groups = nix::unistd::getgrouplist(&c_name, user.gid)?;
+        let groups = groups.into_iter().map(|g| g.as_raw()).collect();
+        Ok(Some(Identity { uid: user.uid.as_raw(), gid: user.gid.as_raw(), groups }))
+    }
+}
+
+/// The number of a group; `None` when there is no such group.
+pub fn group_number(name: &str) -> io::Result<Option<u32>> {
+    Ok(nix::unistd::Group::from_name(name)?.map(|g| g.gid.as_raw()))
+}
+
+/// The user this process acts as.
+pub fn effective_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Leaves the terminal and the process group of whoever started this process.
+pub fn new_session() -> io::Result<()> {
+    nix::unistd::setsid()?;
+    Ok(())
+}
+
+/// Makes descriptors 0, 1 and 2 copies of `file`.
+pub fn replace_standard_streams(file: &std::fs::File) -> io::Result<()> {
+    nix::unistd::dup2_stdin(file)?;
+    nix::unistd::dup2_stdout(file)?;
+    nix::unistd::dup2_stderr(file)?;
+    Ok(())
+}
+
+/// Gives a file or directory, not what a link points to, to a user and group.
+pub fn give(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    std::os::unix::fs::lchown(path, Some(uid), Some(gid))
+}
+
 /// Starts `program` with `argv0` as its name. The child gets `fds` as descriptors 3, 4, … in that
 /// order and nothing else but 0, 1 and 2; it becomes `identity`, when given, and can then never
 /// gain privileges by executing a set-id program (`no_new_privs`).

@@ -1,6 +1,7 @@
 //! Every declared parameter, by the crate that obeys it.
 
 pub mod main;
+pub mod master;
 
 /// One declaration.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +17,7 @@ pub struct Declared {
 }
 
 /// All groups.
-pub const GROUPS: &[&[Declared]] = &[main::Main::DECLARED];
+pub const GROUPS: &[&[Declared]] = &[main::Main::DECLARED, master::Master::DECLARED];
 
 /// The default of `name` before expansion.
 pub fn default_of(name: &str) -> Option<String> {
