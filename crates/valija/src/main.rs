@@ -1,3 +1,30 @@
-//! The mail role and the commands, chosen by the name the program is called with.
+//! The mail role and the administrator's commands, chosen by the name the program is called with.
+//!
+//! `valija NAME …` runs any of them too; the commands of valija's own (`valija check`) have no
+//! other name.
 
-fn main() {}
+mod commands;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
+    let called = words.next().unwrap_or_default();
+    let name = called.rsplit('/').next().unwrap_or_default();
+    let mut args: Vec<String> = words.collect();
+    if let Some(command) = commands::find(name) {
+        return (command.run)(name, &args);
+    }
+    if args.is_empty() {
+        print!("{}", commands::overview());
+        return ExitCode::from(64);
+    }
+    let name = args.remove(0);
+    match commands::find(&name).or_else(|| commands::find_own(&name)) {
+        Some(command) => (command.run)(&name, &args),
+        None => {
+            eprintln!("valija: no command {name:?}; `valija` without arguments lists them all");
+            ExitCode::from(64)
+        }
+    }
+}

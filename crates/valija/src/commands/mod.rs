@@ -1,0 +1,42 @@
+//! The commands, one file each. A new one is a file and a line in `POSTFIX` or `OWN`.
+
+use std::process::ExitCode;
+
+/// A command by name.
+pub struct Command {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub what: &'static str,
+    /// Runs it with the name it was called by and the words after that.
+    pub run: fn(&str, &[String]) -> ExitCode,
+}
+
+/// Postfix's commands, found by the name of the program.
+const POSTFIX: &[Command] = &[Command {
+    name: "postfix",
+    what: "start, stop, reload or look after the mail system",
+    run: postfix::run,
+}];
+
+/// Commands of valija's own: `valija NAME`.
+const OWN: &[Command] = &[];
+
+/// A command of Postfix's.
+pub fn find(name: &str) -> Option<&'static Command> {
+    POSTFIX.iter().find(|c| c.name == name)
+}
+
+/// A command of valija's own.
+pub fn find_own(name: &str) -> Option<&'static Command> {
+    OWN.iter().find(|c| c.name == name)
+}
+
+/// All commands with what they do.
+pub fn overview() -> String {
+    let line = |prefix: &str, c: &Command| format!("  {:<18} {}\n", format!("{prefix}{}", c.name), c.what);
+    let mut text = String::from("valija, a mail transfer agent. Commands:\n");
+    POSTFIX.iter().for_each(|c| text.push_str(&line("", c)));
+    OWN.iter().for_each(|c| text.push_str(&line("valija ", c)));
+    text
+}
