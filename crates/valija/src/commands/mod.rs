@@ -13,11 +13,7 @@ pub struct Command {
 }
 
 /// Postfix's commands, found by the name of the program.
-const POSTFIX: &[Command] = &[Command {
-    name: "postfix",
-    what: "start, stop, reload or look after the mail system",
-    run: postfix::run,
-}];
+const POSTFIX: &[Command] = &[];
 
 /// Commands of valija's own: `valija NAME`.
 const OWN: &[Command] = &[];
