@@ -3,9 +3,20 @@
 //! `250` means durable: [`Draft::commit`] returns only when the message and all its recipients are
 //! on disk. Every recipient is in exactly one state on disk; a crash may deliver twice, never zero
 //! times.
+//!
+//! In reading order: [`store`] is the interface, [`state`] what is recorded of each recipient;
+//! `ledger` says which message is where and due when, for both stores; [`memory`] is the store for
+//! tests of other crates.
 
+mod ledger;
+pub mod memory;
 pub mod state;
 pub mod store;
+mod wait;
 
+pub use memory::MemoryStore;
 pub use state::{Outcome, RecipientState};
-pub use store::{Draft, Health, Leased, Store, StoreError};
+pub use store::{
+    Action, Body, Counts, Draft, Health, Leased, QueueName, Selection, Store, StoreError, Summary,
+};
+pub use wait::block_on;

@@ -6,7 +6,6 @@ use proto::envelope::Envelope;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Why the queue could not do it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +14,8 @@ pub enum StoreError {
     Full,
     /// Something is broken: 451 4.3.0, with words for the administrator.
     Failing(String),
-    /// The message is no longer leased to the caller, or is gone.
+    /// The message is no longer leased to the caller, or is gone: an administrator deleted it
+    /// while it was being delivered. What was under way needs no recording.
     LeaseLost,
 }
 
@@ -43,24 +43,47 @@ pub enum Health {
     Closed(StoreError),
 }
 
-/// A message leased to the caller until it is settled or released.
+/// A message leased to the caller until it is settled.
 #[derive(Clone, Debug)]
 pub struct Leased {
     /// Its name.
     pub id: QueueId,
     /// Its envelope.
     pub envelope: Arc<Envelope>,
-    /// The state of each recipient, in the envelope's order.
+    /// The state of each recipient, in the envelope's order. `Owed` ones must be resumed: their
+    /// notice, forward or owner copy may not have been committed.
     pub recipients: Vec<RecipientState>,
-    /// How often delivery was tried.
+    /// How many leases ended with a result.
     pub tries: u32,
+    /// How often a worker died over it, see [`Store::blame`].
+    pub crashes: u8,
     /// A delay warning was sent.
     pub delay_warned: bool,
-    /// When it became due or was committed, microseconds since 1970 (for `delays=`).
+    /// `postsuper -e`: to be bounced now.
+    pub expired: bool,
+    /// `postsuper -r`: its addresses go through rewriting again before delivery; the result is
+    /// handed in as [`Outcome::envelope`].
+    pub requeued: bool,
+    /// When it was leased, microseconds since 1970 (for `delays=`).
     pub leased_at: u64,
 }
 
 /// A queue. One trait for the disk, and for tests in memory.
+///
+/// **Lease.** A message that was committed, or whose `next_attempt` has come, is given to exactly
+/// one caller of [`Store::lease`] and is not offered again until that caller settles it with
+/// `keep = false`. Leases end with the process; there is no time limit on them.
+///
+/// **Settle.** One call, one atomic step on disk. Once every recipient is `Sent` or `Bounced` the
+/// message is gone at once, whatever `keep` says; further calls for it give `LeaseLost`.
+///
+/// **Control of a message that is being delivered.** *Hold*: what is under way goes on and is
+/// recorded; then it is not offered again. *Delete*: it is gone at once; later results give
+/// `LeaseLost` and are dropped. *Expire*, *Requeue*: take effect when the lease ends; *Requeue*
+/// makes it due then. *Flush*: nothing to do.
+///
+/// **After a crash** every message that was leased is offered again, in the states last written;
+/// a message with an `Owed` recipient is due at once.
 pub trait Store: Send + Sync + 'static {
     /// A message being written.
     type Draft: Draft;
@@ -71,16 +94,19 @@ pub trait Store: Send + Sync + 'static {
     /// Begins a message. Fails early when there is no room.
     fn draft(&self, id: QueueId, size_hint: u64) -> Result<Self::Draft, StoreError>;
 
-    /// Up to `n` messages that were just committed or became due, each leased until settled or
-    /// released. Waits until there is one.
+    /// Up to `n` messages that were just committed or became due, each leased until settled.
+    /// Waits until there is one; wakes by itself when the next one becomes due. Ends with an
+    /// empty list when the store is closed. May be dropped while it waits; nothing is lost.
     fn lease(&self, n: usize) -> impl Future<Output = Vec<Leased>> + Send;
 
     /// The whole content, CRLF lines. From memory right after commit, else from disk. A damaged
-    /// record is set aside and reported, and gives `Failing`.
+    /// record is set aside and reported, and gives `Failing`; an unknown message gives
+    /// `LeaseLost`.
     fn body(&self, id: QueueId) -> impl Future<Output = Result<Body, StoreError>> + Send;
 
     /// Records what became of recipients; the lease goes on while `keep` (other deliveries of the
-    /// same message are under way), else it ends.
+    /// same message are under way), else it ends. A message whose lease ends before any result
+    /// (`Outcome::default()`) is offered again at once.
     fn settle(
         &self,
         id: QueueId,
@@ -88,29 +114,37 @@ pub trait Store: Send + Sync + 'static {
         keep: bool,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// One page in id order, for mailq and its kin: messages after `after`, at most `n`.
+    /// A worker crashed or hung over this leased message. Counted on disk; the second time the
+    /// message is put on hold (and that is logged) so that the others go on. Gives the count.
+    fn blame(&self, id: QueueId) -> impl Future<Output = Result<u8, StoreError>> + Send;
+
+    /// One page in id order, for mailq and its kin: messages after `after`, at most `n`. A page
+    /// that is shorter than `n` but not empty is not the last; an empty one is.
     fn list(
         &self,
         after: Option<QueueId>,
         n: usize,
     ) -> impl Future<Output = Result<Vec<Summary>, StoreError>> + Send;
 
-    /// Hold, release, requeue, delete, expire, flush; gives how many messages it touched.
+    /// One message, for postcat and for tracing; `None` when there is none of that name.
+    fn get(&self, id: QueueId) -> impl Future<Output = Result<Option<Summary>, StoreError>> + Send;
+
+    /// Hold, release, requeue, delete, expire, flush; gives the messages it touched, in id order.
+    /// Durable when it returns. A message that already is as asked is not touched.
     fn control(
         &self,
         which: Selection,
         action: Action,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<QueueId>, StoreError>> + Send;
+
+    /// How many messages are in each queue; cheap.
+    fn counts(&self) -> Counts;
 
     /// Whether it takes mail.
     fn health(&self) -> Health;
 
     /// Writes everything down and stops; later calls fail.
-    fn close(&self) -> impl Future<Output = ()> + Send {
-        async {
-            let _ = Duration::ZERO;
-        }
-    }
+    fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// The content of a message: memory, or a file of its own when big.
@@ -156,8 +190,32 @@ pub struct Summary {
     pub envelope: Arc<Envelope>,
     /// The state of each recipient, in the envelope's order.
     pub recipients: Vec<RecipientState>,
-    /// Next attempt, microseconds since 1970, when deferred.
+    /// Next attempt, microseconds since 1970; in the past when due. Says nothing for `Hold`.
     pub next_attempt: u64,
+    /// How many leases ended with a result.
+    pub tries: u32,
+    /// A delay warning was sent.
+    pub delay_warned: bool,
+}
+
+/// How many messages are in each queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// See [`QueueName::Incoming`].
+    pub incoming: u64,
+    /// See [`QueueName::Active`].
+    pub active: u64,
+    /// See [`QueueName::Deferred`].
+    pub deferred: u64,
+    /// See [`QueueName::Hold`].
+    pub hold: u64,
+}
+
+impl Counts {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.incoming + self.active + self.deferred + self.hold
+    }
 }
 
 /// Which messages.
@@ -172,16 +230,18 @@ pub enum Selection {
 /// What `postsuper` and `postqueue` ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// `-h`
+    /// `postsuper -h`: not offered for delivery until released.
     Hold,
-    /// `-H`
+    /// `postsuper -H`: ends the hold; due now.
     Release,
-    /// `-r`: through address rewriting again at the next attempt.
+    /// `postsuper -r`: due now, on hold or not; through address rewriting again, no longer
+    /// expired.
     Requeue,
-    /// `-d`
+    /// `postsuper -d`: gone.
     Delete,
-    /// `-e`: bounce at the next attempt.
+    /// `postsuper -e`: bounced at the next attempt. Neither releases it nor makes it due; that is
+    /// [`Action::Release`] and [`Action::Flush`].
     Expire,
-    /// `-f`, `-i`: due now.
+    /// `postqueue -f`, `-i`: due now unless on hold.
     Flush,
 }
