@@ -1,8 +1,22 @@
-//! A message on its way into the queue.
+//! A message on its way into the queue: the driver of the door.
+//!
+//! Faults of a message (too big, too many hops) are found while it streams in and told by
+//! [`Message::finish`], as SMTP has it; until then further content is only swallowed.
 
-use proto::envelope::{Client, Encoding, Notify, Recipient, Ret};
+use crate::events::{MapProblem, MessageId, QueueWrite, ResentMessageId, TooBig, TooManyHops};
+use crate::headers::{Headers, Note, Plan};
+use crate::lines::{self, Lines};
+use crate::received::{self, Here};
+use crate::rewriting::{Context, Place, Rewriting};
+use crate::size::Counter;
+use config::params::cleanup::Cleanup;
+use config::params::main::Main;
+use config::{Config, Problem};
+use proto::date::DateTime;
+use proto::envelope::{Client, Encoding, Envelope, Notify, Recipient, Ret};
 use proto::{Address, QueueId};
-use queue::{Draft, Store};
+use queue::{Draft, Store, StoreError};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// Which door was knocked at; decides the Received header and whether headers are completed.
@@ -22,7 +36,7 @@ pub enum Source {
     Internal,
 }
 
-/// What is known when a message begins.
+/// What is known when a message begins. Fields that do not apply keep their default.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// The door.
@@ -31,6 +45,8 @@ pub struct Origin {
     pub client: Client,
     /// The envelope sender as given (before completion).
     pub sender: Address,
+    /// The sender's full name (`sendmail -F`), for a missing From header.
+    pub full_name: Option<String>,
     /// BODY=.
     pub encoding: Encoding,
     /// SMTPUTF8.
@@ -45,12 +61,43 @@ pub struct Origin {
     pub notice: bool,
     /// When it arrived, microseconds since 1970.
     pub arrival: u64,
+    /// The size the client declared (SIZE=), 0 when it did not.
+    pub declared_size: u64,
+    /// Lines of Received between client and `by`, without their tab: TLS, authenticated sender.
+    pub received_extra: Vec<String>,
     /// The name of a cleanup service in master.cf (`cleanup_service_name`) whose overrides apply.
     pub service: String,
     /// `content_filter` of the listener; empty for none.
     pub content_filter: String,
     /// `receive_override_options` of the listener.
     pub overrides: Vec<String>,
+    /// The number in brackets of cleanup's log lines.
+    pub number: u32,
+}
+
+impl Origin {
+    /// A message of this source, sender and moment; all else empty, service `cleanup`.
+    pub fn new(source: Source, sender: Address, arrival: u64) -> Origin {
+        Origin {
+            source,
+            client: Client::default(),
+            sender,
+            full_name: None,
+            encoding: Encoding::Unknown,
+            smtputf8: false,
+            dsn_envid: None,
+            dsn_ret: None,
+            verp: None,
+            notice: false,
+            arrival,
+            declared_size: 0,
+            received_extra: Vec::new(),
+            service: "cleanup".into(),
+            content_filter: String::new(),
+            overrides: Vec::new(),
+            number: std::process::id(),
+        }
+    }
 }
 
 /// It is durable.
@@ -69,27 +116,118 @@ pub struct Refused {
     pub text: String,
 }
 
-/// The door itself: configuration snapshot, rewriting, store. Cheap to clone.
-#[derive(Clone)]
+impl Refused {
+    fn new(code: u16, text: &str) -> Refused {
+        Refused { code, text: text.into() }
+    }
+
+    /// Trying again later may help.
+    pub fn is_temporary(&self) -> bool {
+        self.code < 500
+    }
+}
+
+/// One cleanup service: a configuration snapshot (with the service's overrides), rewriting and
+/// the speaker of its log lines.
+pub struct Door {
+    main: Main,
+    cleanup: Cleanup,
+    rewriting: Arc<dyn Rewriting>,
+    syslog_name: String,
+}
+
+impl Door {
+    /// Reads what the door obeys.
+    pub fn load(config: &Config, rewriting: Arc<dyn Rewriting>) -> Result<Door, Vec<Problem>> {
+        let main = Main::load(config)?;
+        let syslog_name = main.syslog_name().clone();
+        Ok(Door { cleanup: Cleanup::load(config)?, main, rewriting, syslog_name })
+    }
+
+    /// `message_size_limit`, `None` for no limit.
+    pub fn size_limit(&self) -> Option<u64> {
+        u64::try_from(*self.cleanup.message_size_limit()).ok().filter(|n| *n > 0)
+    }
+}
+
+/// All doors into one queue. Cheap to clone; a message keeps the snapshot it began with.
 pub struct Intake<S: Store> {
     store: Arc<S>,
+    door: Arc<Door>,
+    services: Arc<BTreeMap<String, Arc<Door>>>,
+}
+
+impl<S: Store> Clone for Intake<S> {
+    fn clone(&self) -> Self {
+        Intake { store: self.store.clone(), door: self.door.clone(), services: self.services.clone() }
+    }
 }
 
 impl<S: Store> Intake<S> {
+    /// With the door named `cleanup`, and further cleanup services of master.cf by name.
+    pub fn new(store: Arc<S>, door: Door, services: BTreeMap<String, Door>) -> Intake<S> {
+        let services = services.into_iter().map(|(n, d)| (n, Arc::new(d))).collect();
+        Intake { store, door: Arc::new(door), services: Arc::new(services) }
+    }
+
+    /// The queue behind the door.
+    pub fn store(&self) -> &Arc<S> {
+        &self.store
+    }
+
+    /// `message_size_limit`, `None` for no limit.
+    pub fn size_limit(&self) -> Option<u64> {
+        self.door.size_limit()
+    }
+
     /// A new message with its queue id. Nothing is on disk yet.
     pub fn begin(&self, origin: Origin) -> Message<S> {
-        let id = self.store.new_id();
-        Message { id, origin, recipients: Vec::new(), draft: None }
+        let door = self.services.get(&origin.service).unwrap_or(&self.door).clone();
+        let speaker = events::Source::new(&door.syslog_name, "cleanup", origin.number);
+        let cleanup = &door.cleanup;
+        let rules = lines::Rules {
+            replace_stray: *cleanup.cleanup_replace_stray_cr_lf(),
+            strip: lines::unescape(cleanup.message_strip_characters()),
+            reject: lines::unescape(cleanup.message_reject_characters()),
+        };
+        let counter = Counter::new((*cleanup.line_length_limit()).max(1) as u64);
+        Message {
+            id: self.store.new_id(),
+            store: self.store.clone(),
+            lines: Lines::new(rules),
+            counter,
+            door,
+            speaker,
+            origin,
+            sender: Address::null(),
+            recipients: Vec::new(),
+            headers: None,
+            draft: None,
+            eight_bit: false,
+            refused: None,
+            buffer: Vec::new(),
+            clean: Vec::new(),
+        }
     }
 }
 
 /// A message on its way. Dropping it forgets it.
 pub struct Message<S: Store> {
     id: QueueId,
-    #[allow(dead_code)]
+    store: Arc<S>,
+    door: Arc<Door>,
+    speaker: events::Source,
     origin: Origin,
-    recipients: Vec<Recipient>,
+    sender: Address,
+    recipients: Vec<(Address, Option<String>, Notify)>,
+    lines: Lines,
+    headers: Option<Headers>,
+    counter: Counter,
     draft: Option<S::Draft>,
+    eight_bit: bool,
+    refused: Option<Refused>,
+    clean: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
 impl<S: Store> Message<S> {
@@ -100,14 +238,261 @@ impl<S: Store> Message<S> {
 
     /// Adds a recipient as given by the client, before completion and aliases.
     pub fn recipient(&mut self, address: Address, orcpt: Option<String>, notify: Notify) {
-        let original = address.to_string();
-        self.recipients.push(Recipient { address, original, dsn_orcpt: orcpt, notify });
+        self.recipients.push((address, orcpt, notify));
     }
 
-    /// Adds content: any piece, lines ended by CRLF or LF. Past a limit it is only counted.
+    /// Adds content: any piece, lines ended by CRLF or LF. Past a limit it is only swallowed.
     pub async fn write(&mut self, bytes: &[u8]) {
-        if let Some(draft) = self.draft.as_mut() {
-            let _ = draft.write(bytes).await;
+        if self.refused.is_some() || !self.open() {
+            return;
+        }
+        let mut clean = std::mem::take(&mut self.clean);
+        clean.clear();
+        self.lines.feed(bytes, &mut clean);
+        self.pass(&clean, false);
+        self.clean = clean;
+        self.store_buffer().await;
+    }
+
+    /// Completes the message and makes it durable.
+    pub async fn finish(mut self) -> Result<Accepted, Refused> {
+        if self.refused.is_none() && self.open() {
+            let mut clean = std::mem::take(&mut self.clean);
+            clean.clear();
+            self.lines.finish(&mut clean);
+            self.pass(&clean, true);
+            self.store_buffer().await;
+        }
+        if self.refused.is_none() && self.lines.forbidden() {
+            self.refused = Some(Refused::new(550, "5.7.1 disallowed character"));
+        }
+        let recipients = match self.refused {
+            None => self.expand(),
+            Some(_) => Vec::new(),
+        };
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
+        let Some(draft) = self.draft.take() else {
+            return Err(Refused::new(451, "4.3.0 Error: queue file write error"));
+        };
+        let origin = self.origin;
+        let eight_bit = self.eight_bit || self.lines.eight_bit();
+        let envelope = Envelope {
+            sender: self.sender,
+            recipients,
+            arrival: origin.arrival,
+            size: self.counter.total(),
+            client: origin.client,
+            encoding: if eight_bit { Encoding::EightBit } else { origin.encoding },
+            smtputf8: origin.smtputf8,
+            dsn_envid: origin.dsn_envid,
+            dsn_ret: origin.dsn_ret,
+            filter: Some(origin.content_filter).filter(|f| !f.is_empty()),
+            hold: false,
+            verp: origin.verp,
+            notice: origin.notice,
+        };
+        match draft.commit(envelope).await {
+            Ok(id) => Ok(Accepted { id }),
+            Err(e) => Err(store_refusal(&self.speaker, self.id, &e)),
         }
     }
+
+    /// At the first piece of content: the draft, the sender, the Received header.
+    fn open(&mut self) -> bool {
+        if self.headers.is_some() {
+            return true;
+        }
+        match self.store.draft(self.id, self.origin.declared_size) {
+            Ok(draft) => self.draft = Some(draft),
+            Err(e) => {
+                self.refused = Some(store_refusal(&self.speaker, self.id, &e));
+                return false;
+            }
+        }
+        let given = self.door.rewriting.complete(&self.origin.sender, &Context::Local);
+        self.sender = match self.canonical(given, Place::EnvelopeSender) {
+            Some(sender) => sender,
+            None => return false,
+        };
+        let cleanup = &self.door.cleanup;
+        let seconds = (self.origin.arrival / 1_000_000) as i64;
+        let zone = sys::time::zone_at(seconds);
+        let date = DateTime::new(seconds, zone.offset, &zone.name);
+        let id = self.id.to_string();
+        let here = Here {
+            myhostname: self.door.main.myhostname(),
+            mail_name: self.door.main.mail_name(),
+            id: &id,
+            date: &date,
+        };
+        let only = match self.recipients.as_slice() {
+            [(address, _, _)] => Some(address.to_string()),
+            _ => None,
+        };
+        let received = received::header(&self.origin, &here, only.as_deref());
+        self.buffer.extend_from_slice(received.as_bytes());
+        self.buffer.extend_from_slice(b"\r\n");
+        let local = self.origin.source != Source::Smtp { local_rewrite: false };
+        let stranger = Some(cleanup.remote_header_rewrite_domain()).filter(|d| !d.is_empty());
+        self.headers = Some(Headers::new(Plan {
+            rewrite: if local { Some(Context::Local) } else { stranger.cloned().map(Context::Remote) },
+            complete: local || *cleanup.always_add_missing_headers(),
+            sender: self.sender.clone(),
+            full_name: self.origin.full_name.clone(),
+            obsolete_from: cleanup.header_from_format() == "obsolete",
+            myhostname: self.door.main.myhostname().clone(),
+            stamp: DateTime::new(seconds, 0, "").stamp(),
+            id,
+            date,
+            undisclosed: cleanup.undisclosed_recipients_header().clone(),
+            drop: cleanup.message_drop_headers().0.clone(),
+            hopcount_limit: (*cleanup.hopcount_limit()).max(1) as u64,
+            size_limit: usize::try_from(*cleanup.header_size_limit()).unwrap_or(usize::MAX),
+            token_limit: usize::try_from(*cleanup.header_address_token_limit()).unwrap_or(usize::MAX),
+            detect_8bit: *cleanup.detect_8bit_encoding_header(),
+            mailbox_line: matches!(self.origin.source, Source::Smtp { .. }),
+        }));
+        true
+    }
+
+    /// Canonical mapping; `None` after it set a refusal.
+    fn canonical(&mut self, address: Address, place: Place) -> Option<Address> {
+        let shown = address.internal();
+        match self.door.rewriting.canonical(address, place) {
+            Ok(address) => Some(address),
+            Err(what) => {
+                self.map_problem(what, shown);
+                None
+            }
+        }
+    }
+
+    fn map_problem(&mut self, what: String, address: String) {
+        self.speaker.say_of(self.id, &MapProblem { what, address });
+        self.refused = Some(Refused::new(451, "4.3.0 Error: queue file write error"));
+    }
+
+    /// Runs clean content through the header core and counts the result.
+    fn pass(&mut self, clean: &[u8], last: bool) {
+        let Some(headers) = self.headers.as_mut() else { return };
+        if headers.in_body() {
+            self.buffer.extend_from_slice(clean);
+        } else {
+            let rewriting = self.door.rewriting.clone();
+            let context = headers.context().cloned().unwrap_or(Context::Local);
+            let mut problem = None;
+            let mut rewrite = |address: &Address, place: Place| {
+                let whole = rewriting.complete(address, &context);
+                rewriting.canonical(whole.clone(), place).unwrap_or_else(|what| {
+                    problem = Some((what, whole.internal()));
+                    whole
+                })
+            };
+            headers.feed(clean, &mut rewrite, &mut self.buffer);
+            if last {
+                headers.finish(&mut rewrite, &mut self.buffer);
+            }
+            let notes = headers.notes();
+            if let Some((what, address)) = problem {
+                self.map_problem(what, address);
+            }
+            self.heed(notes);
+        }
+        self.counter.feed(&self.buffer);
+        let limit = self.door.size_limit();
+        if self.refused.is_none() && limit.is_some_and(|l| self.counter.total() > l) {
+            self.speaker.say_of(self.id, &TooBig {});
+            self.refused = Some(Refused::new(552, "5.3.4 Error: message file too big"));
+        }
+    }
+
+    fn heed(&mut self, notes: Vec<Note>) {
+        for note in notes {
+            match note {
+                Note::MessageId(id) => self.speaker.say_of(self.id, &MessageId { id }),
+                Note::ResentMessageId(id) => self.speaker.say_of(self.id, &ResentMessageId { id }),
+                Note::EightBit => self.eight_bit = true,
+                Note::TooManyHops => {
+                    self.speaker.say_of(self.id, &TooManyHops {});
+                    self.refused = Some(Refused::new(554, "5.4.0 Error: too many hops"));
+                }
+            }
+        }
+    }
+
+    async fn store_buffer(&mut self) {
+        if self.refused.is_some() {
+            self.draft = None;
+        } else if let Some(draft) = self.draft.as_mut()
+            && let Err(e) = draft.write(&self.buffer).await
+        {
+            self.refused = Some(store_refusal(&self.speaker, self.id, &e));
+            self.draft = None;
+        }
+        self.buffer.clear();
+    }
+
+    /// Completes recipients, expands virtual aliases, drops what was there already.
+    fn expand(&mut self) -> Vec<Recipient> {
+        let limit = usize::try_from(*self.door.cleanup.duplicate_filter_limit()).unwrap_or(0);
+        let keep_original = *self.door.cleanup.enable_original_recipient();
+        let no_aliases = self.origin.overrides.iter().any(|o| o == "no_address_mappings");
+        let mut seen: HashSet<(Address, Option<String>, String)> = HashSet::new();
+        let mut out = Vec::new();
+        for (given, orcpt, notify) in std::mem::take(&mut self.recipients) {
+            let original = given.to_string();
+            let whole = self.door.rewriting.complete(&given, &Context::Local);
+            let Some(whole) = self.canonical(whole, Place::EnvelopeRecipient) else { return out };
+            let expanded = if no_aliases {
+                vec![whole.clone()]
+            } else {
+                match self.door.rewriting.aliases(&whole) {
+                    Ok(all) => all,
+                    Err(what) => {
+                        self.map_problem(what, whole.internal());
+                        return out;
+                    }
+                }
+            };
+            let made = orcpt.unwrap_or_else(|| format!("rfc822;{}", xtext(&whole.to_string())));
+            for address in expanded {
+                let original = if keep_original { original.clone() } else { address.to_string() };
+                let folded = Address::from_internal(&address.internal().to_ascii_lowercase());
+                let key = (folded, keep_original.then(|| made.clone()), original.clone());
+                if seen.contains(&key) {
+                    continue;
+                }
+                if limit == 0 || seen.len() < limit {
+                    seen.insert(key);
+                }
+                out.push(Recipient { address, original, dsn_orcpt: Some(made.clone()), notify });
+            }
+        }
+        out
+    }
+}
+
+fn store_refusal(speaker: &events::Source, id: QueueId, error: &StoreError) -> Refused {
+    speaker.say_of(id, &QueueWrite { what: error.to_string() });
+    match error {
+        StoreError::Full => Refused::new(452, "4.3.1 Insufficient system storage"),
+        StoreError::Failing(_) | StoreError::LeaseLost => {
+            Refused::new(451, "4.3.0 Error: queue file write error")
+        }
+    }
+}
+
+/// RFC 3461 4: printable ASCII but `+` and `=`, which are written in hexadecimal as is the rest.
+fn xtext(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for b in text.bytes() {
+        match b {
+            b'+' | b'=' => out.push_str(&format!("+{b:02X}")),
+            b'!'..=b'~' => out.push(b as char),
+            _ => out.push_str(&format!("+{b:02X}")),
+        }
+    }
+    out
 }

@@ -6,7 +6,19 @@
 //! message.write(bytes).await;                  // content as it streams in, CRLF or LF lines
 //! message.finish().await                       // rewritten, completed, durable: Accepted or Refused
 //! ```
+//!
+//! The driver is `intake`; everything it decides is decided by pure modules, in reading order:
+//! `lines` (line ends, forbidden characters), `headers` (which fields stay, change, are added),
+//! `received`, `size` (Postfix's way of counting). Nothing here keeps more of a message in memory
+//! than one header field.
 
+pub mod events;
+pub mod headers;
 pub mod intake;
+pub mod lines;
+pub mod received;
+pub mod rewriting;
+pub mod size;
 
-pub use intake::{Accepted, Intake, Message, Origin, Refused, Source};
+pub use intake::{Accepted, Door, Intake, Message, Origin, Refused, Source};
+pub use rewriting::{Context, Place, Rewriting};

@@ -1,5 +1,6 @@
 //! Every declared parameter, by the crate that obeys it.
 
+pub mod cleanup;
 pub mod main;
 pub mod master;
 
@@ -17,7 +18,8 @@ pub struct Declared {
 }
 
 /// All groups.
-pub const GROUPS: &[&[Declared]] = &[main::Main::DECLARED, master::Master::DECLARED];
+pub const GROUPS: &[&[Declared]] =
+    &[main::Main::DECLARED, master::Master::DECLARED, cleanup::Cleanup::DECLARED];
 
 /// The default of `name` before expansion.
 pub fn default_of(name: &str) -> Option<String> {

@@ -1,0 +1,299 @@
+//! What becomes of the header of a message, field by field, as it streams by. Pure: addresses are
+//! rewritten by whoever the caller passes; the moment and the queue id come in.
+//!
+//! As Postfix's cleanup(8) does: fields of `message_drop_headers` vanish; header addresses are
+//! completed for local clients; missing fields are added *after* the last field, for local
+//! clients only unless `always_add_missing_headers`; a header that ends without an empty line
+//! gets one.
+
+use crate::rewriting::{Context, Place};
+use proto::Address;
+use proto::date::DateTime;
+use proto::header::{Field, Part, Scanner};
+
+/// How the header of one message is treated.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Rewrite header addresses in this context; `None` leaves them alone.
+    pub rewrite: Option<Context>,
+    /// Add missing fields.
+    pub complete: bool,
+    /// The envelope sender, completed.
+    pub sender: Address,
+    /// The sender's full name, for a From field made here.
+    pub full_name: Option<String>,
+    /// `header_from_format = obsolete`.
+    pub obsolete_from: bool,
+    /// `myhostname`, for the Message-Id.
+    pub myhostname: String,
+    /// The queue id.
+    pub id: String,
+    /// When it arrived, in the local zone.
+    pub date: DateTime,
+    /// When it arrived, `YYYYMMDDhhmmss` in UTC.
+    pub stamp: String,
+    /// `undisclosed_recipients_header`.
+    pub undisclosed: String,
+    /// `message_drop_headers`.
+    pub drop: Vec<String>,
+    /// `hopcount_limit`.
+    pub hopcount_limit: u64,
+    /// `header_size_limit`.
+    pub size_limit: usize,
+    /// `header_address_token_limit`.
+    pub token_limit: usize,
+    /// `detect_8bit_encoding_header`.
+    pub detect_8bit: bool,
+    /// A first line `From …` is kept under another name (network mail).
+    pub mailbox_line: bool,
+}
+
+/// What was found on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A Message-Id field, or the lack of one (`<>`).
+    MessageId(String),
+    /// A Resent-Message-Id field.
+    ResentMessageId(String),
+    /// Content-Transfer-Encoding: 8bit (or binary).
+    EightBit,
+    /// Too many Received fields.
+    TooManyHops,
+}
+
+/// Rewrites a header address: given one, in its place.
+pub type Rewrite<'a> = &'a mut dyn FnMut(&Address, Place) -> Address;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    from: bool,
+    recipient: bool,
+    date: bool,
+    message_id: bool,
+    resent: bool,
+    resent_from: bool,
+    resent_date: bool,
+    resent_message_id: bool,
+}
+
+/// The header of one message, streaming.
+#[derive(Debug)]
+pub struct Headers {
+    plan: Plan,
+    scanner: Scanner,
+    state: State,
+    /// The first bytes, until it is known whether they are a `From ` line.
+    start: Vec<u8>,
+    at_start: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    seen: Seen,
+    hops: u64,
+    notes: Vec<Note>,
+    ended: bool,
+}
+
+impl Headers {
+    /// For one message. A Received field made here is not fed but counts as a hop.
+    pub fn new(plan: Plan) -> Headers {
+        let scanner = Scanner::new(plan.size_limit);
+        let state = State { hops: 1, ..State::default() };
+        let at_start = plan.mailbox_line;
+        Headers { plan, scanner, state, start: Vec::new(), at_start }
+    }
+
+    /// What was found since the last call.
+    pub fn notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.state.notes)
+    }
+
+    /// In which context header addresses are rewritten, if they are.
+    pub fn context(&self) -> Option<&Context> {
+        self.plan.rewrite.as_ref()
+    }
+
+    /// True when the next bytes are body, which passes unchanged.
+    pub fn in_body(&self) -> bool {
+        self.state.ended
+    }
+
+    /// Takes the next piece, lines ended by CRLF; appends to `out` what the queue keeps.
+    pub fn feed(&mut self, bytes: &[u8], rewrite: Rewrite<'_>, out: &mut Vec<u8>) {
+        if self.state.ended {
+            out.extend_from_slice(bytes);
+            return;
+        }
+        if !self.at_start {
+            self.scan(bytes, rewrite, out);
+            return;
+        }
+        self.start.extend_from_slice(bytes);
+        while self.at_start {
+            let rest = self.start.iter().position(|b| *b != b'>').unwrap_or(self.start.len());
+            let tail = &self.start[rest..];
+            if tail.len() < 5 && b"From ".starts_with(tail) && rest < 1000 {
+                return; // more is needed to tell
+            }
+            if !tail.starts_with(b"From ") {
+                self.at_start = false;
+                break;
+            }
+            let Some(end) = memchr::memchr(b'\n', &self.start) else {
+                if self.start.len() > self.plan.size_limit {
+                    self.at_start = false;
+                    self.start.splice(..0, *b"X-Mailbox-Line: ");
+                    break;
+                }
+                return;
+            };
+            let line: Vec<u8> = self.start.drain(..=end).collect();
+            self.scan(&[b"X-Mailbox-Line: ", line.as_slice()].concat(), rewrite, out);
+        }
+        let start = std::mem::take(&mut self.start);
+        self.scan(&start, rewrite, out);
+    }
+
+    /// The content is complete.
+    pub fn finish(&mut self, rewrite: Rewrite<'_>, out: &mut Vec<u8>) {
+        let start = std::mem::take(&mut self.start);
+        if !start.is_empty() {
+            self.at_start = false;
+            self.scan(&start, rewrite, out);
+        }
+        if !self.state.ended {
+            let (plan, state) = (&self.plan, &mut self.state);
+            self.scanner.finish(&mut |part| match part {
+                Part::Field(field) => state.field(plan, &field, rewrite, out),
+                // Nothing follows the header, so no empty line is needed.
+                Part::EndOfHeader { .. } => state.end(plan, out),
+                Part::Body(bytes) => {
+                    // An unfinished first line that is no header.
+                    out.extend_from_slice(b"\r\n");
+                    out.extend_from_slice(bytes);
+                }
+            });
+        }
+    }
+
+    fn scan(&mut self, bytes: &[u8], rewrite: Rewrite<'_>, out: &mut Vec<u8>) {
+        let (plan, state) = (&self.plan, &mut self.state);
+        self.scanner.feed(bytes, &mut |part| match part {
+            Part::Field(field) => state.field(plan, &field, rewrite, out),
+            Part::EndOfHeader { .. } => {
+                state.end(plan, out);
+                out.extend_from_slice(b"\r\n");
+            }
+            Part::Body(bytes) => out.extend_from_slice(bytes),
+        });
+    }
+}
+
+impl State {
+    fn field(&mut self, plan: &Plan, field: &Field<'_>, rewrite: Rewrite<'_>, out: &mut Vec<u8>) {
+        let name = field.name();
+        let lower = name.to_ascii_lowercase();
+        let seen = &mut self.seen;
+        seen.resent |= lower.starts_with("resent-");
+        match lower.as_str() {
+            "from" => seen.from = true,
+            "date" => seen.date = true,
+            "to" | "cc" | "bcc" => seen.recipient = true,
+            "resent-from" => seen.resent_from = true,
+            "resent-date" => seen.resent_date = true,
+            "message-id" => {
+                seen.message_id = true;
+                self.notes.push(Note::MessageId(text(&field.unfolded())));
+            }
+            "resent-message-id" => {
+                seen.resent_message_id = true;
+                self.notes.push(Note::ResentMessageId(text(&field.unfolded())));
+            }
+            "received" => {
+                self.hops += 1;
+                if self.hops == plan.hopcount_limit {
+                    self.notes.push(Note::TooManyHops);
+                }
+            }
+            "content-transfer-encoding" if plan.detect_8bit => {
+                let value = field.unfolded();
+                if value.eq_ignore_ascii_case(b"8bit") || value.eq_ignore_ascii_case(b"binary") {
+                    self.notes.push(Note::EightBit);
+                }
+            }
+            _ => {}
+        }
+        if plan.drop.iter().any(|d| d.eq_ignore_ascii_case(name)) {
+            return;
+        }
+        let _ = (&plan.rewrite, &rewrite);
+        // A field ends at a NUL, and no white space stays before its colon.
+        let value = field.value();
+        let value = &value[..memchr::memchr(0, value).unwrap_or(value.len())];
+        put(out, name, value);
+    }
+
+    fn end(&mut self, plan: &Plan, out: &mut Vec<u8>) {
+        self.ended = true;
+        let seen = self.seen;
+        if plan.complete {
+            let prefix = if seen.resent { "Resent-" } else { "" };
+            if !(if seen.resent { seen.resent_message_id } else { seen.message_id }) {
+                let id = format!("<{}.{}@{}>", plan.stamp, plan.id, plan.myhostname);
+                put(out, &format!("{prefix}Message-Id"), format!(" {id}").as_bytes());
+                if seen.resent {
+                    self.notes.push(Note::ResentMessageId(id));
+                } else {
+                    self.seen.message_id = true;
+                    self.notes.push(Note::MessageId(id));
+                }
+            }
+            if !(if seen.resent { seen.resent_date } else { seen.date }) {
+                put(out, &format!("{prefix}Date"), format!(" {}", plan.date).as_bytes());
+            }
+            if !(if seen.resent { seen.resent_from } else { seen.from }) {
+                put(out, &format!("{prefix}From"), format!(" {}", from_value(plan)).as_bytes());
+            }
+        }
+        if !seen.recipient && !plan.undisclosed.is_empty() {
+            out.extend_from_slice(plan.undisclosed.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        if !self.seen.message_id {
+            self.notes.push(Note::MessageId("<>".into()));
+        }
+    }
+}
+
+fn put(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.push(b':');
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The value of a From field made from the envelope sender and the user's full name.
+fn from_value(plan: &Plan) -> String {
+    if plan.sender.is_null() {
+        return "MAILER-DAEMON".into();
+    }
+    let address = plan.sender.to_string();
+    match plan.full_name.as_deref().map(str::trim).filter(|n| !n.is_empty()) {
+        None => address,
+        Some(name) if plan.obsolete_from => format!("{address} ({name})"),
+        Some(name) => {
+            let special = |c: char| c.is_ascii_control() || "()<>[]:;@\\,.\"".contains(c);
+            if name.contains(special) {
+                let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
+                format!("\"{quoted}\" <{address}>")
+            } else {
+                format!("{name} <{address}>")
+            }
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
