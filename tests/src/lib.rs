@@ -1,1 +1,15 @@
-//! The runner of the scenarios.
+//! The runner of the scenarios: the same configuration, dialogue and commands on a real Postfix and on valija, each in
+//! a world of its own, and the comparison of what came out. How to run and how to write one: `tests/README.md`.
+//!
+//! In reading order: `scenario` (what lies in a folder), `debian` (the configuration Debian generates), `world` (the
+//! namespaces, files and processes), `log` (what was said on /dev/log), `dialogue` (SMTP by the line), `normal` (what
+//! changes from run to run becomes a placeholder), `run` (steps, results, comparison).
+//! Nothing here knows how valija works inside.
+
+pub mod debian;
+pub mod dialogue;
+pub mod log;
+pub mod normal;
+pub mod run;
+pub mod scenario;
+pub mod world;

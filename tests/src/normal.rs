@@ -1,0 +1,174 @@
+//! What changes from run to run becomes a placeholder, so that texts can be compared: queue ids (numbered in the order in
+//! which the log names them first), dates, sizes, delays. A value that has not the form it should have stays as it is,
+//! and so makes the comparison fail.
+
+use crate::log::{Line, is_queue_id};
+use regex::{Captures, Regex};
+use std::collections::HashMap;
+
+/// The placeholders of one run.
+pub struct Normal {
+    ids: HashMap<String, String>,
+    rules: Vec<(Regex, &'static str)>,
+    listed: Regex,
+}
+
+const DAY: &str = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)";
+const MONTH: &str = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)";
+
+impl Normal {
+    /// Numbers the queue ids of a log.
+    pub fn new(lines: &[Line]) -> Normal {
+        let mut ids = HashMap::new();
+        for line in lines {
+            let named =
+                line.text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| is_queue_id(word));
+            // Only what stands where queue ids stand: at the start, or after the words that introduce one.
+            let first = line.queue_id();
+            for id in named {
+                let introduced = ["notification: ", "forwarded as ", "queued as ", "delay notification: "]
+                    .iter()
+                    .any(|words| line.text.contains(&format!("{words}{id}")));
+                if first == Some(id) || introduced {
+                    let number = ids.len() + 1;
+                    ids.entry(id.to_string()).or_insert_with(|| format!("<QID{number}>"));
+                }
+            }
+        }
+        let rules = [
+            (r"\b\d{14}\.(<QID\d+>)".to_string(), "<STAMP>.$1"),
+            (r"(<QID\d+>)\.\d{9,10}/".to_string(), "$1.<EPOCH>/"),
+            (format!(r"{DAY}, [ \d]\d {MONTH} \d{{4}} \d\d:\d\d:\d\d [+-]\d{{4}} \([A-Z]+\)"), "<DATE>"),
+            (format!(r"{DAY} {MONTH} [ \d]\d \d\d:\d\d:\d\d \d{{4}}"), "<CTIME>"),
+            (r"size=\d+, nrcpt".to_string(), "size=<SIZE>, nrcpt"),
+            (
+                r"delay=(?:\d\d+|\d|\d\.\d|0\.\d\d?), delays=(?:\d\d+|\d|\d\.\d|0\.\d\d?)(?:/(?:\d\d+|\d|\d\.\d|0\.\d\d?)){3},".to_string(),
+                "delay=N, delays=N/N/N/N,",
+            ),
+            (format!(r"(?m)^([> ][NUR ] +\d+ .{{18}}) {DAY} {MONTH} [ \d]\d \d\d:\d\d +(\d+)/\d+ "), "$1 <TIME> $2/<BYTES> "),
+            (r#""arrival_time": \d{9,10}"#.to_string(), "\"arrival_time\": 0"),
+            (r#""message_size": \d+"#.to_string(), "\"message_size\": 0"),
+            (r"\bpid[ =]\d+".to_string(), "pid <PID>"),
+            (r"process id \d+".to_string(), "process id <PID>"),
+            (r"\b\d{9,10}\.V[0-9a-f]+I[0-9a-f]+M\d+\.".to_string(), "<UNIQUE>."),
+        ];
+        let rules = rules
+            .into_iter()
+            .filter_map(|(rule, text)| Regex::new(&rule).ok().map(|rule| (rule, text)))
+            .collect();
+        let listed =
+            format!(r"(?m)^([0-9A-Za-z]+[*!#]?) *( *\d+) {DAY} {MONTH} [ \d]\d \d\d:\d\d:\d\d  (\S+)$");
+        Normal { ids, rules, listed: Regex::new(&listed).unwrap_or_else(|error| panic!("{error}")) }
+    }
+
+    /// The text with its placeholders.
+    pub fn text(&self, text: &str) -> String {
+        let text = self.listed.replace_all(text, |found: &Captures<'_>| {
+            // id left-justified in 11, a space, size right-justified in 7, a space
+            let id = &found[1];
+            let whole = found[0].as_bytes();
+            let size = found[2].trim();
+            if whole.len() < 20 || found[0].get(..20) != Some(format!("{id:<11} {size:>7} ").as_str()) {
+                return found[0].to_string();
+            }
+            format!("{id} <SIZE> <TIME>  {}", &found[3])
+        });
+        let mut out = String::with_capacity(text.len());
+        let mut word = String::new();
+        for c in text.chars().chain(['\0']) {
+            if c.is_ascii_alphanumeric() {
+                word.push(c);
+                continue;
+            }
+            match self.ids.get(&word) {
+                Some(placeholder) => out.push_str(placeholder),
+                None => out.push_str(&word),
+            }
+            word.clear();
+            out.push(c);
+        }
+        out.pop();
+        for (rule, replacement) in &self.rules {
+            out = rule.replace_all(&out, *replacement).into_owned();
+        }
+        out
+    }
+
+    /// The log in its canonical order; see [`canonical`].
+    pub fn log(&self, lines: &[Line]) -> String {
+        let shown: Vec<String> =
+            lines.iter().filter(|line| compared(line)).map(|line| self.text(&line.shown())).collect();
+        canonical(&shown.join("\n"))
+    }
+}
+
+/// Whether a line belongs to what is compared: all but the supervisor's daily business, and statistics.
+fn compared(line: &Line) -> bool {
+    let alarming = ["warning:", "error:", "fatal:", "panic:"].iter().any(|word| line.text.starts_with(word));
+    match line.tag.rsplit('/').next().unwrap_or_default() {
+        "master" | "postfix-script" | "mail" | "deliver" => alarming,
+        "anvil" | "scache" => alarming,
+        _ => line.tag.contains("postfix"),
+    }
+}
+
+/// Lines in an order of their own: by daemon, in it by queue id, in that as they came, results of delivery by recipient.
+pub fn canonical(log: &str) -> String {
+    let key = |line: &&str| {
+        let (tag, text) = line.split_once(": ").unwrap_or((line, ""));
+        let rank =
+            ["smtpd", "pickup", "cleanup", "qmgr"].iter().position(|name| tag.ends_with(name)).unwrap_or(9);
+        let id = text.strip_prefix("<QID").and_then(|rest| rest.split_once(">: "));
+        let number = id.and_then(|(number, _)| number.parse::<u32>().ok()).unwrap_or(0);
+        let recipient = id
+            .filter(|(_, rest)| rest.starts_with("to=<"))
+            .map_or("", |(_, rest)| rest.split(", relay=").next().unwrap_or(rest));
+        (rank, tag.to_string(), number, recipient.to_string())
+    };
+    let mut lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
+    lines.sort_by_key(key);
+    lines.into_iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(tag: &str, text: &str) -> Line {
+        Line { tag: tag.into(), text: text.into(), priority: 22 }
+    }
+
+    #[test]
+    fn ids_dates_and_delays_become_placeholders() {
+        let lines = [line("postfix/qmgr", "DE3232C16A: from=<a@b>, size=300, nrcpt=1 (queue active)")];
+        let normal = Normal::new(&lines);
+        for (given, expected) in [
+            ("id DE3232C16A; Fri, 20 Nov 2026 15:18:56 +0000 (UTC)", "id <QID1>; <DATE>"),
+            ("From a@b  Fri Nov 20 15:18:56 2026", "From a@b  <CTIME>"),
+            ("<20261120151856.DE3232C16A@h>", "<<STAMP>.<QID1>@h>"),
+            ("delay=0.05, delays=0.04/0.01/0/0.01, dsn", "delay=N, delays=N/N/N/N, dsn"),
+            ("delay=75, delays=74/0/0/1, dsn", "delay=N, delays=N/N/N/N, dsn"),
+            ("delay=0.055, delays=74/0/0/1, dsn", "delay=0.055, delays=74/0/0/1, dsn"),
+            ("DE3232C16A*     300 Fri Nov 20 15:18:56  a@b", "<QID1>* <SIZE> <TIME>  a@b"),
+            ("DE3232C16A*    300 Fri Nov 20 15:18:56  a@b", "<QID1>*    300 Fri Nov 20 15:18:56  a@b"),
+            (
+                ">N  1 jose@josedomingo.  Fri Nov 20 15:18   15/702   Prueba",
+                ">N  1 jose@josedomingo.  <TIME> 15/<BYTES>   Prueba",
+            ),
+            ("Fri, 1 Nov 2026 15:18:56 +0000", "Fri, 1 Nov 2026 15:18:56 +0000"),
+        ] {
+            assert_eq!(normal.text(given), expected);
+        }
+    }
+
+    #[test]
+    fn a_log_has_one_order() {
+        let one = "b/qmgr: <QID1>: x\na/smtpd: <QID1>: y\na/local: <QID1>: to=<z>, relay=1\na/local: <QID1>: to=<b>, relay=2\n";
+        let two = "a/local: <QID1>: to=<b>, relay=2\na/local: <QID1>: to=<z>, relay=1\na/smtpd: <QID1>: y\nb/qmgr: <QID1>: x\n";
+        assert_eq!(canonical(one), canonical(two));
+        assert_ne!(
+            canonical("a/qmgr: <QID1>: x\na/qmgr: <QID1>: y\n"),
+            canonical("a/qmgr: <QID1>: y\na/qmgr: <QID1>: x\n")
+        );
+    }
+}

@@ -1,0 +1,264 @@
+//! Runs a scenario in a world, gathers what came out as named texts, and compares them with what is expected.
+
+use crate::dialogue;
+use crate::log::Line;
+use crate::normal::{Normal, canonical};
+use crate::scenario::{Scenario, Step, collect};
+use crate::world::{PATIENCE, Product, SYSLOG, World};
+use regex::Regex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// What valija does not do yet, and then how its results differ. Setting one to `true` is all that its issue needs here.
+struct Ability {
+    /// EHLO offers STARTTLS.
+    starttls: bool,
+    /// Clients other than this host have looked-up names.
+    client_names: bool,
+}
+
+const VALIJA: Ability = Ability { starttls: false, client_names: false };
+
+/// Texts by name: dialogues as `<name>.smtp`, outputs of commands, files by path, `log`, and `queue` when it is not empty.
+pub type Results = BTreeMap<String, String>;
+
+/// Runs all steps in a new world; the calling thread stays in that world.
+pub fn run(product: Product, scenario: &Scenario, tree: Option<&Path>) -> Result<Results, String> {
+    let world = World::enter(product, scenario, tree)?;
+    let mut raw = Results::new();
+    let done = steps(&world, scenario, &mut raw);
+    let log = |world: &World| world.log.lines().iter().map(Line::shown).collect::<Vec<_>>().join("\n");
+    if std::env::var_os("VALIJA_TEST_LOG").is_some() {
+        eprintln!("--- {} on {product:?}\n{}", scenario.name, log(&world));
+    }
+    done.map_err(|error| format!("{error}\nthe whole log:\n{}", log(&world)))?;
+    let lines = world.log.lines();
+    let normal = Normal::new(&lines);
+    let mut results: Results = raw.into_iter().map(|(name, text)| (name, normal.text(&text))).collect();
+    for (path, content) in files(scenario, &normal)? {
+        results.insert(path, content);
+    }
+    results.insert("log".into(), normal.log(&lines));
+    Ok(results)
+}
+
+fn steps(world: &World, scenario: &Scenario, results: &mut Results) -> Result<(), String> {
+    if scenario.starts {
+        world.start()?;
+    }
+    for step in &scenario.steps {
+        match step {
+            Step::Start => world.start()?,
+            Step::Stop => world.expect_success("root", "postfix stop")?,
+            Step::Settle => world.settle()?,
+            Step::Wait(text) => world.log.wait(&format!("{text:?}"), PATIENCE, |lines| {
+                lines.iter().any(|line| line.shown().contains(text.as_str()))
+            })?,
+            Step::Smtp { name, from, port } => {
+                let script = scenario.dialogues.get(name).ok_or("no such dialogue")?;
+                let before = departures(&world.log.lines());
+                let stream = world.connect(from, *port)?;
+                let transcript = dialogue::play(script, stream)?;
+                results.insert(format!("{name}.smtp"), transcript);
+                world.log.wait("the client's departure", PATIENCE, |lines| departures(lines) > before)?;
+            }
+            Step::Command { user, name: None, command } => world.expect_success(user, command)?,
+            Step::Command { user, name: Some(name), command } => {
+                let output = world.run(user, command)?;
+                let ended =
+                    if output.status == 0 { String::new() } else { format!("[exit {}]\n", output.status) };
+                results.insert(name.clone(), output.text + &ended);
+            }
+        }
+    }
+    if scenario.starts {
+        let queue = world.run("root", "postqueue -p")?;
+        if queue.text != "Mail queue is empty\n" {
+            results.insert("queue".into(), queue.text);
+        }
+    }
+    world.log.drain(SYSLOG)
+}
+
+fn departures(lines: &[Line]) -> usize {
+    lines
+        .iter()
+        .filter(|line| line.tag.ends_with("/smtpd") && line.text.starts_with("disconnect from "))
+        .count()
+}
+
+/// The mailboxes and other files that were not there before.
+fn files(scenario: &Scenario, normal: &Normal) -> Result<Results, String> {
+    let placed: BTreeSet<&PathBuf> = scenario.files.iter().map(|file| &file.path).collect();
+    let mut results = Results::new();
+    for root in ["/var/mail", "/home", "/srv"] {
+        let mut maildir = 0;
+        collect(Path::new(root), &mut |path, content, _| {
+            let path = Path::new(root).join(path);
+            if placed.contains(&path) {
+                return;
+            }
+            let shown = normal.text(&path.to_string_lossy());
+            let shown = if shown.contains("<UNIQUE>") {
+                maildir += 1;
+                shown.replace("<UNIQUE>", &format!("MESSAGE{maildir}"))
+            } else {
+                shown
+            };
+            results.insert(
+                shown.trim_start_matches('/').to_string(),
+                normal.text(&String::from_utf8_lossy(&content)),
+            );
+        })
+        .map_err(|error| format!("{root}: {error}"))?;
+    }
+    Ok(results)
+}
+
+/// What is expected of a product.
+pub fn expected(product: Product, scenario: &Scenario) -> Results {
+    let mut expected = Results::new();
+    let played: BTreeSet<String> = scenario
+        .steps
+        .iter()
+        .filter_map(
+            |step| if let Step::Smtp { name, .. } = step { Some(format!("{name}.smtp")) } else { None },
+        )
+        .collect();
+    for (name, text) in &scenario.dialogues {
+        expected.insert(format!("{name}.smtp"), text.clone());
+    }
+    expected.retain(|name, _| played.contains(name));
+    for (name, text) in &scenario.expect {
+        if !name.ends_with(".valija") {
+            expected.insert(name.clone(), text.clone());
+        }
+    }
+    if product == Product::Valija {
+        for text in expected.values_mut() {
+            *text = adapt(text);
+        }
+        for (name, text) in &scenario.expect {
+            if let Some(name) = name.strip_suffix(".valija") {
+                expected.insert(name.to_string(), text.clone());
+            }
+        }
+    }
+    if let Some(log) = expected.get_mut("log") {
+        *log = canonical(log);
+    }
+    expected
+}
+
+/// Postfix's text as valija, with what it lacks so far, would write it.
+fn adapt(text: &str) -> String {
+    let mut text = text.to_string();
+    if !VALIJA.starttls {
+        text = text.replace("S: 250-STARTTLS\n", "");
+    }
+    if !VALIJA.client_names {
+        for (rule, to) in [
+            (r"[\w.-]+\[(10\.77\.|fd00:)", "unknown[$1"),
+            (r"\([\w.-]+ \[(10\.77\.|IPv6:fd00:)", "(unknown [$1"),
+        ] {
+            if let Ok(rule) = Regex::new(rule) {
+                text = rule.replace_all(&text, to).into_owned();
+            }
+        }
+    }
+    text
+}
+
+/// The differences between what is expected and what came out, readable; empty when there are none.
+pub fn differences(expected: &Results, actual: &Results) -> String {
+    let mut report = String::new();
+    let names: BTreeSet<&String> = expected.keys().chain(actual.keys()).collect();
+    for name in names {
+        match (expected.get(name), actual.get(name)) {
+            (Some(expected), Some(actual)) if expected == actual => {}
+            (Some(_), None) => report.push_str(&format!("  {name}: expected, but it is not there\n")),
+            (expected, Some(actual)) => {
+                report.push_str(&format!("  {name}: (- expected, + came out)\n"));
+                report.push_str(&diff(expected.map_or("", String::as_str), actual));
+            }
+            (None, None) => {}
+        }
+    }
+    report
+}
+
+/// A line by line comparison.
+fn diff(old: &str, new: &str) -> String {
+    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
+    let mut common = vec![vec![0usize; new.len() + 1]; old.len() + 1];
+    for i in (0..old.len()).rev() {
+        for j in (0..new.len()).rev() {
+            common[i][j] = if old[i] == new[j] {
+                common[i + 1][j + 1] + 1
+            } else {
+                common[i + 1][j].max(common[i][j + 1])
+            };
+        }
+    }
+    let (mut i, mut j, mut out) = (0, 0, String::new());
+    while i < old.len() || j < new.len() {
+        if i < old.len() && j < new.len() && old[i] == new[j] {
+            (i, j) = (i + 1, j + 1);
+        } else if j == new.len() || (i < old.len() && common[i + 1][j] >= common[i][j + 1]) {
+            out.push_str(&format!("    - {}\n", old[i]));
+            i += 1;
+        } else {
+            out.push_str(&format!("    + {}\n", new[j]));
+            j += 1;
+        }
+    }
+    if out.is_empty() {
+        out.push_str("    (they differ in the end of the last line)\n");
+    }
+    out
+}
+
+/// Writes what a real Postfix showed as what is expected.
+pub fn record(scenario: &Scenario, actual: &Results) -> std::io::Result<()> {
+    for (name, text) in actual {
+        let path = if name.ends_with(".smtp") {
+            scenario.folder.join(name)
+        } else {
+            scenario.folder.join("expect").join(name)
+        };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(path, text)?;
+    }
+    for name in
+        scenario.expect.keys().filter(|name| !name.ends_with(".valija") && !actual.contains_key(*name))
+    {
+        std::fs::remove_file(scenario.folder.join("expect").join(name))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_found_and_shown() {
+        let text = |text: &str| Results::from([("log".to_string(), text.to_string())]);
+        assert_eq!(differences(&text("a\nb\n"), &text("a\nb\n")), "");
+        assert_eq!(
+            differences(&text("a\nb\n"), &text("a\nc\n")),
+            "  log: (- expected, + came out)\n    - b\n    + c\n"
+        );
+        assert!(differences(&Results::new(), &text("a\n")).contains("+ a"));
+        assert!(differences(&text("a\n"), &Results::new()).contains("not there"));
+    }
+
+    #[test]
+    fn what_is_lacking_is_taken_from_the_expectation() {
+        assert_eq!(adapt("S: 250-STARTTLS\nS: 250-DSN\n"), "S: 250-DSN\n");
+        assert_eq!(adapt("from pc.outside.org[10.77.9.9]"), "from unknown[10.77.9.9]");
+        assert_eq!(adapt("from localhost[127.0.0.1]"), "from localhost[127.0.0.1]");
+    }
+}

@@ -1,0 +1,327 @@
+//! A world: a host of its own made of namespaces, with Postfix or valija on it. The thread that makes a world moves into
+//! it; from then on its files, sockets and commands are the world's.
+
+use crate::log::Log;
+use crate::scenario::Scenario;
+use nix::sched::{CloneFlags, setns, unshare};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Seek};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Whose programs are installed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Product {
+    /// Debian's Postfix: the one that knows.
+    Postfix,
+    /// Ours.
+    Valija,
+}
+
+/// The users of every world: name, uid, full name.
+const USERS: &str = "debian:1000:Debian\njose:1001:Jose Domingo\nusuario:1002:Usuario\nalumno:1003:Alumno\njosedom24:1004:Jose";
+
+/// Where the world's syslog listens.
+pub const SYSLOG: &str = "/dev/log";
+
+/// How long anything may take before it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A world, entered by the thread that made it; it ends when dropped.
+pub struct World {
+    first: Child,
+    /// What its programs say.
+    pub log: Log,
+    /// Whose programs.
+    pub product: Product,
+}
+
+/// The output of a command and how it ended.
+pub struct Output {
+    /// Standard output and error, as they came.
+    pub text: String,
+    /// The exit status; 128 + signal if killed.
+    pub status: i32,
+}
+
+impl World {
+    /// Builds the world of a scenario and moves the calling thread into it, for good.
+    pub fn enter(product: Product, scenario: &Scenario, tree: Option<&Path>) -> Result<World, String> {
+        let hide = if tree.is_some() { packaged()? } else { String::new() };
+        let mut first = Command::new("unshare")
+            .args([
+                "--mount",
+                "--net",
+                "--uts",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+                "sh",
+                "-c",
+            ])
+            .arg(include_str!("world.sh"))
+            .env_clear()
+            .env("PATH", PATH)
+            .env("FQDN", &scenario.fqdn)
+            .env("USERS", USERS)
+            .env("TREE", tree.unwrap_or(Path::new("")))
+            .env("HIDE", hide)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("unshare (package util-linux): {error}"))?;
+        let mut answer = String::new();
+        if let Some(output) = first.stdout.take() {
+            let _ = BufReader::new(output).read_line(&mut answer);
+        }
+        if answer != "ready\n" {
+            let _ = first.kill();
+            let _ = first.wait();
+            return Err(
+                "the world could not be built (see above); it needs root and the packages of tests/README.md"
+                    .into(),
+            );
+        }
+        let log = join(first.id(), || Log::listen(SYSLOG).map_err(|error| format!("{SYSLOG}: {error}")));
+        let log = match log {
+            Ok(log) => log,
+            Err(error) => {
+                let _ = first.kill();
+                let _ = first.wait();
+                return Err(error);
+            }
+        };
+        let world = World { first, log, product };
+        world.furnish(scenario)?;
+        Ok(world)
+    }
+
+    /// Writes the configuration and the scenario's files.
+    fn furnish(&self, scenario: &Scenario) -> Result<(), String> {
+        let mut master =
+            fs::read_to_string("/usr/share/postfix/master.cf.dist").map_err(|error| error.to_string())?;
+        master.push_str(scenario.master_cf.as_deref().unwrap_or_default());
+        let mut hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+        hosts.push_str(&scenario.hosts);
+        put("/etc/postfix/main.cf", scenario.main_cf.as_bytes(), 0o644)?;
+        put("/etc/postfix/master.cf", master.as_bytes(), 0o644)?;
+        put("/etc/hosts", hosts.as_bytes(), 0o644)?;
+        if self.product == Product::Postfix {
+            put("/var/spool/postfix/etc/hosts", hosts.as_bytes(), 0o644)?;
+        }
+        put("/etc/mailname", format!("{}\n", scenario.mailname).as_bytes(), 0o644)?;
+        put("/etc/aliases", b"# See man 5 aliases for format\npostmaster:    root\n", 0o644)?;
+        for file in &scenario.files {
+            put(&file.path, &file.content, if file.executable { 0o755 } else { 0o644 })?;
+            if let Ok(below) = file.path.strip_prefix("/home")
+                && let Some(user) = below.iter().next().and_then(|user| user.to_str())
+            {
+                self.expect_success("root", &format!("chown -R {user}: /home/{user}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the mail system and waits until it says that it is up.
+    pub fn start(&self) -> Result<(), String> {
+        let before = self.log.lines().iter().filter(|line| is_start(line)).count();
+        self.expect_success("root", "newaliases && postfix start")?;
+        self.log.wait("the mail system to say that it started", PATIENCE, |lines| {
+            lines.iter().filter(|line| is_start(line)).count() > before
+        })
+    }
+
+    /// Runs a shell command as a user, in their home.
+    pub fn run(&self, user: &str, command: &str) -> Result<Output, String> {
+        let failed = |error: std::io::Error| format!("{command}: {error}");
+        let home = if user == "root" { "/root".to_string() } else { format!("/home/{user}") };
+        let mut output = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open("/mnt/output")
+            .map_err(failed)?;
+        let mut process = match user {
+            "root" => Command::new("timeout"),
+            _ => {
+                let mut process = Command::new("setpriv");
+                process.args([
+                    &format!("--reuid={user}"),
+                    &format!("--regid={user}"),
+                    "--init-groups",
+                    "timeout",
+                ]);
+                process
+            }
+        };
+        let status = process
+            .args(["-k", "2", "30", "bash", "-c", command])
+            .env_clear()
+            .envs([
+                ("PATH", PATH),
+                ("HOME", home.as_str()),
+                ("USER", user),
+                ("LOGNAME", user),
+                ("LANG", "C.UTF-8"),
+                ("TERM", "dumb"),
+            ])
+            .current_dir(if Path::new(&home).is_dir() { &home } else { "/" })
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().map_err(failed)?)
+            .stderr(output.try_clone().map_err(failed)?)
+            .status()
+            .map_err(failed)?;
+        let mut text = Vec::new();
+        output.rewind().map_err(failed)?;
+        output.read_to_end(&mut text).map_err(failed)?;
+        let status = status
+            .code()
+            .unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0));
+        Ok(Output { text: String::from_utf8_lossy(&text).into_owned(), status })
+    }
+
+    /// Runs a command that must end well.
+    pub fn expect_success(&self, user: &str, command: &str) -> Result<(), String> {
+        match self.run(user, command)? {
+            Output { status: 0, .. } => Ok(()),
+            Output { status, text } => {
+                Err(format!("`{command}` as {user} ended with {status} and said:\n{text}"))
+            }
+        }
+    }
+
+    /// Connects to the mail system: from outside of the host when the address is not one of the loopback's.
+    pub fn connect(&self, from: &str, port: u16) -> Result<TcpStream, String> {
+        let source: IpAddr = from.parse().map_err(|_| format!("{from} is no address"))?;
+        let inside = source.is_loopback();
+        let target: IpAddr = match (source, inside) {
+            (_, true) => source,
+            (IpAddr::V4(_), _) => IpAddr::from([10, 77, 1, 10]),
+            (IpAddr::V6(_), _) => IpAddr::from([0xfd00, 0x77, 0, 0, 0, 0, 0, 0x10]),
+        };
+        if inside {
+            return dial(source, SocketAddr::new(target, port));
+        }
+        let move_to = |path: &str| -> Result<(), String> {
+            let network = File::open(path).map_err(|error| format!("{path}: {error}"))?;
+            setns(&network, CloneFlags::CLONE_NEWNET).map_err(|error| format!("{path}: {error}"))
+        };
+        move_to("/run/netns/outside")?;
+        let stream = dial(source, SocketAddr::new(target, port));
+        move_to("/proc/1/ns/net")?;
+        stream
+    }
+
+    /// Waits until every message is gone, held or deferred, and the drop folder empty.
+    pub fn settle(&self) -> Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let dropped = fs::read_dir("/var/spool/postfix/maildrop").map_or(0, Iterator::count);
+            self.log.drain(SYSLOG)?;
+            let open = crate::log::unsettled(&self.log.lines());
+            if dropped == 0 && open.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                let tail: Vec<String> =
+                    self.log.lines().iter().rev().take(15).rev().map(crate::log::Line::shown).collect();
+                return Err(format!(
+                    "not settled: {dropped} files in maildrop, messages {open:?}; the log ends:\n{}",
+                    tail.join("\n")
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.log.end(SYSLOG);
+        drop(self.first.stdin.take()); // the first process ends, and with it everything in its pid namespace
+        let _ = self.first.wait();
+    }
+}
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The programs of Debian's package.
+fn packaged() -> Result<String, String> {
+    let list =
+        Command::new("dpkg").args(["-L", "postfix"]).output().map_err(|error| format!("dpkg: {error}"))?;
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    let paths: Vec<&str> =
+        list.lines().filter(|path| path.starts_with("/usr/sbin/") || path.starts_with("/usr/lib/")).collect();
+    if paths.is_empty() {
+        return Err("the package postfix is not installed".into());
+    }
+    // The folder of systemd's units stays.
+    Ok(paths
+        .into_iter()
+        .filter(|path| !path.starts_with("/usr/lib/systemd") && *path != "/usr/lib/tmpfiles.d")
+        .collect::<Vec<_>>()
+        .join("\n"))
+}
+
+/// Whether the supervisor says that it is up.
+fn is_start(line: &crate::log::Line) -> bool {
+    line.tag.ends_with("/master") && line.text.starts_with("daemon started")
+}
+
+/// Moves this thread into the namespaces that process `pid` made. `threads` starts what threads it needs: afterwards the
+/// kernel allows no more, since processes that this thread starts belong to another pid namespace than itself.
+fn join<T>(pid: u32, threads: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let open = |kind: &str| {
+        File::open(format!("/proc/{pid}/ns/{kind}")).map_err(|error| format!("namespace {kind}: {error}"))
+    };
+    let (net, uts, children, mount) = (open("net")?, open("uts")?, open("pid_for_children")?, open("mnt")?);
+    let enter =
+        |namespace: File, kind| setns(namespace, kind).map_err(|error| format!("setns {kind:?}: {error}"));
+    unshare(CloneFlags::CLONE_FS).map_err(|error| format!("unshare: {error}"))?;
+    enter(net, CloneFlags::CLONE_NEWNET)?;
+    enter(uts, CloneFlags::CLONE_NEWUTS)?;
+    enter(mount, CloneFlags::CLONE_NEWNS)?;
+    let started = threads()?;
+    enter(children, CloneFlags::CLONE_NEWPID)?;
+    Ok(started)
+}
+
+/// Connects from a chosen address, which the standard library cannot do. A refusal is tried again for a while: a server
+/// may log its start before it listens.
+fn dial(source: IpAddr, target: SocketAddr) -> Result<TcpStream, String> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
+    use std::os::fd::AsRawFd;
+    let family = if source.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let handle = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+            .map_err(|error| error.to_string())?;
+        bind(handle.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))
+            .map_err(|error| format!("{source}: {error}"))?;
+        match connect(handle.as_raw_fd(), &SockaddrStorage::from(target)) {
+            Ok(()) => return Ok(TcpStream::from(handle)),
+            Err(nix::errno::Errno::ECONNREFUSED) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(20))
+            }
+            Err(error) => return Err(format!("connect to {target}: {error}")),
+        }
+    }
+}
+
+/// Writes a file with its folders.
+fn put(path: impl AsRef<Path>, content: &[u8], mode: u32) -> Result<(), String> {
+    let path: PathBuf = path.as_ref().into();
+    let write = || -> std::io::Result<()> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&path, content)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+    };
+    write().map_err(|error| format!("{}: {error}", path.display()))
+}
