@@ -159,7 +159,8 @@ pub fn unsettled(lines: &[Line]) -> BTreeSet<String> {
     messages
         .into_iter()
         .filter(|(_, seen)| {
-            !seen.done && !(seen.active && !seen.answered.is_empty() && seen.answered.len() >= seen.wanted)
+            let waits = seen.active && !seen.answered.is_empty() && seen.answered.len() >= seen.wanted;
+            !seen.done && !waits
         })
         .map(|(id, _)| id)
         .collect()
