@@ -6,13 +6,20 @@
 //! the root programs) must know every name; a house test holds that each declared parameter is
 //! asked for somewhere outside this crate.
 
-mod expand;
+pub mod catalogue;
+pub mod computed;
+pub mod directory;
+pub mod expand;
+mod level;
+pub mod lines;
 mod macros;
 mod main_cf;
+pub mod master_cf;
 pub mod params;
 mod problem;
 pub mod programs;
 pub mod value;
 
+pub use level::Level;
 pub use main_cf::{Config, Origin, Raw};
 pub use problem::Problem;

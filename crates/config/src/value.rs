@@ -1,6 +1,7 @@
 //! The types of parameters. Each reads its value from expanded text.
 
 use crate::Problem;
+use crate::lines::is_space;
 use std::time::Duration;
 
 /// A type that a parameter may have.
@@ -68,9 +69,98 @@ impl Value for Verbatim {
 impl Value for List {
     const TYPE: &'static str = "list";
     fn read(_: &str, text: &str) -> Result<List, Problem> {
-        let separator = |c: char| c == ',' || c.is_ascii_whitespace();
-        Ok(List(text.split(separator).filter(|e| !e.is_empty()).map(str::to_string).collect()))
+        Ok(List(split_list(text)))
     }
+}
+
+/// The elements of a list: separated by commas or white space; what stands in `{…}` stays together,
+/// braces and all.
+pub fn split_list(text: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut element = String::new();
+    let mut depth = 0usize;
+    for c in text.chars() {
+        if depth == 0 && (c == ',' || is_space(c)) {
+            if !element.is_empty() {
+                out.push(std::mem::take(&mut element));
+            }
+            continue;
+        }
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        element.push(c);
+    }
+    if !element.is_empty() {
+        out.push(element);
+    }
+    out
+}
+
+/// The inside of an element written as `{ … }`, without the white space at its ends.
+pub fn in_braces(element: &str) -> Option<&str> {
+    Some(element.strip_prefix('{')?.strip_suffix('}')?.trim_matches(is_space))
+}
+
+/// How deep files may name files.
+const FILE_DEPTH: usize = 16;
+
+/// Replaces `/file` and `!/file` elements of a list of patterns (mynetworks, mydestination …) by
+/// what the files hold: elements separated as in main.cf, one line or many, lines with `#` first
+/// are comments. `!` before a file turns each of its elements round. A file that cannot be read is
+/// a problem, and its element is left out: whoever uses the list decides whether that is fatal.
+pub fn expand_files(list: &List) -> (Vec<String>, Vec<Problem>) {
+    let (mut out, mut problems) = (Vec::new(), Vec::new());
+    list.0.iter().for_each(|element| from_element(element, false, 0, &mut out, &mut problems));
+    (out, problems)
+}
+
+fn from_element(
+    element: &str,
+    turned: bool,
+    depth: usize,
+    out: &mut Vec<String>,
+    problems: &mut Vec<Problem>,
+) {
+    let pattern = element.trim_start_matches('!');
+    let turned = turned ^ ((element.len() - pattern.len()) % 2 == 1);
+    if !pattern.starts_with('/') {
+        out.push(format!("{}{pattern}", if turned { "!" } else { "" }));
+        return;
+    }
+    let mut fail = |what: String, remedy: &str| {
+        problems.push(Problem { place: None, name: None, what, remedy: remedy.into() });
+    };
+    if depth >= FILE_DEPTH {
+        return fail(format!("{pattern}: files name files too deep"), "remove the file that names itself");
+    }
+    match std::fs::read(pattern) {
+        Ok(bytes) => {
+            for line in String::from_utf8_lossy(&bytes).lines() {
+                if line.trim_start_matches(is_space).starts_with('#') {
+                    continue;
+                }
+                for inner in split_list(line) {
+                    from_element(&inner, turned, depth + 1, out, problems);
+                }
+            }
+        }
+        Err(e) => fail(
+            format!("open file {pattern}: {}", crate::main_cf::sys_text(&e)),
+            "create the file, or remove it from the list",
+        ),
+    }
+}
+
+/// The unit that a time without one has: the last letter of the declared default.
+pub(crate) fn default_unit(default: &str) -> char {
+    let last = default.chars().last().unwrap_or('s').to_ascii_lowercase();
+    // `$other` ends in a letter of a name.
+    let unit = matches!(last, 's' | 'm' | 'h' | 'd' | 'w');
+    let number = default.chars().rev().nth(1).is_some_and(|c| c.is_ascii_digit() || c == '}');
+    if unit && number { last } else { 's' }
 }
 
 impl Value for Duration {
@@ -82,8 +172,9 @@ impl Value for Duration {
         };
         let text_ = text.trim();
         let split = text_.find(|c: char| !c.is_ascii_digit()).unwrap_or(text_.len());
-        let number: u64 = text_[..split].parse().map_err(|_| bad())?;
-        let unit = match text_[split..].trim() {
+        let (number, unit) = text_.split_at(split);
+        let number: u64 = number.parse().map_err(|_| bad())?;
+        let unit = match unit {
             "" | "s" | "S" => 1,
             "m" | "M" => 60,
             "h" | "H" => 3_600,
@@ -91,6 +182,57 @@ impl Value for Duration {
             "w" | "W" => 604_800,
             _ => return Err(bad()),
         };
-        Ok(Duration::from_secs(number.checked_mul(unit).ok_or_else(bad)?))
+        let seconds = number.checked_mul(unit).filter(|s| *s <= i32::MAX as u64).ok_or_else(bad)?;
+        Ok(Duration::from_secs(seconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn lists_keep_groups() {
+        assert_eq!(split_list("a, b\tc,,d "), ["a", "b", "c", "d"]);
+        assert_eq!(
+            split_list("inline:{a=b, c=d} { inet:h:1, timeout=3s }"),
+            ["inline:{a=b, c=d}", "{ inet:h:1, timeout=3s }"]
+        );
+        assert_eq!(in_braces("{ inet:h:1, x=y }"), Some("inet:h:1, x=y"));
+        assert_eq!(in_braces("inet:h"), None);
+    }
+
+    #[test]
+    fn files_in_lists() {
+        let dir = std::env::temp_dir().join(format!("valija-lists-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (a, b) = (dir.join("a"), dir.join("b"));
+        std::fs::write(&a, format!("10.0.0.0/8 !10.1.0.0/16\n # c\n{}\n", b.display())).unwrap();
+        std::fs::write(&b, format!("192.0.2.1,{}", b.display())).unwrap();
+        let list = List(vec![format!("!{}", a.display()), "!x".into(), "!!y".into(), "/no/such".into()]);
+        let (elements, problems) = expand_files(&list);
+        assert_eq!(elements[..3], ["!10.0.0.0/8", "10.1.0.0/16", "!192.0.2.1"]);
+        assert_eq!(elements[elements.len() - 2..], ["!x", "y"]);
+        assert_eq!(problems.len(), 2);
+        assert!(problems[1].what.starts_with("open file /no/such: No such file"));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn times() {
+        let read = |t: &str| Duration::read("x", t).map(|d| d.as_secs()).ok();
+        assert_eq!(read("5d"), Some(432_000));
+        assert_eq!(read("1W"), Some(604_800));
+        for bad in ["", "d", "5 d", "-1s", "5x", "5dd", "99999999999d", "40000d"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_element_is_empty(text in "[a{}, \t!/]{0,40}") {
+            prop_assert!(split_list(&text).iter().all(|e| !e.is_empty()));
+        }
     }
 }

@@ -21,15 +21,13 @@ pub struct Declared {
 pub const GROUPS: &[&[Declared]] =
     &[main::Main::DECLARED, master::Master::DECLARED, cleanup::Cleanup::DECLARED];
 
-/// The default of `name` before expansion.
+/// The declaration of `name`.
+pub fn find(name: &str) -> Option<&'static Declared> {
+    GROUPS.iter().flat_map(|g| g.iter()).find(|d| d.name == name)
+}
+
+/// The default of `name` before expansion. Defaults that depend on the host (myhostname …) are given
+/// by [`crate::Config::raw`]; here is what stands in the declaration.
 pub fn default_of(name: &str) -> Option<String> {
-    match name {
-        "myhostname" => return Some(sys::host::name()),
-        "mydomain" => {
-            let host = sys::host::name();
-            return Some(host.split_once('.').map_or("localdomain", |(_, d)| d).to_string());
-        }
-        _ => {}
-    }
-    GROUPS.iter().flat_map(|g| g.iter()).find(|d| d.name == name).map(|d| d.default.to_string())
+    find(name).map(|d| d.default.to_string())
 }
