@@ -8,6 +8,7 @@ pub mod date;
 pub mod envelope;
 pub mod header;
 pub mod queue_id;
+pub mod record;
 pub mod status;
 pub mod supervision;
 
