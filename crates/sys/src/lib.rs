@@ -9,3 +9,4 @@ pub mod sandbox;
 pub mod signals;
 pub mod spawn;
 pub mod time;
+pub mod users;
