@@ -1,0 +1,154 @@
+//! The directories of the queue and the lock that says who is master.
+
+use config::Config;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Owner and group of the queue, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owners {
+    /// `mail_owner`.
+    pub owner: u32,
+    /// Its group.
+    pub group: u32,
+    /// `setgid_group`.
+    pub postdrop: u32,
+}
+
+/// Makes what is missing below `queue` and `data`, and sets owners and modes as Postfix's
+/// installation does. `owners` is `None` for an ordinary user, who owns everything.
+pub fn prepare(queue: &Path, data: &Path, owners: Option<Owners>) -> Result<(), String> {
+    let me = sys::spawn::effective_uid();
+    let make = |path: PathBuf, mode: u32, who: Option<(u32, u32)>| -> Result<(), String> {
+        directory(&path, mode, who)
+            .map_err(|e| format!("{}: {e}; make it a directory that user {me} may use", path.display()))
+    };
+    let root = owners.map(|_| (0, 0));
+    make(queue.to_path_buf(), 0o755, root)?;
+    let mail = owners.map(|o| (o.owner, o.group));
+    let drop = owners.map(|o| (o.owner, o.postdrop));
+    make(queue.join("maildrop"), if owners.is_some() { 0o1730 } else { 0o700 }, drop)?;
+    make(queue.join("public"), if owners.is_some() { 0o2710 } else { 0o700 }, drop)?;
+    make(queue.join("private"), 0o700, mail)?;
+    make(queue.join("valija"), 0o700, mail)?;
+    make(queue.join("pid"), 0o755, root)?;
+    make(data.to_path_buf(), 0o700, mail)
+}
+
+fn directory(path: &Path, mode: u32, who: Option<(u32, u32)>) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(m) if m.is_dir() => {
+            if let Some((uid, gid)) = who.filter(|w| *w != (m.uid(), m.gid())) {
+                sys::spawn::give(path, uid, gid)?;
+            }
+            if m.mode() & 0o7777 != mode && (who.is_some() || m.uid() == sys::spawn::effective_uid()) {
+                std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+            }
+            Ok(())
+        }
+        Ok(_) => Err(io::Error::other("is not a directory")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o755).create(path)?;
+            if let Some((uid, gid)) = who {
+                sys::spawn::give(path, uid, gid)?;
+            }
+            std::fs::set_permissions(path, Permissions::from_mode(mode))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// `pid/master.pid`, locked while its master lives.
+pub struct Lock(#[allow(dead_code)] File);
+
+impl Lock {
+    /// Takes the lock and writes the number of this process; says so when another master has it.
+    pub fn take(queue: &Path) -> Result<Lock, String> {
+        let path = queue.join("pid/master.pid");
+        let fault = |e: io::Error| format!("open lock file {}: {e}", path.display());
+        let open = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(sys::host::O_NOFOLLOW)
+            .open(&path);
+        let mut file = open.map_err(fault)?;
+        if file.try_lock().is_err() {
+            let other = std::fs::read_to_string(&path).unwrap_or_default();
+            return Err(format!(
+                "the mail system is already running: process {} holds {}",
+                other.trim(),
+                path.display()
+            ));
+        }
+        file.set_len(0)
+            .and_then(|()| file.write_all(format!("{:>10}\n", std::process::id()).as_bytes()))
+            .map_err(fault)?;
+        Ok(Lock(file))
+    }
+
+    /// Whether a living master holds the lock.
+    pub fn held(queue: &Path) -> bool {
+        File::open(queue.join("pid/master.pid")).is_ok_and(|f| f.try_lock_shared().is_err())
+    }
+}
+
+/// Opens a file for the mail role, which may not read it itself: only one that the configuration
+/// names in the value of `name`, and, as root, only if nobody but root could have put it there.
+pub fn open_trusted(config: &Config, name: &str, path: &str) -> Result<File, String> {
+    let value = config.get(name).map_err(|e| e.to_string())?;
+    let named = value.split(|c: char| c == ',' || c.is_ascii_whitespace()).any(|element| {
+        element
+            .strip_suffix(path)
+            .is_some_and(|before| before.is_empty() || before.ends_with([':', '!', '<', '=']))
+    });
+    if !named || !path.starts_with('/') {
+        return Err(format!("parameter {name} does not name it"));
+    }
+    let real = std::fs::canonicalize(path).map_err(|e| e.to_string())?;
+    if sys::spawn::effective_uid() == 0 {
+        for part in real.ancestors() {
+            let m = std::fs::symlink_metadata(part).map_err(|e| e.to_string())?;
+            let sticky = m.is_dir() && m.mode() & 0o1000 != 0;
+            if m.uid() != 0 || (m.mode() & 0o022 != 0 && !sticky) {
+                return Err(format!("{} can be changed by others than root", part.display()));
+            }
+        }
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(sys::host::O_NOFOLLOW)
+        .open(&real)
+        .map_err(|e| e.to_string())?;
+    if !file.metadata().is_ok_and(|m| m.is_file()) {
+        return Err("it is no plain file".into());
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_and_lock() {
+        let root = std::env::temp_dir().join(format!("valija-files-{}", std::process::id()));
+        let (queue, data) = (root.join("spool"), root.join("data"));
+        prepare(&queue, &data, None).unwrap();
+        prepare(&queue, &data, None).unwrap();
+        assert_eq!(std::fs::metadata(queue.join("maildrop")).unwrap().mode() & 0o7777, 0o700);
+        assert!(!Lock::held(&queue));
+        let lock = Lock::take(&queue).unwrap();
+        assert!(Lock::held(&queue));
+        assert!(Lock::take(&queue).err().unwrap().contains("already running"));
+        drop(lock);
+        assert!(!Lock::held(&queue));
+        std::fs::write(root.join("plain"), "x").unwrap();
+        assert!(prepare(&root.join("plain"), &data, None).unwrap_err().contains("not a directory"));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+}

@@ -1,0 +1,50 @@
+//! Starting the two roles.
+
+use config::Config;
+use config::programs::{Program, find};
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::process::Child;
+use sys::channel::Channel;
+use sys::spawn::{Identity, spawn};
+
+/// The name by which `valija` knows that it is the mail role.
+pub const MAIL: &str = "valija-mail";
+/// The name by which this program knows that it is the deliver role.
+pub const DELIVER: &str = "valija-deliver";
+
+/// A running role.
+pub struct Role {
+    /// For the log.
+    pub name: &'static str,
+    /// The process.
+    pub child: Child,
+}
+
+/// Starts the mail role as `identity`. Descriptor 3 is its channel to master, which is returned.
+pub fn mail(config: &Config, identity: Option<&Identity>) -> Result<(Role, Channel), String> {
+    let program = find(Program::Valija, Some(config))?;
+    let (ours, theirs) = Channel::pair().map_err(|e| e.to_string())?;
+    let args = [OsStr::new("-c"), config.directory().as_os_str()];
+    let child = spawn(&program, MAIL, &args, &[theirs.as_fd()], identity, &environment())
+        .map_err(|e| format!("{}: {e}", program.display()))?;
+    Ok((Role { name: "mail", child }, ours))
+}
+
+/// Starts the deliver role. Descriptor 3 is its channel to the mail role, whose end is returned.
+/// It is started anew at each reload: it keeps the configuration it began with until the mail
+/// role closes the channel and its last child has ended.
+pub fn deliver(config: &Config) -> Result<(Role, Channel), String> {
+    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    let (ours, theirs) = Channel::pair().map_err(|e| e.to_string())?;
+    let args = [OsStr::new("-c"), config.directory().as_os_str()];
+    let child = spawn(&program, DELIVER, &args, &[theirs.as_fd()], None, &environment())
+        .map_err(|e| format!("{}: {e}", program.display()))?;
+    Ok((Role { name: "deliver", child }, ours))
+}
+
+/// What a role inherits from the environment: the time zone, and a safe search path.
+fn environment() -> Vec<(String, String)> {
+    let path = ("PATH".to_string(), "/usr/bin:/bin:/usr/sbin:/sbin".to_string());
+    std::env::var("TZ").ok().map(|tz| ("TZ".to_string(), tz)).into_iter().chain([path]).collect()
+}
