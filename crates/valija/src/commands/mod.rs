@@ -1,5 +1,7 @@
 //! The commands, one file each. A new one is a file and a line in `POSTFIX` or `OWN`.
 
+mod postfix;
+
 use std::process::ExitCode;
 
 /// A command by name.
@@ -13,7 +15,11 @@ pub struct Command {
 }
 
 /// Postfix's commands, found by the name of the program.
-const POSTFIX: &[Command] = &[];
+const POSTFIX: &[Command] = &[Command {
+    name: "postfix",
+    what: "start, stop, reload or look after the mail system",
+    run: postfix::run,
+}];
 
 /// Commands of valija's own: `valija NAME`.
 const OWN: &[Command] = &[];

@@ -1,0 +1,306 @@
+//! `postfix`: start, stop, reload, status, flush, check … as postfix(1).
+
+use config::Config;
+use config::directory::{Caller, decide};
+use config::programs::{Program, find};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+events::events! {
+    /// The system is being started.
+    Starting {} Info "starting the Postfix mail system"
+    /// The system is being stopped.
+    Stopping {} Info "stopping the Postfix mail system"
+    /// The system is being stopped at once.
+    Aborting {} Info "aborting the Postfix mail system"
+    /// The configuration is being read again.
+    Refreshing {} Info "refreshing the Postfix mail system"
+    /// What `postfix status` found.
+    Running { pid: String } Info "the Postfix mail system is running: PID: {pid}"
+    /// What `postfix status` found.
+    NotRunning {} Info "the Postfix mail system is not running"
+    /// The command cannot be done.
+    Refused { what: String } Fatal "{what}"
+    /// Something the administrator should mend.
+    Noticed { what: String } Warning "{what}"
+}
+
+/// Who speaks, on the terminal and in the log: `postfix/postfix-script`.
+struct Voice {
+    log: events::Source,
+    sink: events::Sink,
+}
+
+impl Voice {
+    fn say<E: events::Event>(&self, event: &E) {
+        events::install(events::Sink::Stderr);
+        self.log.say(event);
+        events::install(self.sink.clone());
+        self.log.say(event);
+    }
+
+    fn refuse(&self, what: impl Into<String>) -> ExitCode {
+        self.say(&Refused { what: what.into() });
+        ExitCode::FAILURE
+    }
+}
+
+/// `postfix [-c config_dir] [-Dv] command`
+pub fn run(_name: &str, args: &[String]) -> ExitCode {
+    let mut directory = None;
+    let mut words = args.iter();
+    let mut command = None;
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-c" => directory = words.next().cloned(),
+            "-D" | "-v" | "-vv" => {}
+            flag if flag.starts_with("-c") => directory = Some(flag[2..].to_string()),
+            flag if flag.starts_with('-') => return usage(),
+            _ => {
+                command = Some(word.clone());
+                break;
+            }
+        }
+    }
+    let Some(command) = command else { return usage() };
+    let directory = match decide(directory.as_deref(), Caller::Same) {
+        Ok(directory) => directory,
+        Err(problem) => {
+            eprintln!("postfix: fatal: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let config = match Config::load(&directory) {
+        Ok(config) => config,
+        Err(problems) => {
+            for p in problems {
+                eprintln!("postfix: fatal: {p}");
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    match Setting::read(config) {
+        Ok(setting) => setting.run(&command),
+        Err(what) => {
+            eprintln!("postfix: fatal: {what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("postfix: fatal: usage: postfix [-c config_dir] [-Dv] command");
+    ExitCode::FAILURE
+}
+
+struct Setting {
+    config: Config,
+    queue: PathBuf,
+    voice: Voice,
+}
+
+impl Setting {
+    fn read(config: Config) -> Result<Setting, String> {
+        let main = config::params::main::Main::load(&config).map_err(first)?;
+        let master = config::params::master::Master::load(&config).map_err(first)?;
+        let sink = events::sink_for(
+            master.maillog_file(),
+            &master.maillog_file_prefixes().0,
+            master.syslog_facility(),
+        )?;
+        let log = events::Source::new(main.syslog_name(), "postfix-script", std::process::id());
+        let queue = PathBuf::from(main.queue_directory());
+        Ok(Setting { config, queue, voice: Voice { log, sink } })
+    }
+
+    fn run(&self, command: &str) -> ExitCode {
+        match command {
+            "start" => self.start(false),
+            "start-fg" => self.start(true),
+            "stop" => self.stop(),
+            "abort" => self.abort(),
+            "reload" => self.reload(),
+            "status" => self.status(),
+            "check" => self.check(),
+            "flush" => self.postqueue_flush(),
+            "quick-start" => self.start(false),
+            "quick-stop" => self.stop(),
+            "set-permissions" | "upgrade-configuration" | "post-install" => ExitCode::SUCCESS,
+            "logrotate" => self.logrotate(),
+            "tls" => {
+                self.voice.refuse("\"postfix tls\" is not served; write the parameters with postconf -e")
+            }
+            _ => {
+                let commands = "start (start-fg), stop, reload, abort, flush, check, status, logrotate";
+                self.voice.refuse(format!("unknown command: '{command}'. Usage: postfix {commands}"))
+            }
+        }
+    }
+
+    /// The process that holds the lock of a running system.
+    fn pid(&self) -> Option<u32> {
+        let path = self.queue.join("pid/master.pid");
+        let file = std::fs::File::open(&path).ok()?;
+        if file.try_lock_shared().is_ok() {
+            return None;
+        }
+        std::fs::read_to_string(&path).ok()?.trim().parse().ok()
+    }
+
+    fn master(&self) -> Result<PathBuf, String> {
+        find(Program::Master, Some(&self.config))
+    }
+
+    fn start(&self, foreground: bool) -> ExitCode {
+        if self.pid().is_some() {
+            return self.voice.refuse("the Postfix mail system is already running");
+        }
+        let master = match self.master() {
+            Ok(master) => master,
+            Err(what) => return self.voice.refuse(what),
+        };
+        self.voice.say(&Starting {});
+        let mut args: Vec<OsString> = vec!["-c".into(), self.config.directory().into()];
+        if foreground {
+            args.push("-s".into());
+            use std::os::unix::process::CommandExt;
+            let e = Command::new(&master).args(&args).exec();
+            return self.voice.refuse(format!("{}: {e}", master.display()));
+        }
+        args.push("-w".into());
+        match Command::new(&master).args(&args).status() {
+            Ok(status) if status.success() => ExitCode::SUCCESS,
+            // master has said why.
+            Ok(_) => self.voice.refuse("mail system startup failed"),
+            Err(e) => self.voice.refuse(format!("{}: {e}", master.display())),
+        }
+    }
+
+    fn stop(&self) -> ExitCode {
+        let Some(pid) = self.pid() else {
+            return self.voice.refuse("the Postfix mail system is not running");
+        };
+        self.voice.say(&Stopping {});
+        if let Err(e) = sys::signals::send(pid, 15) {
+            return self.voice.refuse(format!("cannot stop process {pid}: {e}"));
+        }
+        self.wait_for_end(pid, Duration::from_secs(20))
+    }
+
+    fn abort(&self) -> ExitCode {
+        let Some(pid) = self.pid() else {
+            return self.voice.refuse("the Postfix mail system is not running");
+        };
+        self.voice.say(&Aborting {});
+        // The roles see the end of their channels and stop; the queue needs no orderly end.
+        if let Err(e) = sys::signals::send(pid, 9) {
+            return self.voice.refuse(format!("cannot stop process {pid}: {e}"));
+        }
+        self.wait_for_end(pid, Duration::from_secs(5))
+    }
+
+    fn wait_for_end(&self, pid: u32, at_most: Duration) -> ExitCode {
+        let limit = Instant::now() + at_most;
+        while self.pid() == Some(pid) {
+            if Instant::now() > limit {
+                let _ = sys::signals::send(pid, 9);
+                self.voice
+                    .say(&Noticed { what: format!("process {pid} did not end in time and was killed") });
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        ExitCode::SUCCESS
+    }
+
+    fn reload(&self) -> ExitCode {
+        let Some(pid) = self.pid() else {
+            return self.voice.refuse("the Postfix mail system is not running");
+        };
+        self.voice.say(&Refreshing {});
+        match sys::signals::send(pid, 1) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => self.voice.refuse(format!("cannot signal process {pid}: {e}")),
+        }
+    }
+
+    fn status(&self) -> ExitCode {
+        match self.pid() {
+            Some(pid) => {
+                self.voice.say(&Running { pid: pid.to_string() });
+                ExitCode::SUCCESS
+            }
+            None => {
+                self.voice.say(&NotRunning {});
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// Looks for what would keep the system from starting or working. Prints nothing when all is
+    /// well, as postfix(1) does.
+    fn check(&self) -> ExitCode {
+        let services = match config::master_cf::load(self.config.directory()) {
+            Ok(services) => services,
+            Err(problems) => return self.voice.refuse(first(problems)),
+        };
+        for problem in self.config.warnings().iter().chain(&services.warnings) {
+            self.voice.say(&Noticed { what: problem.to_string() });
+        }
+        for file in ["main.cf", "master.cf"] {
+            self.check_owner(&self.config.directory().join(file));
+        }
+        match self.master() {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(what) => self.voice.refuse(what),
+        }
+    }
+
+    fn check_owner(&self, path: &Path) {
+        use std::os::unix::fs::MetadataExt;
+        let Ok(m) = std::fs::metadata(path) else { return };
+        let what = if m.uid() != 0 && sys::spawn::effective_uid() == 0 {
+            format!("not owned by root: {}", path.display())
+        } else if m.mode() & 0o022 != 0 {
+            format!("group or other writable: {}", path.display())
+        } else {
+            return;
+        };
+        self.voice.say(&Noticed { what });
+    }
+
+    fn postqueue_flush(&self) -> ExitCode {
+        if self.pid().is_none() {
+            return self.voice.refuse("the Postfix mail system is not running");
+        }
+        let program = match find(Program::Postqueue, Some(&self.config)) {
+            Ok(program) => program,
+            Err(what) => return self.voice.refuse(what),
+        };
+        let status = Command::new(&program).arg("-c").arg(self.config.directory()).arg("-f").status();
+        if status.is_ok_and(|s| s.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Renames the log file with a time stamp and lets the system open a new one. postfix(1)
+    fn logrotate(&self) -> ExitCode {
+        let events::Sink::File(path) = &self.voice.sink else {
+            return self.voice.refuse("parameter maillog_file: is empty; there is no log file to rotate");
+        };
+        let stamp = {
+            let now = sys::time::now_micros() / 1_000_000;
+            let zone = sys::time::zone_at(now as i64);
+            proto::date::DateTime::new(now as i64, zone.offset, "").stamp()
+        };
+        let to = PathBuf::from(format!("{}.{}-{}", path.display(), &stamp[..8], &stamp[8..]));
+        if let Err(e) = std::fs::rename(path, &to) {
+            return self.voice.refuse(format!("rename {} to {}: {e}", path.display(), to.display()));
+        }
+        self.reload()
+    }
+}
+
+fn first(problems: Vec<config::Problem>) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
