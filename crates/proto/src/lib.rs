@@ -7,6 +7,7 @@ pub mod address;
 pub mod date;
 pub mod envelope;
 pub mod header;
+pub mod job;
 pub mod queue_id;
 pub mod record;
 pub mod status;

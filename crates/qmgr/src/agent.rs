@@ -4,7 +4,7 @@
 //! [`Agent`] for everything delivered by children of the `deliver` role, and later for SMTP.
 
 use proto::envelope::Envelope;
-use proto::status::Status;
+pub use proto::job::{Action, Forward, Line, Pass, Report};
 use proto::{Address, QueueId};
 use queue::store::Body;
 use std::future::Future;
@@ -30,43 +30,6 @@ pub struct Request {
     pub arrival: u64,
     /// See `arrival`.
     pub active: u64,
-}
-
-/// What became of one recipient.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Place in `Envelope::recipients`.
-    pub recipient: usize,
-    /// Lines to log, one for each final address an alias led to; normally one.
-    pub lines: Vec<Line>,
-    /// The combined result.
-    pub result: Status,
-    /// New messages to commit before the recipient is settled (forwards, owner copies).
-    pub forwards: Vec<Forward>,
-}
-
-/// A `to=<…>` log line.
-#[derive(Clone, Debug)]
-pub struct Line {
-    /// `to=`, after alias expansion.
-    pub to: Address,
-    /// `orig_to=`, shown when it differs.
-    pub orig_to: String,
-    /// `relay=`.
-    pub relay: String,
-    /// Its own status: code, and text in parentheses.
-    pub status: Status,
-}
-
-/// A message to send on: the same content with Delivered-To added, new envelope.
-#[derive(Clone, Debug)]
-pub struct Forward {
-    /// Envelope sender; `owner-list@…` for lists.
-    pub sender: Address,
-    /// Recipients, and the `original` each keeps.
-    pub recipients: Vec<(Address, String)>,
-    /// The Delivered-To header that breaks loops.
-    pub delivered_to: String,
 }
 
 /// The result of a request: one report per recipient asked for, and the times of the log's
