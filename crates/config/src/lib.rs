@@ -18,6 +18,7 @@ pub mod master_cf;
 pub mod params;
 mod problem;
 pub mod programs;
+pub mod user_list;
 pub mod value;
 
 pub use level::Level;

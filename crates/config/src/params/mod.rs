@@ -3,6 +3,7 @@
 pub mod cleanup;
 pub mod main;
 pub mod master;
+pub mod submission;
 
 /// One declaration.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +19,12 @@ pub struct Declared {
 }
 
 /// All groups.
-pub const GROUPS: &[&[Declared]] =
-    &[main::Main::DECLARED, master::Master::DECLARED, cleanup::Cleanup::DECLARED];
+pub const GROUPS: &[&[Declared]] = &[
+    main::Main::DECLARED,
+    master::Master::DECLARED,
+    cleanup::Cleanup::DECLARED,
+    submission::Submission::DECLARED,
+];
 
 /// The declaration of `name`.
 pub fn find(name: &str) -> Option<&'static Declared> {
