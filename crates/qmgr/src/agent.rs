@@ -44,6 +44,9 @@ pub struct Done {
     pub transmit: u64,
     /// The number in brackets of the log lines.
     pub number: u32,
+    /// The worker died over it (a signal, or an answer that means nothing): the queue counts that,
+    /// and sets the message aside the second time.
+    pub crashed: bool,
 }
 
 /// A means of delivery.

@@ -4,6 +4,7 @@
 pub mod channel;
 pub mod host;
 pub mod listen;
+pub mod memory_file;
 pub mod poll;
 pub mod sandbox;
 pub mod signals;
