@@ -15,4 +15,16 @@ events::events! {
     TooManyHops { } Warning "message rejected: hopcount exceeded"
     /// A message beyond message_size_limit.
     TooBig { } Warning "queue file size limit exceeded"
+    /// A damaged file in the maildrop.
+    Malformed { uid: u32, what: String } Warning "uid={uid}: {what}"
+    /// A damaged file was set aside for a human.
+    Corrupt { path: String, to: String } Warning "{path}: damaged; moved to {to}"
+    /// Something in the maildrop that postdrop does not make; it is left alone.
+    Foreign { path: String, what: String } Warning "{path}: {what}"
+    /// A message that the queue does not take now; it stays in the maildrop.
+    Postponed { path: String, id: String, text: String } Warning "{path}: error writing {id}: {text}"
+    /// A file or directory that cannot be read.
+    Unreadable { path: String, what: String } Warning "open {path}: {what}"
+    /// A file that was dealt with but cannot be removed; it will not be taken again.
+    NotRemoved { path: String, what: String } Warning "remove {path}: {what}; correct owner and mode of the directory"
 }

@@ -47,6 +47,9 @@ pub struct Origin {
     pub sender: Address,
     /// The sender's full name (`sendmail -F`), for a missing From header.
     pub full_name: Option<String>,
+    /// Headers are left alone and not completed, as for mail of strangers (`sendmail -G`, forwards
+    /// of a stranger's message); implied by `Source::Smtp` without `local_rewrite`.
+    pub stranger: bool,
     /// BODY=.
     pub encoding: Encoding,
     /// SMTPUTF8.
@@ -83,6 +86,7 @@ impl Origin {
             client: Client::default(),
             sender,
             full_name: None,
+            stranger: false,
             encoding: Encoding::Unknown,
             smtputf8: false,
             dsn_envid: None,
@@ -205,6 +209,8 @@ impl<S: Store> Intake<S> {
             draft: None,
             eight_bit: false,
             refused: None,
+            bounce: None,
+            full: false,
             buffer: Vec::new(),
             clean: Vec::new(),
         }
@@ -226,6 +232,10 @@ pub struct Message<S: Store> {
     draft: Option<S::Draft>,
     eight_bit: bool,
     refused: Option<Refused>,
+    /// To be bounced with this code and text: nobody waits for a reply (pickup, forwards).
+    bounce: Option<&'static str>,
+    /// Beyond the size limit: further content is swallowed.
+    full: bool,
     clean: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -241,9 +251,14 @@ impl<S: Store> Message<S> {
         self.recipients.push((address, orcpt, notify));
     }
 
+    /// How many recipients were added.
+    pub fn recipient_count(&self) -> usize {
+        self.recipients.len()
+    }
+
     /// Adds content: any piece, lines ended by CRLF or LF. Past a limit it is only swallowed.
     pub async fn write(&mut self, bytes: &[u8]) {
-        if self.refused.is_some() || !self.open() {
+        if self.refused.is_some() || self.full || !self.open() {
             return;
         }
         let mut clean = std::mem::take(&mut self.clean);
@@ -259,12 +274,16 @@ impl<S: Store> Message<S> {
         if self.refused.is_none() && self.open() {
             let mut clean = std::mem::take(&mut self.clean);
             clean.clear();
-            self.lines.finish(&mut clean);
+            if self.full {
+                clean.extend_from_slice(b"\r\n");
+            } else {
+                self.lines.finish(&mut clean);
+            }
             self.pass(&clean, true);
             self.store_buffer().await;
         }
         if self.refused.is_none() && self.lines.forbidden() {
-            self.refused = Some(Refused::new(550, "5.7.1 disallowed character"));
+            self.reject(550, "5.7.1 disallowed character", "5.7.1 disallowed character");
         }
         let recipients = match self.refused {
             None => self.expand(),
@@ -288,7 +307,10 @@ impl<S: Store> Message<S> {
             smtputf8: origin.smtputf8,
             dsn_envid: origin.dsn_envid,
             dsn_ret: origin.dsn_ret,
-            filter: Some(origin.content_filter).filter(|f| !f.is_empty()),
+            filter: match self.bounce {
+                Some(text) => Some(format!("error:{text}")),
+                None => Some(origin.content_filter).filter(|f| !f.is_empty()),
+            },
             hold: false,
             verp: origin.verp,
             notice: origin.notice,
@@ -317,15 +339,20 @@ impl<S: Store> Message<S> {
             None => return false,
         };
         let cleanup = &self.door.cleanup;
-        let seconds = (self.origin.arrival / 1_000_000) as i64;
-        let zone = sys::time::zone_at(seconds);
-        let date = DateTime::new(seconds, zone.offset, &zone.name);
+        let moment = |micros: u64| {
+            let seconds = (micros / 1_000_000) as i64;
+            let zone = sys::time::zone_at(seconds);
+            DateTime::new(seconds, zone.offset, &zone.name)
+        };
+        // A message from the maildrop was written earlier (Date) than it is received (Received).
+        let now = sys::time::now_micros();
+        let received = moment(now);
         let id = self.id.to_string();
         let here = Here {
             myhostname: self.door.main.myhostname(),
             mail_name: self.door.main.mail_name(),
             id: &id,
-            date: &date,
+            date: &received,
         };
         let only = match self.recipients.as_slice() {
             [(address, _, _)] => Some(address.to_string()),
@@ -334,7 +361,8 @@ impl<S: Store> Message<S> {
         let received = received::header(&self.origin, &here, only.as_deref());
         self.buffer.extend_from_slice(received.as_bytes());
         self.buffer.extend_from_slice(b"\r\n");
-        let local = self.origin.source != Source::Smtp { local_rewrite: false };
+        let foreign = self.origin.source == Source::Smtp { local_rewrite: false };
+        let local = !foreign && !self.origin.stranger;
         let stranger = Some(cleanup.remote_header_rewrite_domain()).filter(|d| !d.is_empty());
         self.headers = Some(Headers::new(Plan {
             rewrite: if local { Some(Context::Local) } else { stranger.cloned().map(Context::Remote) },
@@ -343,9 +371,9 @@ impl<S: Store> Message<S> {
             full_name: self.origin.full_name.clone(),
             obsolete_from: cleanup.header_from_format() == "obsolete",
             myhostname: self.door.main.myhostname().clone(),
-            stamp: DateTime::new(seconds, 0, "").stamp(),
+            stamp: DateTime::new((now / 1_000_000) as i64, 0, "").stamp(),
             id,
-            date,
+            date: moment(self.origin.arrival),
             undisclosed: cleanup.undisclosed_recipients_header().clone(),
             drop: cleanup.message_drop_headers().0.clone(),
             hopcount_limit: (*cleanup.hopcount_limit()).max(1) as u64,
@@ -402,9 +430,10 @@ impl<S: Store> Message<S> {
         }
         self.counter.feed(&self.buffer);
         let limit = self.door.size_limit();
-        if self.refused.is_none() && limit.is_some_and(|l| self.counter.total() > l) {
+        if self.refused.is_none() && !self.full && limit.is_some_and(|l| self.counter.total() > l) {
             self.speaker.say_of(self.id, &TooBig {});
-            self.refused = Some(Refused::new(552, "5.3.4 Error: message file too big"));
+            self.full = true;
+            self.reject(552, "5.3.4 Error: message file too big", "5.3.4 message file too big");
         }
     }
 
@@ -416,9 +445,18 @@ impl<S: Store> Message<S> {
                 Note::EightBit => self.eight_bit = true,
                 Note::TooManyHops => {
                     self.speaker.say_of(self.id, &TooManyHops {});
-                    self.refused = Some(Refused::new(554, "5.4.0 Error: too many hops"));
+                    self.reject(554, "5.4.0 Error: too many hops", "5.4.0 too many hops");
                 }
             }
+        }
+    }
+
+    /// The message itself is at fault: the client is told, or else the sender by a bounce.
+    fn reject(&mut self, code: u16, reply: &str, bounce: &'static str) {
+        if matches!(self.origin.source, Source::Smtp { .. }) {
+            self.refused = Some(Refused::new(code, reply));
+        } else {
+            self.bounce = self.bounce.or(Some(bounce));
         }
     }
 
@@ -496,3 +534,6 @@ fn xtext(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

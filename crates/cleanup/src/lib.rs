@@ -16,6 +16,7 @@ pub mod events;
 pub mod headers;
 pub mod intake;
 pub mod lines;
+pub mod pickup;
 pub mod received;
 pub mod rewriting;
 pub mod size;

@@ -11,6 +11,8 @@ pub fn name() -> String {
 
 /// For `OpenOptionsExt::custom_flags`: a symbolic link in the last place is an error.
 pub const O_NOFOLLOW: i32 = libc::O_NOFOLLOW;
+/// open(2) does not wait, for a fifo say.
+pub const O_NONBLOCK: i32 = libc::O_NONBLOCK;
 
 /// The addresses of this host's network interfaces with the length of their network's prefix, IPv4
 /// before IPv6 as Postfix lists them. Empty when the system does not tell.
