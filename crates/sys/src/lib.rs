@@ -2,8 +2,10 @@
 //! All unsafe code of the project is here; each block says why it is sound.
 
 pub mod channel;
+pub mod children;
 pub mod host;
 pub mod listen;
+pub mod locks;
 pub mod memory_file;
 pub mod poll;
 pub mod sandbox;

@@ -19,3 +19,32 @@ pub fn readable(fds: &[BorrowedFd<'_>], at_most: Option<Duration>) -> io::Result
         Err(e) => Err(e.into()),
     }
 }
+
+/// Waits until `input` can be read or `output` can be written (or the peer of either is gone), or
+/// `at_most` has passed; says which. Either may be missing.
+pub fn either(
+    input: Option<BorrowedFd<'_>>,
+    output: Option<BorrowedFd<'_>>,
+    at_most: Duration,
+) -> io::Result<(bool, bool)> {
+    let timeout = PollTimeout::try_from(at_most.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
+    let mut set: Vec<PollFd<'_>> = input.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into_iter().collect();
+    set.extend(output.map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
+    match poll(&mut set, timeout) {
+        Ok(_) => {}
+        Err(nix::errno::Errno::EINTR) => return Ok((false, false)),
+        Err(e) => return Err(e.into()),
+    }
+    let mut ready = set.iter().map(|p| p.any().unwrap_or(true));
+    let read = input.is_some() && ready.next().unwrap_or(false);
+    let write = output.is_some() && ready.next().unwrap_or(false);
+    Ok((read, write))
+}
+
+/// From now on reads and writes that would wait fail with `WouldBlock`.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_truncate(fcntl(fd, FcntlArg::F_GETFL)?) | OFlag::O_NONBLOCK;
+    fcntl(fd, FcntlArg::F_SETFL(flags))?;
+    Ok(())
+}

@@ -1,4 +1,6 @@
-//! Who runs this program, and who has an account here.
+//! Who runs this program, who has an account here, and becoming one of them for good.
+//!
+//! Look-ups can block for long (LDAP); of the deliver role only children call them.
 
 use nix::unistd::{Gid, Uid, User};
 use std::io;
@@ -80,12 +82,52 @@ impl From<User> for Account {
 
 /// The account with this number; an error is one of the name service, not "unknown".
 pub fn by_id(uid: u32) -> io::Result<Option<Account>> {
-    Ok(User::from_uid(Uid::from_raw(uid))?.map(Account::from))
+    account(User::from_uid(Uid::from_raw(uid)))
 }
 
 /// The account with this login name.
 pub fn by_name(name: &str) -> io::Result<Option<Account>> {
-    Ok(User::from_name(name)?.map(Account::from))
+    if name.is_empty() || name.contains('\0') {
+        return Ok(None);
+    }
+    account(User::from_name(name))
+}
+
+/// getpwnam(3): with one name service or another these errors all mean "not found".
+fn account(found: nix::Result<Option<User>>) -> io::Result<Option<Account>> {
+    use nix::errno::Errno;
+    match found {
+        Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
+        other => Ok(other?.map(Account::from)),
+    }
+}
+
+/// Becomes `uid` with the group `gid` and no other, for good, and makes sure that nothing of the
+/// former identity can be had back. Process-wide: the C library changes every thread. Root cannot
+/// be become.
+pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    if uid == 0 || gid == u32::MAX || uid == u32::MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not an identity for deliveries"));
+    }
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let same = |a: Uid, b: Uid, c: Uid| a == user && b == user && c == user;
+    if nix::unistd::geteuid().is_root() {
+        nix::unistd::setgroups(&[group])?;
+        nix::unistd::setresgid(group, group, group)?;
+        nix::unistd::setresuid(user, user, user)?;
+    }
+    let (now, groups) = (nix::unistd::getresuid()?, nix::unistd::getresgid()?);
+    if !same(now.real, now.effective, now.saved) {
+        let what = format!("this process is user {} and cannot become user {uid}", now.effective);
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+    }
+    if groups.real == Gid::from_raw(0) && gid != 0 {
+        return Err(io::Error::other("the group was not given up"));
+    }
+    if nix::unistd::setuid(Uid::from_raw(0)).is_ok() || nix::unistd::seteuid(Uid::from_raw(0)).is_ok() {
+        return Err(io::Error::other("root could be regained"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -100,5 +142,25 @@ mod tests {
         let mut account = by_id(0).unwrap().unwrap();
         (account.name, account.gecos) = ("jose".into(), "& Domingo,,555".into());
         assert_eq!(account.full_name(), "Jose Domingo");
+    }
+
+    #[test]
+    fn an_identity_is_for_good_and_never_root() {
+        assert!(become_user(0, 0).is_err());
+        if identities().euid != 0 {
+            eprintln!("NOT TESTED: becoming another user needs root");
+            assert!(become_user(identities().euid + 1, identities().egid).is_err());
+            return become_user(identities().euid, identities().egid).unwrap();
+        }
+        let child = crate::children::fork(Vec::new(), |_| {
+            if become_user(65_534, 65_534).is_err() {
+                return 1;
+            }
+            let shadow = std::fs::File::open("/etc/shadow").is_err();
+            let back = become_user(1, 1).is_err();
+            let groups = nix::unistd::getgroups().is_ok_and(|g| g == [Gid::from_raw(65_534)]);
+            if shadow && back && groups { 0 } else { 2 }
+        });
+        assert_eq!(child.unwrap().wait().unwrap(), crate::children::Ended::Exit(0));
     }
 }
