@@ -1,4 +1,6 @@
-//! A mail address as the queue keeps it. Parsing of what clients write is in `address::parse`.
+//! A mail address as the queue keeps it. Reading what clients write is in [`parse`].
+
+pub mod parse;
 
 use std::fmt;
 

@@ -10,6 +10,7 @@ pub mod header;
 pub mod job;
 pub mod queue_id;
 pub mod record;
+pub mod smtp;
 pub mod status;
 pub mod supervision;
 

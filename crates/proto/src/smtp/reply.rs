@@ -1,0 +1,56 @@
+//! What a server answers.
+
+use std::fmt;
+
+/// A reply: a code and its text (enhanced code included). Lines of the text are separated by
+/// `\n`. RFC 5321 4.2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Three digits.
+    pub code: u16,
+    /// Text, without internals of this host.
+    pub text: String,
+}
+
+impl Reply {
+    /// A reply of this code and text.
+    pub fn new(code: u16, text: impl Into<String>) -> Reply {
+        Reply { code, text: text.into() }
+    }
+
+    /// Positive: 2xx or 3xx.
+    pub fn is_positive(&self) -> bool {
+        (200..400).contains(&self.code)
+    }
+
+    /// Writes it in wire form. Control bytes become `?`, so that no text can add a line.
+    pub fn render(&self, out: &mut Vec<u8>) {
+        let mut lines = self.text.split('\n').peekable();
+        while let Some(line) = lines.next() {
+            let separator = if lines.peek().is_some() { '-' } else { ' ' };
+            out.extend_from_slice(format!("{:03}{separator}", self.code).as_bytes());
+            out.extend(line.bytes().map(|b| if b.is_ascii_control() { b'?' } else { b }));
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// On one line, as the log shows it.
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.code, self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let mut out = Vec::new();
+        Reply::new(250, "mx\nPIPELINING\nSIZE 10").render(&mut out);
+        Reply::new(550, "5.1.1 a\r\x07b").render(&mut out);
+        assert_eq!(out, b"250-mx\r\n250-PIPELINING\r\n250 SIZE 10\r\n550 5.1.1 a??b\r\n");
+    }
+}

@@ -1,0 +1,140 @@
+//! What a session is told before it begins.
+
+use super::WordTest;
+use crate::smtp::data::BareNewline;
+use std::fmt;
+use std::sync::Arc;
+
+/// The extensions that EHLO offers. [`Extensions::discard`] takes some away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Extensions {
+    pub pipelining: bool,
+    pub size: bool,
+    pub vrfy: bool,
+    pub etrn: bool,
+    pub xclient: bool,
+    pub xforward: bool,
+    pub enhanced_status_codes: bool,
+    pub eight_bit_mime: bool,
+    pub dsn: bool,
+    pub smtputf8: bool,
+    pub chunking: bool,
+}
+
+impl Extensions {
+    /// Every one.
+    pub const ALL: Extensions = Extensions {
+        pipelining: true,
+        size: true,
+        vrfy: true,
+        etrn: true,
+        xclient: true,
+        xforward: true,
+        enhanced_status_codes: true,
+        eight_bit_mime: true,
+        dsn: true,
+        smtputf8: true,
+        chunking: true,
+    };
+
+    /// Takes away what a word of `smtpd_discard_ehlo_keywords` names; false for unknown words.
+    /// `starttls`, `auth` and `verp` are not offered anyway.
+    pub fn discard(&mut self, word: &str) -> bool {
+        match word.to_ascii_lowercase().as_str() {
+            "pipelining" => self.pipelining = false,
+            "size" => self.size = false,
+            "vrfy" => self.vrfy = false,
+            "etrn" => self.etrn = false,
+            "xclient" => self.xclient = false,
+            "xforward" => self.xforward = false,
+            "enhancedstatuscodes" => self.enhanced_status_codes = false,
+            "8bitmime" => self.eight_bit_mime = false,
+            "dsn" => self.dsn = false,
+            "smtputf8" => self.smtputf8 = false,
+            "chunking" => self.chunking = false,
+            "starttls" | "auth" | "verp" | "silent-discard" => {}
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Limits and rules of a session.
+#[derive(Clone)]
+pub struct Settings {
+    /// `myhostname`.
+    pub hostname: Arc<str>,
+    /// `message_size_limit`; 0 for none.
+    pub size_limit: u64,
+    /// `line_length_limit`.
+    pub line_limit: usize,
+    /// `smtputf8_enable`.
+    pub smtputf8: bool,
+    /// `strict_rfc821_envelopes`.
+    pub strict_rfc821_envelopes: bool,
+    /// `smtpd_helo_required`.
+    pub helo_required: bool,
+    /// `disable_vrfy_command`.
+    pub disable_vrfy: bool,
+    /// `smtpd_recipient_limit`.
+    pub recipient_limit: u64,
+    /// `smtpd_recipient_overshoot_limit`.
+    pub recipient_overshoot_limit: i64,
+    /// `smtpd_junk_command_limit`.
+    pub junk_limit: i64,
+    /// `smtpd_hard_error_limit`.
+    pub hard_error_limit: i64,
+    /// `smtpd_forbid_unauth_pipelining`, for a client that it holds for.
+    pub forbid_unauth_pipelining: bool,
+    /// `smtpd_forbid_bare_newline`, for a client that it holds for.
+    pub bare_newline: BareNewline,
+    /// `smtpd_forbid_bare_newline_reject_code`.
+    pub bare_newline_code: u16,
+    /// `smtpd_noop_commands`.
+    pub noop_commands: Arc<[String]>,
+    /// `smtpd_forbidden_commands`.
+    pub forbidden: WordTest,
+    /// What EHLO offers, less `smtpd_discard_ehlo_keywords`.
+    pub extensions: Extensions,
+    /// The words to log when EHLO leaves keywords out; `None` when it leaves none out, or silently.
+    pub discarding: Option<String>,
+    /// The client may use XCLIENT.
+    pub xclient: bool,
+    /// The client may use XFORWARD.
+    pub xforward: bool,
+}
+
+/// Postfix's defaults.
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            hostname: "localhost".into(),
+            size_limit: 10_240_000,
+            line_limit: 2048,
+            smtputf8: true,
+            strict_rfc821_envelopes: false,
+            helo_required: false,
+            disable_vrfy: false,
+            recipient_limit: 1000,
+            recipient_overshoot_limit: 1000,
+            junk_limit: 100,
+            hard_error_limit: 20,
+            forbid_unauth_pipelining: false,
+            bare_newline: BareNewline::Normalize,
+            bare_newline_code: 550,
+            noop_commands: Arc::new([]),
+            forbidden: Arc::new(|_| false),
+            extensions: Extensions::ALL,
+            discarding: None,
+            xclient: false,
+            xforward: false,
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("hostname", &self.hostname).finish_non_exhaustive()
+    }
+}
