@@ -184,8 +184,8 @@ fn tokenize(text: &str) -> Result<(Vec<Token>, bool), BadAddress> {
                             chars.next();
                             word.push(chars.next().ok_or(BadAddress)?);
                         }
-                        ' ' | '\t' | '\r' | '\n' | '(' | ')' | '<' | '>' | '@' | ',' | ';' | ':' | '"' | '.'
-                        | '[' | ']' => break,
+                        ' ' | '\t' | '\r' | '\n' | '(' | ')' | '<' | '>' | '@' | ',' | ';' | ':' | '"'
+                        | '.' | '[' | ']' => break,
                         c => {
                             word.push(c);
                             chars.next();
@@ -229,9 +229,7 @@ pub fn is_host_name(name: &str, utf8: bool) -> bool {
             && !l.ends_with('-')
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
-    name.len() <= 255
-        && name.split('.').all(label)
-        && !name.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    name.len() <= 255 && name.split('.').all(label) && !name.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 #[cfg(test)]

@@ -154,10 +154,8 @@ pub fn mail(arguments: &str, allowed: Allowed) -> Result<Mail, Refused> {
     let mut mail = Mail { written: written.to_string(), ..Mail::default() };
     mail.smtputf8 = allowed.smtputf8 && words(parameters).any(|w| w.eq_ignore_ascii_case("SMTPUTF8"));
     let rules = Rules { strict: allowed.strict, utf8: mail.smtputf8 };
-    mail.sender = parse::envelope(written, rules).map_err(|_| Refused {
-        reply: Reply::new(501, SENDER_SYNTAX),
-        address: Some(written.to_string()),
-    })?;
+    mail.sender = parse::envelope(written, rules)
+        .map_err(|_| Refused { reply: Reply::new(501, SENDER_SYNTAX), address: Some(written.to_string()) })?;
     for word in words(parameters) {
         let unknown = || Refused::because(555, format!("5.5.4 Unsupported option: {word}"));
         let (name, value) = word.split_once('=').map_or((word, None), |(n, v)| (n, Some(v)));
@@ -431,8 +429,12 @@ mod tests {
 
     #[test]
     fn mail_parameters() {
-        let m = mail(" FROM:<a@b.org> SIZE=10 BODY=8bitmime RET=hdrs ENVID=q+2B1 SMTPUTF8 AUTH=<>", ALL).unwrap();
-        assert_eq!((m.size, m.encoding, m.ret, m.smtputf8), (10, Encoding::EightBit, Some(Ret::Headers), true));
+        let m =
+            mail(" FROM:<a@b.org> SIZE=10 BODY=8bitmime RET=hdrs ENVID=q+2B1 SMTPUTF8 AUTH=<>", ALL).unwrap();
+        assert_eq!(
+            (m.size, m.encoding, m.ret, m.smtputf8),
+            (10, Encoding::EightBit, Some(Ret::Headers), true)
+        );
         assert_eq!(m.envid.as_deref(), Some("q+2B1"));
         assert_eq!(mail("from: a@b.org", ALL).unwrap().written, "a@b.org");
         for (text, reply) in [
@@ -488,11 +490,10 @@ mod tests {
         assert_eq!(etrn("@").unwrap_err().to_string(), "501 Error: invalid parameter syntax");
         assert_eq!(etrn("a b").unwrap_err().to_string(), "500 Syntax: ETRN domain");
         let a = attributes("XCLIENT", XCLIENT, "name=+41b ADDR=IPv6:::1 HELO=[UNAVAILABLE]").unwrap();
-        assert_eq!(a, [
-            ("NAME".into(), Some("Ab".into())),
-            ("ADDR".into(), Some("::1".into())),
-            ("HELO".into(), None)
-        ]);
+        assert_eq!(
+            a,
+            [("NAME".into(), Some("Ab".into())), ("ADDR".into(), Some("::1".into())), ("HELO".into(), None)]
+        );
         for (text, reply) in [
             ("", "5.5.4 Syntax: XCLIENT attribute=value..."),
             ("FOO=1", "5.5.4 Bad XCLIENT attribute name: FOO"),

@@ -151,9 +151,15 @@ enum Phase {
     Commands,
     Data(Receiver),
     /// A chunk is coming in.
-    Chunk { last: bool, size: u64 },
+    Chunk {
+        last: bool,
+        size: u64,
+    },
     /// A chunk is thrown away and then answered so.
-    Discard { left: u64, reply: Option<Reply> },
+    Discard {
+        left: u64,
+        reply: Option<Reply>,
+    },
     Closed,
 }
 
@@ -361,7 +367,8 @@ impl Session {
         match pending {
             Pending::Helo { extended } if good => {
                 self.helo = Some(extended);
-                let usual = if extended { self.ehlo_reply() } else { Reply::new(250, &*self.settings.hostname) };
+                let usual =
+                    if extended { self.ehlo_reply() } else { Reply::new(250, &*self.settings.hostname) };
                 self.say(reply.unwrap_or(usual));
             }
             Pending::Mail { smtputf8 } if good => {
@@ -603,7 +610,9 @@ impl Session {
     fn rcpt(&mut self, arguments: &str) {
         let reply = match () {
             () if !self.in_mail => Reply::new(503, "5.5.1 Error: need MAIL command"),
-            () if self.chunks.is_some() || self.chunk_error => Reply::new(503, "5.5.1 Error: RCPT after BDAT"),
+            () if self.chunks.is_some() || self.chunk_error => {
+                Reply::new(503, "5.5.1 Error: RCPT after BDAT")
+            }
             () => match command::rcpt(arguments, self.allowed(), self.smtputf8) {
                 Err(refused) => return self.refuse_arguments(Verb::Rcpt, refused),
                 Ok(_) if self.recipients >= self.settings.recipient_limit => {
