@@ -31,7 +31,7 @@ pub enum Frame {
         text: String,
     },
     /// What became of a recipient.
-    Report(Report),
+    Report(Box<Report>),
     /// All is said.
     End,
 }
@@ -63,6 +63,9 @@ pub struct Report {
     pub result: Status,
     /// New messages to commit before the recipient is settled (forwards, owner copies).
     pub forwards: Vec<Forward>,
+    /// What a success notice says of this recipient, once, instead of its lines: an alias was
+    /// expanded (`alias expanded`). RFC 3461 6.2.7.3, 6.2.7.4
+    pub expanded: Option<(Action, Status)>,
     /// Another transport shall deliver this recipient instead; `result` and `lines` say nothing
     /// then. Logged as `passing <x> to transport=…`.
     pub pass: Option<Pass>,
@@ -163,7 +166,7 @@ impl Frame {
                 };
                 Frame::Log { say, text: r.text()? }
             }
-            b'R' => Frame::Report(read_report(&mut r)?),
+            b'R' => Frame::Report(Box::new(read_report(&mut r)?)),
             b'E' => Frame::End,
             _ => return None,
         };
@@ -179,11 +182,7 @@ fn write_report(w: &mut Writer, report: &Report) {
         w.text(&line.orig_to);
         w.text(&line.relay);
         write_status(w, &line.status);
-        w.u8(match line.action {
-            Action::Delivered => 0,
-            Action::Relayed => 1,
-            Action::Expanded => 2,
-        });
+        write_action(w, line.action);
         w.bool(line.forward.is_some());
         if let Some(n) = line.forward {
             w.count(n);
@@ -199,6 +198,11 @@ fn write_report(w: &mut Writer, report: &Report) {
         }
         w.text(&forward.delivered_to);
     }
+    w.bool(report.expanded.is_some());
+    if let Some((action, status)) = &report.expanded {
+        write_action(w, *action);
+        write_status(w, status);
+    }
     w.bool(report.pass.is_some());
     if let Some(pass) = &report.pass {
         w.text(&pass.transport);
@@ -211,12 +215,7 @@ fn read_report(r: &mut Reader<'_>) -> Option<Report> {
     let mut lines = Vec::new();
     for _ in 0..r.count()? {
         let (to, orig_to, relay, status) = (r.address()?, r.text()?, r.text()?, read_status(r)?);
-        let action = match r.u8()? {
-            0 => Action::Delivered,
-            1 => Action::Relayed,
-            2 => Action::Expanded,
-            _ => return None,
-        };
+        let action = read_action(r)?;
         let forward = if r.bool()? { Some(usize::try_from(r.u32()?).ok()?) } else { None };
         lines.push(Line { to, orig_to, relay, status, action, forward });
     }
@@ -230,9 +229,27 @@ fn read_report(r: &mut Reader<'_>) -> Option<Report> {
         }
         forwards.push(Forward { sender, recipients, delivered_to: r.text()? });
     }
+    let expanded = if r.bool()? { Some((read_action(r)?, read_status(r)?)) } else { None };
     let pass = if r.bool()? { Some(Pass { transport: r.text()?, nexthop: r.text()? }) } else { None };
     let known = lines.iter().all(|l| l.forward.is_none_or(|n| n < forwards.len()));
-    known.then_some(Report { recipient, lines, result, forwards, pass })
+    known.then_some(Report { recipient, lines, result, forwards, expanded, pass })
+}
+
+fn write_action(w: &mut Writer, action: Action) {
+    w.u8(match action {
+        Action::Delivered => 0,
+        Action::Relayed => 1,
+        Action::Expanded => 2,
+    });
+}
+
+fn read_action(r: &mut Reader<'_>) -> Option<Action> {
+    Some(match r.u8()? {
+        0 => Action::Delivered,
+        1 => Action::Relayed,
+        2 => Action::Expanded,
+        _ => return None,
+    })
 }
 
 fn write_status(w: &mut Writer, status: &Status) {

@@ -87,6 +87,7 @@ prop_compose! {
         result in status(),
         forwards in proptest::collection::vec((address(), proptest::collection::vec(recipient(), 0..3), text()), 1..3),
         pass in proptest::option::of((text(), text())),
+        expanded in proptest::option::of((0..3usize, status())),
     ) -> Report {
         let actions = [Action::Delivered, Action::Relayed, Action::Expanded];
         Report {
@@ -98,6 +99,7 @@ prop_compose! {
             forwards: forwards.into_iter().map(|(sender, recipients, delivered_to)| Forward {
                 sender, recipients, delivered_to,
             }).collect(),
+            expanded: expanded.map(|(n, status)| (actions[n], status)),
             pass: pass.map(|(transport, nexthop)| Pass { transport, nexthop }),
         }
     }
@@ -110,7 +112,7 @@ fn frame() -> impl Strategy<Value = Frame> {
             say: [Say::Info, Say::Warning, Say::Error, Say::Fatal][n],
             text
         }),
-        report().prop_map(Frame::Report),
+        report().prop_map(|r| Frame::Report(Box::new(r))),
         Just(Frame::End),
     ]
 }
@@ -183,9 +185,10 @@ fn limits() {
         }],
         result: Status::new(Code(2, 0, 0), ""),
         forwards: vec![],
+        expanded: None,
         pass: None,
     };
-    assert_eq!(Frame::decode(&Frame::Report(report).encode()[4..]), None);
+    assert_eq!(Frame::decode(&Frame::Report(Box::new(report)).encode()[4..]), None);
     for ended in [
         Ended { number: 1, how: How::Exit(-1) },
         Ended { number: u64::MAX, how: How::Signal(9) },
