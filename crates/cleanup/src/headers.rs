@@ -6,6 +6,7 @@
 //! clients only unless `always_add_missing_headers`; a header that ends without an empty line
 //! gets one.
 
+use crate::address_list;
 use crate::rewriting::{Context, Place};
 use proto::Address;
 use proto::date::DateTime;
@@ -227,10 +228,16 @@ impl State {
         if plan.drop.iter().any(|d| d.eq_ignore_ascii_case(name)) {
             return;
         }
-        let _ = (&plan.rewrite, &rewrite);
         // A field ends at a NUL, and no white space stays before its colon.
         let value = field.value();
         let value = &value[..memchr::memchr(0, value).unwrap_or(value.len())];
+        if let (Some(_), Some(place)) = (&plan.rewrite, place_of(&lower)) {
+            let mut each = |address: &Address| rewrite(address, place);
+            if let Some(new) = address_list::rewrite(name, value, plan.token_limit, &mut each) {
+                put(out, name, &[b" ", new.as_slice()].concat());
+                return;
+            }
+        }
         put(out, name, value);
     }
 
@@ -263,6 +270,23 @@ impl State {
         if !self.seen.message_id {
             self.notes.push(Note::MessageId("<>".into()));
         }
+    }
+}
+
+/// The fields whose addresses are rewritten.
+fn place_of(lower: &str) -> Option<Place> {
+    match lower.strip_prefix("resent-").unwrap_or(lower) {
+        "from" | "sender" | "reply-to" => Some(Place::HeaderSender),
+        "to" | "cc" | "bcc" => Some(Place::HeaderRecipient),
+        _ => match lower {
+            "errors-to"
+            | "return-receipt-to"
+            | "disposition-notification-to"
+            | "mail-followup-to"
+            | "mail-reply-to" => Some(Place::HeaderSender),
+            "apparently-to" => Some(Place::HeaderRecipient),
+            _ => None,
+        },
     }
 }
 

@@ -9,9 +9,11 @@
 //!
 //! The driver is `intake`; everything it decides is decided by pure modules, in reading order:
 //! `lines` (line ends, forbidden characters), `headers` (which fields stay, change, are added),
+//! `address_list` (addresses in fields),
 //! `received`, `size` (Postfix's way of counting). Nothing here keeps more of a message in memory
 //! than one header field.
 
+pub mod address_list;
 pub mod events;
 pub mod headers;
 pub mod intake;

@@ -116,7 +116,7 @@ fn a_stranger_is_left_alone() {
         &[b"To: x\r\n\r\n"],
     )
     .unwrap();
-    assert!(text.contains("\r\nTo: x\r\nMessage-Id: "), "{text}");
+    assert!(text.contains("\r\nTo: x@domain.invalid\r\nMessage-Id: "), "{text}");
 }
 
 #[test]
