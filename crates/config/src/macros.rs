@@ -5,7 +5,7 @@
 #[macro_export]
 macro_rules! params {
     ($(#[doc = $gdoc:literal])+ $group:ident {
-        $($(#[doc = $doc:literal])+ $name:ident : $type:ty = $default:literal
+        $($(#[doc = $doc:literal])+ $name:ident $(as $public:literal)? : $type:ty = $default:literal
             $(, min $min:literal)? $(, max $max:literal)?;)*
     }) => {
         $(#[doc = $gdoc])+
@@ -16,7 +16,7 @@ macro_rules! params {
             /// What this group declares.
             pub const DECLARED: &'static [$crate::params::Declared] = &[$(
                 $crate::params::Declared {
-                    name: stringify!($name),
+                    name: $crate::parameter_name!($name $($public)?),
                     kind: <$type as $crate::value::Value>::TYPE,
                     default: $default,
                     doc: concat!($($doc, "\n"),+),
@@ -31,7 +31,7 @@ macro_rules! params {
                     let mut range: (Option<i64>, Option<i64>) = (None, None);
                     $(range.0 = Some($min);)?
                     $(range.1 = Some($max);)?
-                    let $name = config.typed::<$type>(stringify!($name), range, &mut problems);
+                    let $name = config.typed::<$type>($crate::parameter_name!($name $($public)?), range, &mut problems);
                 )*
                 match ($($name,)*) {
                     ($(Some($name),)*) if problems.is_empty() => Ok($group { $($name,)* }),
@@ -44,5 +44,18 @@ macro_rules! params {
                 pub fn $name(&self) -> &$type { &self.$name }
             )*
         }
+    };
+}
+
+/// The public name of a parameter: that of its accessor, or, behind `as`, the one that is no Rust
+/// name because it begins with a digit.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! parameter_name {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident $public:literal) => {
+        $public
     };
 }

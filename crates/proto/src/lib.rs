@@ -4,6 +4,7 @@
 //! arguments; what to do comes out as values. Modules in reading order:
 
 pub mod address;
+pub mod control;
 pub mod date;
 pub mod envelope;
 pub mod header;

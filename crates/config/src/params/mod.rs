@@ -1,8 +1,10 @@
 //! Every declared parameter, by the crate that obeys it.
 
+pub mod bounce;
 pub mod cleanup;
 pub mod main;
 pub mod master;
+pub mod qmgr;
 pub mod submission;
 
 /// One declaration.
@@ -24,6 +26,8 @@ pub const GROUPS: &[&[Declared]] = &[
     master::Master::DECLARED,
     cleanup::Cleanup::DECLARED,
     submission::Submission::DECLARED,
+    qmgr::Qmgr::DECLARED,
+    bounce::Bounce::DECLARED,
 ];
 
 /// The declaration of `name`.

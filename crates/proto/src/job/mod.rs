@@ -11,7 +11,7 @@
 
 pub mod answer;
 mod ended;
-mod wire;
+pub(crate) mod wire;
 
 pub use answer::{Action, Forward, Frame, FrameReader, Line, Pass, Report, Say};
 pub use ended::{Ended, How};

@@ -6,7 +6,7 @@ use crate::envelope::{Client, Notify, Recipient};
 
 /// Collects bytes.
 #[derive(Default)]
-pub(super) struct Writer(Vec<u8>);
+pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
     pub fn done(self) -> Vec<u8> {
@@ -87,7 +87,7 @@ impl Writer {
 }
 
 /// Takes bytes apart; every method gives `None` when the bytes do not hold what is asked for.
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
