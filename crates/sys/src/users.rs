@@ -130,6 +130,30 @@ pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// The row of passwd(5) of an account, if there is one.
+pub fn passwd_row(name: &str) -> io::Result<Option<String>> {
+    if name.contains('\0') {
+        return Ok(None);
+    }
+    let row = |u: User| {
+        let (gecos, passwd) = (u.gecos.to_string_lossy(), u.passwd.to_string_lossy());
+        let (home, shell) = (u.dir.display(), u.shell.display());
+        format!("{}:{passwd}:{}:{}:{gecos}:{home}:{shell}", u.name, u.uid, u.gid)
+    };
+    Ok(User::from_name(name).map_err(io::Error::from)?.map(row))
+}
+
+/// The row of group(5) of a group, if there is one.
+pub fn group_row(name: &str) -> io::Result<Option<String>> {
+    if name.contains('\0') {
+        return Ok(None);
+    }
+    let row = |g: nix::unistd::Group| {
+        format!("{}:{}:{}:{}", g.name, g.passwd.to_string_lossy(), g.gid, g.mem.join(","))
+    };
+    Ok(nix::unistd::Group::from_name(name).map_err(io::Error::from)?.map(row))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
