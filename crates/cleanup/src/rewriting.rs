@@ -1,6 +1,7 @@
 //! What the door asks of address rewriting. The crate `rewrite` answers; tests may, too.
 
 use proto::Address;
+pub use rewrite::Place;
 
 /// Whose names complete an address that lacks a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,19 +10,6 @@ pub enum Context {
     Local,
     /// A stranger's: `remote_header_rewrite_domain`.
     Remote(String),
-}
-
-/// Where an address stands; decides which canonical maps are asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// MAIL FROM.
-    EnvelopeSender,
-    /// RCPT TO.
-    EnvelopeRecipient,
-    /// From, Sender, Reply-To and their kin.
-    HeaderSender,
-    /// To, Cc and their kin.
-    HeaderRecipient,
 }
 
 /// Address rewriting as the door needs it. An `Err` is words for the administrator: a table could
@@ -35,4 +23,22 @@ pub trait Rewriting: Send + Sync + 'static {
 
     /// Virtual aliases of a completed recipient; the recipient itself when no table knows it.
     fn aliases(&self, recipient: &Address) -> Result<Vec<Address>, String>;
+}
+
+/// The answers of `rewrite`, in the words of the door.
+impl Rewriting for rewrite::Rewriter {
+    fn complete(&self, address: &Address, context: &Context) -> Address {
+        match context {
+            Context::Local => self.complete_local(address),
+            Context::Remote(domain) => self.complete_remote(address, domain),
+        }
+    }
+
+    fn canonical(&self, address: Address, place: Place) -> Result<Address, String> {
+        rewrite::Rewriter::canonical(self, address, place)
+    }
+
+    fn aliases(&self, recipient: &Address) -> Result<Vec<Address>, String> {
+        rewrite::Rewriter::aliases(self, recipient)
+    }
 }

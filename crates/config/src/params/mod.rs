@@ -5,6 +5,7 @@ pub mod cleanup;
 pub mod main;
 pub mod master;
 pub mod qmgr;
+pub mod rewrite;
 pub mod submission;
 
 /// One declaration.
@@ -27,6 +28,7 @@ pub const GROUPS: &[&[Declared]] = &[
     cleanup::Cleanup::DECLARED,
     submission::Submission::DECLARED,
     qmgr::Qmgr::DECLARED,
+    rewrite::Rewrite::DECLARED,
     bounce::Bounce::DECLARED,
 ];
 

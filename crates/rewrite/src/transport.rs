@@ -1,0 +1,221 @@
+//! Where a recipient goes: transport, next hop, and why. trivial-rewrite(8), transport(5)
+
+use crate::Rewriter;
+use crate::class::Class;
+use crate::reason::Reason;
+use proto::Address;
+use tables::{TableError, parent_domains};
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// A service of master.cf.
+    pub transport: String,
+    /// What the transport gets as its next hop.
+    pub nexthop: String,
+    /// The recipient, without routing operators.
+    pub recipient: Address,
+    /// Its class.
+    pub class: Class,
+    /// The sender had written a route to another host into the local part.
+    pub routed: bool,
+    /// No mail can have this address; the text says why.
+    pub bad: Option<String>,
+    /// Which parameters, elements and rows decided, in that order.
+    pub reasons: Vec<Reason>,
+}
+
+impl Rewriter {
+    /// Resolves a recipient. The sender matters for sender-dependent routing only. `Err`: a table
+    /// could not answer; try again later.
+    pub fn resolve(&self, recipient: &Address, sender: &Address) -> Result<Resolved, TableError> {
+        let (recipient, routed, local) = self.unroute(recipient)?;
+        let p = &self.params;
+        let mut reasons = Vec::new();
+        let domain = recipient.domain().unwrap_or_default().to_string();
+        let class = match local {
+            Some(reason) => {
+                reasons.extend(reason);
+                Class::Local
+            }
+            None => {
+                let (class, reason) = self.classes.of(&domain)?;
+                reasons.extend(reason);
+                class
+            }
+        };
+        let (parameter, value) = match class {
+            Class::Local => ("local_transport", p.local_transport().clone()),
+            Class::VirtualAlias => {
+                let table = if self.show_table { " in virtual alias table" } else { "" };
+                ("virtual_alias_domains", format!("error:5.1.1 User unknown{table}"))
+            }
+            Class::VirtualMailbox => ("virtual_transport", p.virtual_transport().clone()),
+            Class::Relay => ("relay_transport", p.relay_transport().clone()),
+            Class::Default => match self.by_sender(
+                &self.maps.sender_transport,
+                sender,
+                p.empty_address_default_transport_maps_lookup_key(),
+            )? {
+                Some(hit) => {
+                    reasons.push(Reason::hit("sender_dependent_default_transport_maps", &hit));
+                    ("", hit.value)
+                }
+                None => ("default_transport", p.default_transport().clone()),
+            },
+        };
+        if !parameter.is_empty() {
+            reasons.push(Reason::value(parameter, &value));
+        }
+        let (transport, given) = value.split_once(':').unwrap_or((&value, ""));
+        let mut transport = transport.to_string();
+        let mut nexthop = given.to_string();
+        if nexthop.is_empty() {
+            nexthop = match class {
+                Class::Local => self.hostname.clone(),
+                Class::Relay | Class::Default => {
+                    let key = p.empty_address_relayhost_maps_lookup_key();
+                    match self.by_sender(&self.maps.sender_relayhost, sender, key)? {
+                        Some(hit) if !hit.value.eq_ignore_ascii_case("DUNNO") => {
+                            reasons.push(Reason::hit("sender_dependent_relayhost_maps", &hit));
+                            hit.value
+                        }
+                        _ if !p.relayhost().is_empty() => {
+                            reasons.push(Reason::value("relayhost", p.relayhost()));
+                            p.relayhost().clone()
+                        }
+                        _ => domain.clone(),
+                    }
+                }
+                Class::VirtualAlias | Class::VirtualMailbox => domain.clone(),
+            };
+        }
+        if class != Class::VirtualAlias
+            && let Some(hit) = self.transport_row(&recipient, &domain)?
+        {
+            let (t, n) = hit.value.split_once(':').unwrap_or((&hit.value, ""));
+            match (t, n) {
+                ("", "") => {}
+                ("", hop) => nexthop = hop.to_string(),
+                (name, hop) => {
+                    transport = name.to_string();
+                    nexthop = if hop.is_empty() { domain.clone() } else { hop.to_string() };
+                }
+            }
+            reasons.push(Reason::hit("transport_maps", &hit));
+        }
+        let bad = (class == Class::Default && !plausible(&domain)).then(|| "bad address syntax".to_string());
+        Ok(Resolved { transport, nexthop, recipient, class, routed, bad, reasons })
+    }
+
+    /// Whether mail for `domain` is this host's own or relayed by permission: the relay rule asks.
+    pub fn class_of(&self, domain: &str) -> Result<(Class, Option<Reason>), TableError> {
+        self.classes.of(domain)
+    }
+
+    /// Completes the recipient and takes routing operators out of addresses of this host, such as
+    /// `user%elsewhere@here`. The last part is `Some` when the rest is local.
+    #[allow(clippy::type_complete)]
+    fn unroute(&self, recipient: &Address) -> Result<(Address, bool, Option<Option<Reason>>), TableError> {
+        let mut address = match recipient.is_null() {
+            true => self.complete_local(&Address::from_internal(self.params.empty_address_recipient())),
+            false => self.complete_local(recipient),
+        };
+        let mut routed = false;
+        // Each step takes an operator away, so this ends; the limit is for the reader's peace.
+        for _ in 0..100 {
+            let local = match address.domain() {
+                Some(domain) if !domain.is_empty() => self.classes.local(domain)?.map(Some),
+                _ => Some(None),
+            };
+            let Some(reason) = local else { return Ok((address, routed, None)) };
+            let inner = address.local();
+            let next = if !self.params.resolve_dequoted_address() {
+                None
+            } else if inner.contains('@') {
+                Some(Address::from_internal(inner))
+            } else if *self.params.allow_percent_hack() && inner.contains('%') {
+                inner.rsplit_once('%').map(|(u, d)| Address::new(u, Some(d)))
+            } else if *self.params.swap_bangpath() && inner.contains('!') {
+                inner.split_once('!').map(|(site, user)| Address::new(user, Some(site)))
+            } else {
+                None
+            };
+            match next.filter(|a| !a.local().is_empty() && a.domain().is_some_and(|d| !d.is_empty())) {
+                Some(next) => {
+                    address = self.complete_local(&next);
+                    routed = true;
+                }
+                None => return Ok((address, routed, Some(reason))),
+            }
+        }
+        Ok((address, routed, None))
+    }
+
+    fn by_sender(
+        &self,
+        maps: &tables::Maps,
+        sender: &Address,
+        null: &str,
+    ) -> Result<Option<tables::Hit>, TableError> {
+        if maps.is_empty() {
+            return Ok(None);
+        }
+        if sender.is_null() {
+            return maps.lookup(null);
+        }
+        if let Some(hit) = maps.lookup(&sender.internal())? {
+            return Ok(Some(hit));
+        }
+        match sender.domain() {
+            Some(domain) => maps.lookup_part(&format!("@{domain}")),
+            None => Ok(None),
+        }
+    }
+
+    fn transport_row(&self, recipient: &Address, domain: &str) -> Result<Option<tables::Hit>, TableError> {
+        let maps = &self.maps.transport;
+        if maps.is_empty() {
+            return Ok(None);
+        }
+        if let Some(hit) = maps.lookup(&recipient.internal())? {
+            return Ok(Some(hit));
+        }
+        if let Some((name, _, _)) = self.delimiter.split(recipient.local())
+            && let Some(hit) = maps.lookup_part(&format!("{name}@{domain}"))?
+        {
+            return Ok(Some(hit));
+        }
+        if let Some(hit) = maps.lookup_part(domain)? {
+            return Ok(Some(hit));
+        }
+        let parents = self.parents_match("transport_maps");
+        for parent in parent_domains(domain, parents) {
+            if let Some(hit) = maps.lookup_part(parent)? {
+                return Ok(Some(hit));
+            }
+        }
+        maps.lookup_part("*")
+    }
+}
+
+/// A domain that mail could be sent to: a literal, or labels without empty ones. RFC 5321 4.1.2
+fn plausible(domain: &str) -> bool {
+    if let Some(inner) = domain.strip_prefix('[') {
+        let inner = inner.strip_suffix(']').unwrap_or_default();
+        let v6 = inner.get(..5).filter(|t| t.eq_ignore_ascii_case("ipv6:")).and(inner.get(5..));
+        return match v6 {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => inner.parse::<std::net::IpAddr>().is_ok(),
+        };
+    }
+    !domain.is_empty()
+        && domain.len() <= 255
+        && domain.split('.').all(|label| {
+            !label.is_empty()
+                && label.len() <= 63
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_' || !c.is_ascii())
+        })
+}
