@@ -1,3 +1,4 @@
 //! The queue manager: who is delivered next, retry, bounces and delay notices, flush, showq.
 
 pub mod agent;
+pub mod schedule;
