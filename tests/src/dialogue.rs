@@ -17,7 +17,7 @@ use std::time::Duration;
 /// What `<DATE>` in a line of the client stands for.
 const DATE: &str = "Fri, 20 Nov 2026 15:18:56 +0000 (UTC)";
 const CLOSED: &str = "# connection closed by the server";
-const LIMIT: Duration = Duration::from_secs(15);
+const LIMIT: Duration = Duration::from_secs(8);
 
 /// Plays `script` over `stream`; the transcript has the script's lines with the server's real words.
 pub fn play(script: &str, stream: TcpStream) -> Result<String, String> {
@@ -63,7 +63,7 @@ struct Player {
 
 impl Player {
     fn send(&mut self, outgoing: &mut Vec<u8>) {
-        if !outgoing.is_empty() && self.stream.write_all(outgoing).is_err() {
+        if !self.closed && !outgoing.is_empty() && self.stream.write_all(outgoing).is_err() {
             self.closed = true;
         }
         outgoing.clear();
@@ -89,6 +89,9 @@ impl Player {
     fn line(&mut self, transcript: &mut String) -> Option<String> {
         let mut buffer = [0; 4096];
         loop {
+            if self.closed {
+                return None;
+            }
             if let Some(end) = self.unread.windows(2).position(|pair| pair == b"\r\n") {
                 let line = String::from_utf8_lossy(&self.unread[..end]).into_owned();
                 self.unread.drain(..end + 2);
@@ -96,15 +99,18 @@ impl Player {
             }
             match self.stream.read(&mut buffer) {
                 Ok(0) => {
+                    self.closed = true;
                     transcript.push_str(&format!("{CLOSED}\n"));
                     return None;
                 }
                 Ok(length) => self.unread.extend(&buffer[..length]),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                    self.closed = true;
                     transcript.push_str(&format!("{CLOSED}\n"));
                     return None;
                 }
                 Err(_) => {
+                    self.closed = true;
                     transcript.push_str(&format!("# no reply within {LIMIT:?}\n"));
                     return None;
                 }

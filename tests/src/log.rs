@@ -122,8 +122,9 @@ pub fn is_queue_id(id: &str) -> bool {
     short || long
 }
 
-/// The messages that are neither gone, nor held, nor waiting for a later try.
-pub fn unsettled(lines: &[Line]) -> BTreeSet<String> {
+/// The messages that are neither gone, nor held, nor waiting for a later try; and whether the scheduler saw them. One that
+/// it never saw may have been given up before it was complete, which is not always logged.
+pub fn unsettled(lines: &[Line]) -> BTreeMap<String, bool> {
     #[derive(Default)]
     struct Seen {
         done: bool,
@@ -162,7 +163,7 @@ pub fn unsettled(lines: &[Line]) -> BTreeSet<String> {
             let waits = seen.active && !seen.answered.is_empty() && seen.answered.len() >= seen.wanted;
             !seen.done && !waits
         })
-        .map(|(id, _)| id)
+        .map(|(id, seen)| (id, seen.active))
         .collect()
 }
 

@@ -51,6 +51,10 @@ impl Normal {
             (r"\bpid[ =]\d+".to_string(), "pid <PID>"),
             (r"process id \d+".to_string(), "process id <PID>"),
             (r"\b\d{9,10}\.V[0-9a-f]+I[0-9a-f]+M\d+\.".to_string(), "<UNIQUE>."),
+            (r"\b\d{9,10}\.P\d+\.".to_string(), "<UNIQUE>."),
+            // What clients wrote, not the mail system: a date without its zone's name, and mutt's message id.
+            (format!(r"{DAY}, [ \d]?\d {MONTH} \d{{4}} \d\d:\d\d:\d\d [+-]\d{{4}}\n"), "<CLIENT-DATE>\n"),
+            (r"<[A-Za-z0-9+/-]{16}@".to_string(), "<MUTT@"),
         ];
         let rules = rules
             .into_iter()
@@ -102,8 +106,19 @@ impl Normal {
     }
 }
 
-/// Whether a line belongs to what is compared: all but the supervisor's daily business, and statistics.
+/// Whether a line belongs to what is compared: all but the supervisor's daily business, statistics, and what tells of the
+/// machine's clock or of a delay too short to be counted in hours.
 fn compared(line: &Line) -> bool {
+    let circumstance = [
+        "file system clock",
+        "resetting file time stamps",
+        "[built-in]: zero result",
+        "please reduce time unit",
+        "for instructions see the bounce(5)",
+    ];
+    if circumstance.iter().any(|words| line.text.contains(words)) {
+        return false;
+    }
     let alarming = ["warning:", "error:", "fatal:", "panic:"].iter().any(|word| line.text.starts_with(word));
     match line.tag.rsplit('/').next().unwrap_or_default() {
         "master" | "postfix-script" | "mail" | "deliver" => alarming,

@@ -1,0 +1,1 @@
+/^re-(.*)@josedomingo\.org$/ $1@josedomingo.org
