@@ -79,7 +79,7 @@ impl<P> Entry<P> {
 /// What [`Ledger::control`] did to a message.
 pub enum Touched<P> {
     /// Its plan is now this.
-    Planned(Plan),
+    Planned,
     /// It is gone; this is where it was.
     Removed(Entry<P>),
 }
@@ -234,7 +234,7 @@ impl<P> Ledger<P> {
                 Action::Flush if e.scheduled() && e.plan.next > now => e.plan.next = now,
                 Action::Release | Action::Flush | Action::Delete => {}
             }
-            (e.plan != before || e.hurry != hurried).then_some(Touched::Planned(e.plan))
+            (e.plan != before || e.hurry != hurried).then_some(Touched::Planned)
         })
         .flatten()
     }

@@ -8,8 +8,12 @@
 //! `ledger` says which message is where and due when, for both stores; [`memory`] is the store for
 //! tests of other crates.
 
+pub mod disk;
+mod encode;
+pub mod events;
 mod ledger;
 pub mod memory;
+mod oneshot;
 pub mod state;
 pub mod store;
 mod wait;

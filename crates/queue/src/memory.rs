@@ -245,7 +245,7 @@ impl Store for MemoryStore {
         let now = inner.now();
         let mut touched = inner.ledger.chosen(&which);
         touched.retain(|id| match inner.ledger.control(*id, action, now) {
-            Some(Touched::Planned(_) | Touched::Removed(_)) => true,
+            Some(Touched::Planned | Touched::Removed(_)) => true,
             None => false,
         });
         self.shared.changed.notify_all();

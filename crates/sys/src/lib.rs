@@ -3,6 +3,7 @@
 
 pub mod channel;
 pub mod children;
+pub mod durable;
 pub mod host;
 pub mod listen;
 pub mod locks;

@@ -6,6 +6,7 @@ pub mod main;
 pub mod master;
 pub mod qmgr;
 pub mod rewrite;
+pub mod queue;
 pub mod submission;
 
 /// One declaration.
@@ -26,6 +27,7 @@ pub const GROUPS: &[&[Declared]] = &[
     main::Main::DECLARED,
     master::Master::DECLARED,
     cleanup::Cleanup::DECLARED,
+    queue::Queue::DECLARED,
     submission::Submission::DECLARED,
     qmgr::Qmgr::DECLARED,
     rewrite::Rewrite::DECLARED,

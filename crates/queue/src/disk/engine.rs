@@ -1,0 +1,531 @@
+//! The store on disk without its threads: whoever drives it calls [`Engine::commit_waiting`] and
+//! [`Engine::tend`]. Here is what callers see: lease, settle, control, list.
+
+use super::commit::{Jobs, Writer};
+use super::device::Disk;
+use super::format::{Identity, Kind};
+use super::read::{Damage, Loaded};
+use super::state_log::StateLog;
+use crate::encode;
+use crate::events::{Quarantined, Unreadable};
+use crate::ledger::{self, Ledger, Plan, Touched};
+use crate::oneshot::{Receiver, Sender, oneshot};
+use crate::state::{Outcome, RecipientState};
+use crate::store::{Action, Counts, Health, Leased, Selection, StoreError, Summary};
+use events::Source;
+use proto::QueueId;
+use proto::envelope::Envelope;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::task::{Context, Poll};
+
+/// How a store behaves.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// New mail is refused when less than this is free, bytes.
+    pub room: u64,
+    /// The size of a segment; `None` for 64 MiB, less on a small file system.
+    pub segment: Option<u64>,
+    /// Threads that read segments at the start; zero for one per processor.
+    pub threads: usize,
+}
+
+/// Where a message is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which segment.
+    pub segment: u32,
+    /// Where its record begins.
+    pub offset: u32,
+    /// Bytes of the record; the lowest bit says that the body is in a file of its own.
+    length: u32,
+    /// Where its last whole state is in the state log; zero for none.
+    pub state: u32,
+}
+
+impl Place {
+    /// Lengths are multiples of eight, which leaves a bit to say `big`.
+    pub fn new(segment: u32, offset: u32, length: u32, big: bool) -> Place {
+        Place { segment, offset, length: length | u32::from(big), state: 0 }
+    }
+
+    /// Bytes of the record.
+    pub fn length(&self) -> u32 {
+        self.length & !7
+    }
+
+    /// The body is in a file of its own.
+    pub fn big(&self) -> bool {
+        self.length & 1 != 0
+    }
+}
+
+/// What is kept of a message while it is fresh or leased.
+pub(super) struct Live {
+    pub envelope: Arc<Envelope>,
+    pub recipients: Vec<RecipientState>,
+    /// The envelope took the place of the one in the record.
+    pub replaced: bool,
+    /// Changes were written since the last whole state.
+    pub changed: bool,
+    /// The body, until the first lease ends.
+    pub body: Option<Arc<[u8]>>,
+    /// The body as last read for somebody who may still hold it.
+    pub seen: Weak<[u8]>,
+    /// A big body that this process wrote and need not verify.
+    pub trusted: bool,
+}
+
+/// A segment, as far as memory must know.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub end: u64,
+    pub live: u32,
+    pub live_bytes: u64,
+    pub sealed: bool,
+    /// Live bytes when holes were last punched.
+    pub punched: u64,
+    /// The log's size when it was last compacted.
+    pub log_base: u64,
+    pub log: StateLog,
+}
+
+impl Segment {
+    pub fn new(end: u64, log: StateLog) -> Segment {
+        let log_base = 256 * 1024;
+        Segment { end, live: 0, live_bytes: 0, sealed: false, punched: u64::MAX, log_base, log }
+    }
+}
+
+/// Everything under the one lock.
+#[derive(Default)]
+pub(super) struct Index {
+    pub ledger: Ledger<Place>,
+    pub live: HashMap<QueueId, Live>,
+    pub segments: BTreeMap<u32, Segment>,
+    /// Bytes of the bodies in `live`.
+    pub bodies: usize,
+    pub last_id: u64,
+    /// Logs with records that wait to be written.
+    pub dirty: BTreeSet<u32>,
+    /// Logs written since they were last synced, and since when.
+    pub unsynced: BTreeSet<u32>,
+    pub unsynced_since: u64,
+    /// Logs to be written anew, because what is in their file cannot be trusted.
+    pub broken: BTreeSet<u32>,
+    /// What recovery found of messages that were leased.
+    pub unmerged: Vec<(QueueId, Vec<(usize, RecipientState)>)>,
+    /// Directory `seg` has names that are not durable.
+    pub names: bool,
+    /// Files in `big/` whose message is gone, with the log that says so.
+    pub bigs: Vec<(u32, QueueId)>,
+    /// Who waits for the logs to be durable.
+    pub waiters: Vec<Sender<bool>>,
+    /// When the keeper wakes by itself.
+    pub alarm: u64,
+    pub last_flush: u64,
+    /// After a failure: not before this moment again.
+    pub retry_at: u64,
+}
+
+/// Bodies kept in memory until their first delivery has ended, at most.
+const BODIES: usize = 32 << 20;
+/// Fresh messages kept in memory at most.
+const FRESH: usize = 20_000;
+
+/// What keeps new mail out.
+#[derive(Default)]
+pub(super) struct Trouble {
+    pub full: Option<String>,
+    pub failures: u32,
+    pub last_failure: u64,
+    pub error: String,
+}
+
+/// The store without its threads.
+pub struct Engine<D: Disk> {
+    pub(super) disk: D,
+    pub(super) identity: Identity,
+    pub(super) source: Source,
+    pub(super) room: u64,
+    pub(super) segment_size: u64,
+    pub(super) index: Mutex<Index>,
+    pub(super) stir: Condvar,
+    pub(super) jobs: Mutex<Jobs>,
+    pub(super) arrived: Condvar,
+    pub(super) writer: Mutex<Writer<D::File>>,
+    pub(super) tending: Mutex<()>,
+    pub(super) trouble: Mutex<Trouble>,
+    pub(super) files: Mutex<BTreeMap<String, Arc<D::File>>>,
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+impl Index {
+    /// Takes a message out for good.
+    pub fn forget(&mut self, identity: &Identity, id: QueueId) {
+        if let Some(entry) = self.ledger.remove(id) {
+            self.forgotten(identity, id, entry.place);
+        }
+    }
+
+    /// The rest of that, once it is out of the ledger.
+    pub fn forgotten(&mut self, identity: &Identity, id: QueueId, place: Place) {
+        self.cool(id);
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
+            segment.live = segment.live.saturating_sub(1);
+            segment.live_bytes = segment.live_bytes.saturating_sub(u64::from(place.length()));
+            segment.log.append(identity, (Kind::Done, id, place.offset), |_| {});
+            self.dirty.insert(place.segment);
+        }
+        if place.big() {
+            self.bigs.push((place.segment, id));
+        }
+    }
+
+    /// Drops what is kept in memory while a message is hot.
+    pub fn cool(&mut self, id: QueueId) {
+        if let Some(live) = self.live.remove(&id) {
+            self.bodies -= live.body.map_or(0, |b| b.len());
+        }
+        if self.live.capacity() > 1024 && self.live.len() * 8 < self.live.capacity() {
+            self.live.shrink_to_fit();
+        }
+    }
+
+    /// Keeps a fresh message in memory as far as that is bounded.
+    pub fn warm(&mut self, id: QueueId, mut live: Live) {
+        if self.live.len() >= FRESH {
+            return;
+        }
+        live.body = live.body.filter(|b| self.bodies + b.len() <= BODIES);
+        self.bodies += live.body.as_ref().map_or(0, |b| b.len());
+        self.live.insert(id, live);
+    }
+
+    /// Records the plan of a message.
+    pub fn mark(&mut self, identity: &Identity, id: QueueId) {
+        let Some(entry) = self.ledger.get(id) else { return };
+        let (plan, place) = (entry.plan, entry.place);
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
+            let what = (Kind::Mark, id, place.offset);
+            segment.log.append(identity, what, |o| o.extend_from_slice(&plan.write()));
+            self.dirty.insert(place.segment);
+        }
+    }
+
+    /// Records all states of a message that is in `live`.
+    pub fn record_state(&mut self, identity: &Identity, id: QueueId) {
+        let (Some(entry), Some(live)) = (self.ledger.get(id), self.live.get(&id)) else { return };
+        let (plan, place) = (entry.plan, entry.place);
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
+            let at = segment.log.append(identity, (Kind::State, id, place.offset), |o| {
+                o.extend_from_slice(&plan.write());
+                encode::state(&live.recipients, live.replaced.then_some(&*live.envelope), o);
+            });
+            self.dirty.insert(place.segment);
+            self.ledger.change(id, |e| e.place.state = at);
+        }
+    }
+
+    /// When the keeper has something to do.
+    pub fn wanted(&self) -> u64 {
+        if !self.waiters.is_empty() || self.ledger.closed {
+            return 0;
+        }
+        let mut at = u64::MAX;
+        if !self.dirty.is_empty() {
+            at = (self.last_flush + 1_000).max(self.retry_at);
+        }
+        if !self.broken.is_empty() {
+            at = at.min(self.retry_at);
+        }
+        if !self.unsynced.is_empty() {
+            at = at.min((self.unsynced_since + 1_000_000).max(self.retry_at));
+        }
+        match self.ledger.next_due() {
+            Some(next) if self.ledger.awaited() => at.min(next),
+            _ => at,
+        }
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Index> {
+        locked(&self.index)
+    }
+
+    fn open_index(&self) -> Result<MutexGuard<'_, Index>, StoreError> {
+        let index = self.lock();
+        if index.ledger.closed { Err(closed()) } else { Ok(index) }
+    }
+
+    /// Wakes the keeper if it would sleep too long.
+    pub(super) fn nudge(&self, index: &Index) {
+        if index.wanted() < index.alarm {
+            self.stir.notify_all();
+        }
+    }
+
+    /// A new name.
+    pub fn new_id(&self) -> QueueId {
+        let now = QueueId::at(self.disk.now()).0;
+        let mut index = self.lock();
+        index.last_id = now.max(index.last_id + 1);
+        QueueId(index.last_id)
+    }
+
+    /// Leases what is due, or has `context` woken when something is.
+    pub fn poll_lease(&self, n: usize, context: &mut Context<'_>) -> Poll<Vec<Leased>> {
+        loop {
+            let mut index = self.lock();
+            if index.ledger.closed {
+                return Poll::Ready(Vec::new());
+            }
+            let now = self.disk.now();
+            let due = index.ledger.take_due(now, n);
+            if due.is_empty() {
+                index.ledger.wait(context.waker());
+                self.nudge(&index);
+                return Poll::Pending;
+            }
+            let (warm, cold): (Vec<QueueId>, Vec<QueueId>) =
+                due.into_iter().partition(|id| index.live.contains_key(id));
+            let mut leased: Vec<Leased> =
+                warm.into_iter().filter_map(|id| Self::leased(&index, id, now)).collect();
+            drop(index);
+            for id in cold {
+                match self.load(id) {
+                    Ok(loaded) => {
+                        let mut index = self.lock();
+                        if index.ledger.get(id).is_some() {
+                            index.live.insert(id, loaded.into_live());
+                            leased.extend(Self::leased(&index, id, now));
+                        }
+                    }
+                    Err(Damage::Gone) => {}
+                    Err(Damage::Unreadable(file, error)) => {
+                        self.source.say_of(id, &Unreadable { file, error });
+                        let again = now + 300_000_000;
+                        self.lock().ledger.change(id, |e| {
+                            e.leased = false;
+                            e.plan.next = again;
+                        });
+                    }
+                    Err(Damage::Bad(why)) => self.set_aside(id, why),
+                }
+            }
+            if !leased.is_empty() {
+                return Poll::Ready(leased);
+            }
+        }
+    }
+
+    fn leased(index: &Index, id: QueueId, now: u64) -> Option<Leased> {
+        let (entry, live) = (index.ledger.get(id)?, index.live.get(&id)?);
+        Some(Leased {
+            id,
+            envelope: live.envelope.clone(),
+            recipients: live.recipients.clone(),
+            tries: entry.plan.tries,
+            crashes: entry.plan.crashes,
+            delay_warned: entry.plan.has(Plan::WARNED),
+            expired: entry.plan.has(Plan::EXPIRED),
+            requeued: entry.plan.has(Plan::REQUEUED),
+            leased_at: now,
+        })
+    }
+
+    /// See [`crate::Store::settle`].
+    pub fn settle(&self, id: QueueId, mut outcome: Outcome, keep: bool) -> Result<(), StoreError> {
+        let mut guard = self.open_index()?;
+        let index = &mut *guard;
+        let entry = index.ledger.get(id).filter(|e| e.leased).ok_or(StoreError::LeaseLost)?;
+        let (place, old, hurry) = (entry.place, entry.plan, entry.hurry);
+        let live = index.live.get_mut(&id).ok_or(StoreError::LeaseLost)?;
+        ledger::apply(&mut live.recipients, &outcome)?;
+        if live.recipients.iter().all(RecipientState::settled) {
+            index.forget(&self.identity, id);
+            self.nudge(index);
+            return Ok(());
+        }
+        let owed = live.recipients.iter().any(|r| matches!(r, RecipientState::Owed(_)));
+        let plan = ledger::after_settling(old, &outcome, keep, hurry, owed);
+        let replaced = outcome.envelope.take();
+        let same = plan == old && outcome.recipients.is_empty() && replaced.is_none();
+        // A lease given back unused leaves nothing to write, and the next may follow soon.
+        let unused = same && !live.changed;
+        let whole = !keep || replaced.is_some();
+        live.changed = !whole && !unused;
+        if let Some(new) = replaced {
+            live.envelope = Arc::new(*new);
+            live.replaced = true;
+        }
+        index.ledger.change(id, |e| {
+            e.plan = plan;
+            if !keep {
+                e.leased = false;
+                e.hurry = false;
+            }
+        });
+        if unused {
+        } else if whole {
+            index.record_state(&self.identity, id);
+        } else if let Some(segment) = index.segments.get_mut(&place.segment) {
+            segment.log.append(&self.identity, (Kind::Change, id, place.offset), |o| {
+                o.extend_from_slice(&plan.write());
+                encode::changes(&outcome.recipients, o);
+            });
+            index.dirty.insert(place.segment);
+        }
+        if !keep && !unused {
+            index.cool(id);
+        }
+        let woken = index.ledger.woken(self.disk.now());
+        self.nudge(index);
+        drop(guard);
+        woken.into_iter().for_each(|w| w.wake());
+        Ok(())
+    }
+
+    /// See [`crate::Store::blame`].
+    pub fn blame(&self, id: QueueId) -> Result<u8, StoreError> {
+        let mut index = self.open_index()?;
+        index.ledger.get(id).filter(|e| e.leased).ok_or(StoreError::LeaseLost)?;
+        let crashes = index.ledger.change(id, |e| {
+            e.plan.crashes = e.plan.crashes.saturating_add(1);
+            e.plan.set(Plan::HELD, e.plan.crashes >= 2 || e.plan.has(Plan::HELD));
+            e.plan.crashes
+        });
+        let crashes = crashes.unwrap_or(0);
+        index.mark(&self.identity, id);
+        self.nudge(&index);
+        drop(index);
+        if crashes >= 2 {
+            self.source.say_of(id, &Quarantined { crashes });
+        }
+        Ok(crashes)
+    }
+
+    /// One page of the listing; see [`crate::Store::list`].
+    pub fn list(&self, after: Option<QueueId>, n: usize) -> Result<Vec<Summary>, StoreError> {
+        let mut after = after;
+        loop {
+            let page = self.open_index()?.ledger.page(after, n);
+            let Some(last) = page.last().copied() else { return Ok(Vec::new()) };
+            let found: Vec<Summary> = page.into_iter().filter_map(|id| self.summary(id)).collect();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            after = Some(last);
+        }
+    }
+
+    /// One message.
+    pub fn get(&self, id: QueueId) -> Result<Option<Summary>, StoreError> {
+        drop(self.open_index()?);
+        Ok(self.summary(id))
+    }
+
+    fn summary(&self, id: QueueId) -> Option<Summary> {
+        let make = |index: &Index, envelope, recipients| {
+            let entry = index.ledger.get(id)?;
+            Some(Summary {
+                id,
+                queue: entry.queue(),
+                expired: entry.plan.has(Plan::EXPIRED),
+                envelope,
+                recipients,
+                next_attempt: entry.plan.next,
+                tries: entry.plan.tries,
+                delay_warned: entry.plan.has(Plan::WARNED),
+            })
+        };
+        let index = self.lock();
+        if let Some(live) = index.live.get(&id) {
+            return make(&index, live.envelope.clone(), live.recipients.clone());
+        }
+        drop(index);
+        match self.load(id) {
+            Ok(Loaded { envelope, recipients, .. }) => make(&self.lock(), Arc::new(envelope), recipients),
+            Err(Damage::Gone) => None,
+            Err(Damage::Unreadable(file, error)) => {
+                self.source.say_of(id, &Unreadable { file, error });
+                None
+            }
+            Err(Damage::Bad(why)) => {
+                self.set_aside(id, why);
+                None
+            }
+        }
+    }
+
+    /// See [`crate::Store::control`]; what was done is durable when the receiver gives `true`.
+    pub fn control(
+        &self,
+        which: &Selection,
+        action: Action,
+    ) -> Result<(Vec<QueueId>, Receiver<bool>), StoreError> {
+        let mut guard = self.open_index()?;
+        let index = &mut *guard;
+        let now = self.disk.now();
+        let mut touched = index.ledger.chosen(which);
+        touched.retain(|id| match index.ledger.control(*id, action, now) {
+            Some(Touched::Planned) => {
+                index.mark(&self.identity, *id);
+                true
+            }
+            Some(Touched::Removed(entry)) => {
+                index.forgotten(&self.identity, *id, entry.place);
+                true
+            }
+            None => false,
+        });
+        let (tx, rx) = oneshot();
+        if touched.is_empty() {
+            tx.send(true);
+        } else {
+            index.waiters.push(tx);
+        }
+        let woken = index.ledger.woken(now);
+        self.nudge(index);
+        drop(guard);
+        woken.into_iter().for_each(|w| w.wake());
+        Ok((touched, rx))
+    }
+
+    /// How many messages are in each queue.
+    pub fn counts(&self) -> Counts {
+        self.lock().ledger.counts()
+    }
+
+    /// Whether it takes mail.
+    pub fn health(&self) -> Health {
+        if self.lock().ledger.closed {
+            return Health::Closed(closed());
+        }
+        let space = match self.disk.space() {
+            Ok(space) => space,
+            Err(e) => return Health::Closed(StoreError::Failing(format!("the queue's free space: {e}"))),
+        };
+        let mut trouble = locked(&self.trouble);
+        if trouble.failures >= 3 && self.disk.now() < trouble.last_failure + 60_000_000 {
+            return Health::Closed(StoreError::Failing(trouble.error.clone()));
+        }
+        // What a segment's next step takes, and a little for logs.
+        let step = self.segment_size / 4 + (1 << 20);
+        if trouble.full.is_some() && space.free >= step {
+            trouble.full = None;
+        }
+        if trouble.full.is_some() || space.free < self.room || space.files < 16 {
+            return Health::Closed(StoreError::Full);
+        }
+        Health::Open { free: space.free }
+    }
+}
+
+pub(super) fn closed() -> StoreError {
+    StoreError::Failing("the queue is closed".into())
+}

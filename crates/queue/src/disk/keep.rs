@@ -1,0 +1,327 @@
+//! The keeper: writes state logs at once, syncs them once a second, and then gives space back.
+//! Nothing is unlinked or punched before the log that says the message is gone is durable, so
+//! that recovery never misses what it has been told of.
+
+use super::device::{Disk, DiskFile, write_fully};
+use super::engine::{Engine, Index};
+use super::format::{self, BLOCK, Kind};
+use super::read::big_path;
+use super::recover::scan_log;
+use super::state_log::{StateLog, log_path, segment_path};
+use crate::encode;
+use crate::events::{LogUnwritable, NotFreed};
+use crate::oneshot::oneshot;
+use proto::QueueId;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+/// Logs shorter than this are not worth compacting.
+const COMPACT: u64 = 1 << 20;
+/// After a failure the keeper waits this long, microseconds.
+const PATIENCE: u64 = 5_000_000;
+
+impl<D: Disk> Engine<D> {
+    /// Does what is due: writes logs, syncs them when it is time (or `sync`), frees space, wakes
+    /// whoever waits for messages. Gives the moment of the next call.
+    pub fn tend(&self, sync: bool) -> u64 {
+        let _turn = super::engine::locked(&self.tending);
+        let now = self.disk.now();
+        let (dirty, broken, waiters, woken) = {
+            let mut index = self.lock();
+            let waiters = std::mem::take(&mut index.waiters);
+            let woken = index.ledger.woken(now);
+            let patient = now >= index.retry_at || sync || !waiters.is_empty();
+            let (dirty, broken) = if patient {
+                (std::mem::take(&mut index.dirty), std::mem::take(&mut index.broken))
+            } else {
+                Default::default()
+            };
+            index.last_flush = now;
+            (dirty, broken, waiters, woken)
+        };
+        woken.into_iter().for_each(|w| w.wake());
+        let mut well = true;
+        for segment in dirty {
+            well &= self.flush_log(segment, now);
+        }
+        for segment in broken {
+            well &= self.mend_log(segment);
+        }
+        let due = {
+            let index = self.lock();
+            !index.unsynced.is_empty() && now >= (index.unsynced_since + 1_000_000).max(index.retry_at)
+        };
+        if sync || due || !waiters.is_empty() {
+            well &= self.sync_logs();
+        }
+        let mut index = self.lock();
+        index.retry_at = if well { 0 } else { now + PATIENCE };
+        let next = index.wanted();
+        drop(index);
+        waiters.into_iter().for_each(|w| w.send(well));
+        next
+    }
+
+    /// Makes durable whatever became of messages until now; whether that worked.
+    pub fn sync(&self) -> bool {
+        let (tx, mut rx) = oneshot();
+        self.lock().waiters.push(tx);
+        self.tend(true);
+        let mut context = Context::from_waker(Waker::noop());
+        matches!(Pin::new(&mut rx).poll(&mut context), Poll::Ready(Some(true)))
+    }
+
+    fn flush_log(&self, segment: u32, now: u64) -> bool {
+        let begun = self.lock().segments.get_mut(&segment).and_then(|s| s.log.begin_flush());
+        let Some(mut flush) = begun else { return true };
+        let path = log_path(segment);
+        let result = self.file(&path).and_then(|file| flush.write(file.as_ref()));
+        let mut guard = self.lock();
+        let index = &mut *guard;
+        if let Some(s) = index.segments.get_mut(&segment) {
+            s.log.end_flush(flush, result.is_ok());
+        }
+        match result {
+            Ok(()) => {
+                if index.unsynced.is_empty() {
+                    index.unsynced_since = now;
+                }
+                index.unsynced.insert(segment);
+                true
+            }
+            Err(e) => {
+                index.dirty.insert(segment);
+                drop(guard);
+                self.source.say(&LogUnwritable { file: path, error: e.to_string() });
+                false
+            }
+        }
+    }
+
+    fn sync_logs(&self) -> bool {
+        let (unsynced, names) = {
+            let mut index = self.lock();
+            (std::mem::take(&mut index.unsynced), std::mem::take(&mut index.names))
+        };
+        if names && self.disk.sync_directory("seg").is_err() {
+            let mut index = self.lock();
+            index.names = true;
+            index.unsynced.extend(unsynced);
+            return false;
+        }
+        let mut well = true;
+        for segment in unsynced {
+            let path = log_path(segment);
+            match self.file(&path).and_then(|file| file.sync()) {
+                Ok(()) => self.reclaim(segment),
+                Err(e) => {
+                    // The kernel may have dropped what it could not write; see `commit`.
+                    self.source.say(&LogUnwritable { file: path, error: e.to_string() });
+                    well &= self.mend_log(segment);
+                }
+            }
+        }
+        // What was written but not synced before the last call has to be durable for `true`.
+        well && self.lock().dirty.is_empty()
+    }
+
+    fn mend_log(&self, segment: u32) -> bool {
+        match self.rewrite_log(segment) {
+            Ok(()) => {
+                self.reclaim(segment);
+                true
+            }
+            Err(e) => {
+                self.source.say(&LogUnwritable { file: log_path(segment), error: e.to_string() });
+                self.lock().broken.insert(segment);
+                false
+            }
+        }
+    }
+
+    /// Writes a log anew with what memory knows, and puts it in the place of the old one.
+    fn rewrite_log(&self, number: u32) -> io::Result<()> {
+        let path = log_path(number);
+        let mut guard = self.lock();
+        let index = &mut *guard;
+        if !index.segments.contains_key(&number) {
+            return Ok(());
+        }
+        let mut bytes = format::log_head(number).to_vec();
+        let mut moved = Vec::new();
+        for id in index.ledger.page(None, usize::MAX) {
+            let Some(entry) = index.ledger.get(id).filter(|e| e.place.segment == number) else { continue };
+            let (plan, place) = (entry.plan, entry.place);
+            let record = |kind| (kind, id, place.offset);
+            format::write_state(&mut bytes, &self.identity, number, record(Kind::Put), |o| {
+                o.extend_from_slice(&plan.write());
+                o.extend_from_slice(&place.length().to_le_bytes());
+                o.extend_from_slice(&u32::from(place.big()).to_le_bytes());
+            });
+            let live = index.live.get(&id).filter(|l| l.changed || place.state != 0 || l.replaced);
+            let state = match (live, index.segments.get(&number)) {
+                (Some(live), _) => {
+                    let mut state = Vec::new();
+                    encode::state(&live.recipients, live.replaced.then_some(&*live.envelope), &mut state);
+                    Some(state)
+                }
+                (None, Some(segment)) if place.state != 0 => {
+                    let located = segment.log.locate(place.state);
+                    let payload = located.read(|| self.file(&path), &self.identity, id)?;
+                    payload.and_then(|p| p.get(format::PLAN..).map(<[u8]>::to_vec))
+                }
+                _ => None,
+            };
+            let at = state.map(|state| {
+                let at = bytes.len() as u32;
+                format::write_state(&mut bytes, &self.identity, number, record(Kind::State), |o| {
+                    o.extend_from_slice(&plan.write());
+                    o.extend_from_slice(&state);
+                });
+                at
+            });
+            moved.push((id, at.unwrap_or(0)));
+        }
+        if let Some(segment) = index.segments.get(&number).filter(|s| s.sealed) {
+            let seal = (Kind::Seal, QueueId(0), segment.end as u32);
+            format::write_state(&mut bytes, &self.identity, number, seal, |_| {});
+        }
+        let new = format!("seg/{number:08x}.st.new");
+        let file = self.disk.create(&new)?;
+        write_fully(&file, &mut [IoSlice::new(&bytes)], 0)?;
+        file.sync()?;
+        self.disk.rename(&new, &path)?;
+        self.forget_file(&path);
+        let end = bytes.len() as u64;
+        if let Some(segment) = index.segments.get_mut(&number) {
+            segment.log = StateLog::new(number, end, end);
+            segment.log_base = end;
+        }
+        for (id, at) in moved {
+            index.ledger.change(id, |e| e.place.state = at);
+            if let Some(live) = index.live.get_mut(&id) {
+                live.changed = false;
+            }
+        }
+        index.dirty.remove(&number);
+        index.unsynced.remove(&number);
+        // If this fails the next sync tries again.
+        index.names = true;
+        self.disk.sync_directory("seg")?;
+        index.names = false;
+        Ok(())
+    }
+
+    /// After a segment's log was synced: gives back what it says is gone.
+    fn reclaim(&self, number: u32) {
+        let (bigs, dead) = {
+            let mut guard = self.lock();
+            let index = &mut *guard;
+            let gone = |segment: &super::engine::Segment| segment.sealed && segment.live == 0;
+            // What was appended since then is not durable yet.
+            let settled = !index.dirty.contains(&number);
+            let dead = settled && index.segments.get(&number).is_some_and(gone);
+            let mut bigs = Vec::new();
+            if settled {
+                index.bigs.retain(|(segment, id)| {
+                    let here = *segment == number;
+                    if here {
+                        bigs.push(*id);
+                    }
+                    !here
+                });
+            }
+            if dead {
+                index.segments.remove(&number);
+                index.unsynced.remove(&number);
+                index.broken.remove(&number);
+            }
+            (bigs, dead)
+        };
+        for id in bigs {
+            self.free(&big_path(id));
+        }
+        if dead {
+            self.remove_segment(number);
+            return;
+        }
+        let (punch, compact) = {
+            let index = self.lock();
+            let Some(s) = index.segments.get(&number).filter(|s| s.sealed) else { return };
+            let whole = s.end.saturating_sub(BLOCK);
+            let punch = s.live_bytes < whole / 4 * 3 && s.live_bytes < s.punched / 4 * 3;
+            (punch, s.log.end() > COMPACT.max(s.log_base.saturating_mul(4)))
+        };
+        if compact && let Err(e) = self.rewrite_log(number) {
+            self.source.say(&NotFreed { file: log_path(number), error: e.to_string() });
+        }
+        if punch {
+            self.punch(number);
+        }
+    }
+
+    /// Removes the files of a dead segment: first the records, durably, then the log that says
+    /// they are gone. The other order could bring delivered mail back.
+    pub(super) fn remove_segment(&self, number: u32) {
+        self.forget_file(&segment_path(number));
+        self.forget_file(&log_path(number));
+        if self.free(&segment_path(number)) && self.disk.sync_directory("seg").is_ok() {
+            self.free(&log_path(number));
+        }
+    }
+
+    fn free(&self, path: &str) -> bool {
+        match self.disk.unlink(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                self.source.say(&NotFreed { file: path.into(), error: e.to_string() });
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Gives back the blocks of a sealed segment in which nothing lives. Its log is durable, and
+    /// only the keeper writes it, so what the file says is what a crash would leave.
+    fn punch(&self, number: u32) {
+        let result = self.read_whole(&log_path(number)).and_then(|bytes| {
+            let log = scan_log(&bytes, &self.identity, number);
+            let mut live: BTreeSet<(u64, u64)> = BTreeSet::new();
+            let mut bytes_left = 0;
+            for found in log.found.values() {
+                live.insert((u64::from(found.offset), u64::from(found.length)));
+                bytes_left += u64::from(found.length);
+            }
+            let Some(sealed) = log.sealed else { return Ok(()) };
+            let file = self.file(&segment_path(number))?;
+            let mut from = BLOCK;
+            for (at, length) in live.into_iter().chain([(sealed, 0)]) {
+                let to = at / BLOCK * BLOCK;
+                if to > from {
+                    file.punch(from, to - from)?;
+                }
+                from = format::round_up(at + length, BLOCK).max(from);
+            }
+            if let Some(s) = self.lock().segments.get_mut(&number) {
+                s.punched = bytes_left;
+            }
+            Ok(())
+        });
+        match result {
+            Ok(()) => {}
+            Err(e) => {
+                // Not tried again before much more of it is gone.
+                let mut index: std::sync::MutexGuard<'_, Index> = self.lock();
+                if let Some(s) = index.segments.get_mut(&number) {
+                    s.punched = s.live_bytes;
+                }
+                drop(index);
+                if e.kind() != io::ErrorKind::Unsupported {
+                    self.source.say(&NotFreed { file: segment_path(number), error: e.to_string() });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The queue on disk. `docs/queue.md` has the format and the argument why no crash loses mail.
+//!
+//! In reading order: `format` (bytes), `device` (what is asked of a disk), `engine` (the store
+//! without threads), `commit` (what makes a message durable), `draft`, `state_log`, `keep` (state
+//! logs to disk, space back), `read`, `recover`. Here: the store with its two threads, the lock
+//! that keeps a second daemon out, and the options.
+
+pub mod device;
+pub mod draft;
+pub mod engine;
+
+mod commit;
+mod format;
+mod keep;
+mod read;
+mod recover;
+mod state_log;
+
+pub use device::{Disk, DiskFile, RealDisk, Space};
+pub use draft::DiskDraft;
+pub use engine::{Engine, Options};
+
+use crate::state::Outcome;
+use crate::store::{Action, Body, Counts, Draft, Health, Leased, Selection, Store, StoreError, Summary};
+use config::params::queue::Queue;
+use events::Source;
+use proto::QueueId;
+use proto::envelope::Envelope;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::future::{Future, poll_fn};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The queue's files below `queue_directory`.
+pub fn directory(queue_directory: &Path) -> PathBuf {
+    queue_directory.join("valija")
+}
+
+impl Options {
+    /// What main.cf asks for.
+    pub fn from_config(config: &config::Config) -> Result<Options, Vec<config::Problem>> {
+        let queue = Queue::load(config)?;
+        // As Postfix: half as much again as the largest message, or more when told so. The limit
+        // is obeyed elsewhere, which is where it is checked.
+        let limit: u64 =
+            config.get("message_size_limit").ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0);
+        let minfree = u64::try_from(*queue.queue_minfree()).unwrap_or(0);
+        Ok(Options { room: minfree.max(limit.saturating_add(limit / 2)), ..Default::default() })
+    }
+}
+
+/// Holds the queue against other processes.
+pub struct Hold {
+    _lock: sys::durable::Lock,
+}
+
+impl Hold {
+    /// For one process alone (`exclusive`), or for readers while no daemon runs. The file carries
+    /// the process id of the last who had it alone.
+    pub fn take(directory: &Path, exclusive: bool) -> Result<Hold, String> {
+        let path = directory.join("lock");
+        let said = |e: std::io::Error| format!("open {}: {e}", path.display());
+        let open = || -> std::io::Result<File> {
+            if exclusive {
+                let mut how = OpenOptions::new();
+                how.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)
+            } else {
+                File::open(&path)
+            }
+        };
+        let mut file = open().map_err(said)?;
+        let mut note = file.try_clone().map_err(said)?;
+        match sys::durable::lock(file.try_clone().map_err(said)?, exclusive).map_err(said)? {
+            Some(lock) => {
+                if exclusive {
+                    let text = format!("{:<10}\n", std::process::id());
+                    let _ = std::os::unix::fs::FileExt::write_at(&note, text.as_bytes(), 0);
+                    let _ = note.flush();
+                }
+                Ok(Hold { _lock: lock })
+            }
+            None => {
+                let mut text = String::new();
+                let _ = file.read_to_string(&mut text);
+                let who: u32 = text.trim().parse().unwrap_or(0);
+                Err(format!(
+                    "the queue {} is in use by process {who}: stop that mail system first",
+                    directory.display()
+                ))
+            }
+        }
+    }
+}
+
+/// The store on disk with its two threads.
+pub struct DiskStore<D: Disk = RealDisk> {
+    engine: Arc<Engine<D>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    hold: Mutex<Option<Hold>>,
+}
+
+impl DiskStore<RealDisk> {
+    /// Opens the queue below `queue_directory`, making it if there is none. The error says what
+    /// to do.
+    pub fn open(queue_directory: &Path, options: &Options, source: Source) -> Result<Self, String> {
+        let directory = directory(queue_directory);
+        match DirBuilder::new().mode(0o700).create(&directory) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(format!(
+                    "make {}: {e}: make {} and let the mail owner write to it",
+                    directory.display(),
+                    queue_directory.display()
+                ));
+            }
+            _ => {}
+        }
+        let hold = Hold::take(&directory, true)?;
+        let store = Self::open_on(RealDisk::new(&directory), options, source)
+            .map_err(|e| format!("queue {}: {e}", directory.display()))?;
+        *engine::locked(&store.hold) = Some(hold);
+        Ok(store)
+    }
+}
+
+impl<D: Disk> DiskStore<D> {
+    /// The same on any disk, without a lock.
+    pub fn open_on(disk: D, options: &Options, source: Source) -> Result<Self, String> {
+        let engine = Arc::new(Engine::open(disk, options, source, false)?);
+        let mut threads = Vec::new();
+        let thread = |name: &str, run: fn(&Engine<D>)| {
+            let engine = engine.clone();
+            let builder = std::thread::Builder::new().name(name.into()).stack_size(256 * 1024);
+            builder.spawn(move || run(&engine)).map_err(|e| format!("start a thread: {e}"))
+        };
+        threads.push(thread("queue-commit", committer)?);
+        threads.push(thread("queue-keep", keeper)?);
+        Ok(DiskStore { engine, threads: Mutex::new(threads), hold: Mutex::new(None) })
+    }
+
+    fn stop(&self) {
+        let threads = std::mem::take(&mut *engine::locked(&self.threads));
+        if threads.is_empty() {
+            return;
+        }
+        self.engine.shut();
+        for thread in threads {
+            let _ = thread.join();
+        }
+        engine::locked(&self.hold).take();
+    }
+}
+
+fn committer<D: Disk>(engine: &Engine<D>) {
+    engine.warm_up();
+    loop {
+        {
+            let mut jobs = engine::locked(&engine.jobs);
+            while jobs.waiting.is_empty() {
+                if jobs.closed {
+                    return;
+                }
+                jobs = engine.arrived.wait(jobs).unwrap_or_else(|e| e.into_inner());
+            }
+        }
+        engine.commit_waiting();
+    }
+}
+
+fn keeper<D: Disk>(engine: &Engine<D>) {
+    loop {
+        let mut index = engine.lock();
+        loop {
+            if index.ledger.closed {
+                return;
+            }
+            let (now, wanted) = (engine.disk.now(), index.wanted());
+            if wanted <= now {
+                break;
+            }
+            index.alarm = wanted;
+            let wait = Duration::from_micros((wanted - now).min(3_600_000_000));
+            index = match engine.stir.wait_timeout(index, wait) {
+                Ok((guard, _)) => guard,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+            // Awake: nobody need nudge.
+            index.alarm = 0;
+        }
+        drop(index);
+        engine.tend(false);
+    }
+}
+
+impl<D: Disk> Drop for DiskStore<D> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl<D: Disk> Store for DiskStore<D> {
+    type Draft = DiskDraft<D>;
+
+    fn new_id(&self) -> QueueId {
+        self.engine.new_id()
+    }
+
+    fn draft(&self, id: QueueId, size_hint: u64) -> Result<DiskDraft<D>, StoreError> {
+        self.engine.draft(id, size_hint)
+    }
+
+    fn lease(&self, n: usize) -> impl Future<Output = Vec<Leased>> + Send {
+        poll_fn(move |context| self.engine.poll_lease(n, context))
+    }
+
+    async fn body(&self, id: QueueId) -> Result<Body, StoreError> {
+        self.engine.body(id)
+    }
+
+    async fn settle(&self, id: QueueId, outcome: Outcome, keep: bool) -> Result<(), StoreError> {
+        self.engine.settle(id, outcome, keep)
+    }
+
+    async fn blame(&self, id: QueueId) -> Result<u8, StoreError> {
+        self.engine.blame(id)
+    }
+
+    async fn list(&self, after: Option<QueueId>, n: usize) -> Result<Vec<Summary>, StoreError> {
+        self.engine.list(after, n)
+    }
+
+    async fn get(&self, id: QueueId) -> Result<Option<Summary>, StoreError> {
+        self.engine.get(id)
+    }
+
+    async fn control(&self, which: Selection, action: Action) -> Result<Vec<QueueId>, StoreError> {
+        let (touched, durable) = self.engine.control(&which, action)?;
+        match durable.await {
+            Some(true) => Ok(touched),
+            _ => Err(StoreError::Failing(
+                "done in memory, but it could not be written to disk: a crash now would undo it".into(),
+            )),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        self.engine.counts()
+    }
+
+    fn health(&self) -> Health {
+        self.engine.health()
+    }
+
+    async fn close(&self) {
+        self.stop();
+    }
+}
+
+impl<D: Disk> Draft for DiskDraft<D> {
+    async fn write(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
+        self.append(chunk)
+    }
+
+    async fn commit(self, envelope: Envelope) -> Result<QueueId, StoreError> {
+        let gone = || StoreError::Failing("the queue stopped before the message was written".into());
+        if !self.is_big() {
+            return self.submit(envelope)?.await.unwrap_or_else(|| Err(gone()));
+        }
+        // Syncing a big file takes a while, and this future may run where others must go on.
+        let (tx, rx) = crate::oneshot::oneshot();
+        let builder = std::thread::Builder::new().name("queue-big".into()).stack_size(256 * 1024);
+        let started = builder.spawn(move || tx.send(self.submit(envelope)));
+        started.map_err(|e| StoreError::Failing(format!("start a thread: {e}")))?;
+        rx.await.ok_or_else(gone)??.await.unwrap_or_else(|| Err(gone()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

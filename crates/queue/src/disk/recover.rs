@@ -1,0 +1,542 @@
+//! What a start finds: reads the state logs, walks what they do not account for, and builds index
+//! and schedule. Segments are read in parallel.
+
+use super::commit::{Current, Jobs, Writer};
+use super::device::{Disk, DiskFile, read_fully, write_fully};
+use super::engine::{Engine, Index, Options, Place, Segment, locked};
+use super::format::{self, BLOCK, HEADER, Header, Identity, Kind, LOG_HEAD, PLAN};
+use super::state_log::{self, StateLog, log_path, segment_path};
+use crate::encode;
+use crate::events::{Corrupt, FormatRestored, LogTorn, SegmentMissing};
+use crate::ledger::Plan;
+use crate::state::RecipientState;
+use events::Source;
+use proto::QueueId;
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, IoSlice};
+use std::sync::{Condvar, Mutex};
+
+/// A message as a state log knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    pub plan: Plan,
+    pub offset: u32,
+    pub length: u32,
+    pub big: bool,
+    /// Where its last whole state is.
+    pub state: u32,
+    /// What changed since.
+    pub changes: Vec<(usize, RecipientState)>,
+}
+
+/// What a state log says.
+#[derive(Debug, Default)]
+pub(super) struct LogScan {
+    pub found: HashMap<QueueId, Found>,
+    /// Where its last good record ends; zero when not even the head is good.
+    pub end: u64,
+    /// Nothing but zeros follow.
+    pub clean: bool,
+    /// Everything before this offset of the segment is accounted for.
+    pub sealed: Option<u64>,
+    /// The end of the last record it knows of.
+    pub known: u64,
+}
+
+/// Reads a whole state log. Never fails: what comes after damage is not there.
+pub(super) fn scan_log(bytes: &[u8], identity: &Identity, segment: u32) -> LogScan {
+    let mut scan = LogScan { known: BLOCK, ..Default::default() };
+    if bytes.get(..LOG_HEAD) != Some(&format::log_head(segment)) {
+        return scan;
+    }
+    let mut at = LOG_HEAD;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        match format::read_state(rest, identity, segment) {
+            Err(clean) => {
+                scan.clean = clean;
+                break;
+            }
+            Ok(record) => {
+                scan.take(&record, at as u32);
+                at += record.length;
+            }
+        }
+    }
+    scan.end = at as u64;
+    scan
+}
+
+impl LogScan {
+    fn take(&mut self, record: &format::StateRecord<'_>, at: u32) {
+        let id = record.id;
+        let plan = Plan::read(record.payload);
+        let rest = record.payload.get(PLAN..).unwrap_or_default();
+        match (record.kind, plan) {
+            (Some(Kind::Put), Some(plan)) => {
+                let word = |at: usize| {
+                    rest.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+                };
+                let (offset, length, big) = (record.offset, word(0), word(4) != 0);
+                self.known = self.known.max(u64::from(offset) + u64::from(length));
+                self.found.insert(id, Found { plan, offset, length, big, ..Default::default() });
+            }
+            (Some(Kind::Done), _) => {
+                self.found.remove(&id);
+            }
+            (Some(Kind::Seal), _) => self.sealed = Some(u64::from(record.offset)),
+            (Some(kind), Some(plan)) => {
+                let Some(found) = self.found.get_mut(&id) else { return };
+                found.plan = plan;
+                if kind == Kind::State {
+                    found.state = at;
+                    found.changes.clear();
+                } else if kind == Kind::Change
+                    && let Some(body) = encode::read_state(rest)
+                {
+                    found.changes.extend(body.changes);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What there is of a segment.
+struct Scanned {
+    number: u32,
+    log: LogScan,
+    log_there: bool,
+    segment_there: bool,
+    walked: Vec<(QueueId, Found)>,
+    /// Records whose content is not what their header says.
+    torn: Vec<(QueueId, Vec<u8>)>,
+    end: u64,
+}
+
+impl<D: Disk> Engine<D> {
+    /// Opens the spool on `disk`, making it if there is none. With `read_only` nothing is changed.
+    pub fn open(disk: D, options: &Options, source: Source, read_only: bool) -> Result<Engine<D>, String> {
+        if !read_only {
+            for directory in ["seg", "big", "corrupt"] {
+                disk.make_directory(directory).map_err(|e| format!("make {directory}: {e}"))?;
+            }
+        }
+        let names = disk.list("seg").map_err(|e| format!("list seg: {e}"))?;
+        let mut numbers = BTreeSet::new();
+        for name in &names {
+            let stem = name.strip_suffix(".seg").or_else(|| name.strip_suffix(".st"));
+            match stem.filter(|s| s.len() == 8).and_then(|s| u32::from_str_radix(s, 16).ok()) {
+                Some(number) => {
+                    numbers.insert(number);
+                }
+                // A log that was being compacted.
+                None if name.ends_with(".st.new") && !read_only => {
+                    let _ = disk.unlink(&format!("seg/{name}"));
+                }
+                None => {}
+            }
+        }
+        let identity = identity(&disk, &numbers, &source, read_only)?;
+        let total = disk.space().map_or(u64::MAX, |s| s.total);
+        let usual = (total / 64).clamp(4 << 20, 64 << 20);
+        let next_number = numbers.last().map_or(Some(1), |n| n.checked_add(1));
+        let next_number = next_number.ok_or("segment numbers are used up")?;
+        let engine = Engine {
+            disk,
+            identity,
+            source,
+            room: options.room,
+            segment_size: format::round_up(options.segment.unwrap_or(usual), 4 * BLOCK),
+            index: Mutex::new(Index::default()),
+            stir: Condvar::new(),
+            jobs: Mutex::new(Jobs::default()),
+            arrived: Condvar::new(),
+            writer: Mutex::new(Writer { current: None, next: None, next_number }),
+            tending: Mutex::new(()),
+            trouble: Mutex::default(),
+            files: Mutex::default(),
+        };
+        let numbers: Vec<u32> = numbers.into_iter().collect();
+        for scanned in engine.scan_all(&numbers, options.threads)? {
+            engine.adopt(scanned, read_only)?;
+        }
+        engine.merge_changes(read_only);
+        if !read_only {
+            engine.remove_orphans();
+            engine.tend(true);
+            engine.drop_dead();
+        }
+        Ok(engine)
+    }
+
+    fn scan_all(&self, numbers: &[u32], threads: usize) -> Result<Vec<Scanned>, String> {
+        let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let threads = if threads == 0 { processors.min(8) } else { threads };
+        let each = numbers.len().div_ceil(threads.max(1)).max(1);
+        if numbers.len() <= each {
+            return numbers.iter().map(|n| self.scan(*n)).collect();
+        }
+        std::thread::scope(|scope| {
+            let parts: Vec<_> = numbers
+                .chunks(each)
+                .map(|part| scope.spawn(move || part.iter().map(|n| self.scan(*n)).collect::<Vec<_>>()))
+                .collect();
+            let mut all = Vec::with_capacity(numbers.len());
+            for part in parts {
+                let scanned = part.join().map_err(|_| "a thread that reads segments ended".to_string())?;
+                for one in scanned {
+                    all.push(one?);
+                }
+            }
+            Ok(all)
+        })
+    }
+
+    /// Reads a file; one that is missing is empty.
+    pub(super) fn read_whole(&self, path: &str) -> io::Result<Vec<u8>> {
+        let file = self.disk.open(path)?;
+        let mut bytes = vec![0; usize::try_from(file.length()?).map_err(|_| io::ErrorKind::FileTooLarge)?];
+        let n = read_fully(&file, &mut bytes, 0)?;
+        bytes.truncate(n);
+        Ok(bytes)
+    }
+
+    fn scan(&self, number: u32) -> Result<Scanned, String> {
+        let path = log_path(number);
+        let (bytes, log_there) = match patiently(|| self.read_whole(&path)) {
+            Ok(bytes) => (bytes, true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => (Vec::new(), false),
+            Err(e) => return Err(format!("read {path}: {e}")),
+        };
+        let log = scan_log(&bytes, &self.identity, number);
+        drop(bytes);
+        let path = segment_path(number);
+        let file = match patiently(|| self.disk.open(&path)) {
+            Ok(file) => Some(file),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(format!("open {path}: {e}")),
+        };
+        let end = log.sealed.unwrap_or_else(|| format::round_up(log.known, BLOCK));
+        let segment_there = file.is_some();
+        let mut scanned =
+            Scanned { number, log, log_there, segment_there, walked: Vec::new(), torn: Vec::new(), end };
+        if let Some(file) = file.filter(|_| scanned.log.sealed.is_none()) {
+            patiently(|| self.walk(&file, &mut scanned)).map_err(|e| format!("read {path}: {e}"))?;
+        }
+        Ok(scanned)
+    }
+
+    /// Looks for records after the last one the log knows of.
+    fn walk(&self, file: &D::File, scanned: &mut Scanned) -> io::Result<()> {
+        scanned.walked.clear();
+        scanned.torn.clear();
+        let length = file.length()?;
+        let mut at = format::round_up(scanned.log.known, BLOCK);
+        let (mut window, mut window_at) = (Vec::new(), 0u64);
+        while at + HEADER as u64 <= length {
+            let held = window_at + window.len() as u64;
+            if at < window_at || at + HEADER as u64 > held {
+                window.resize(256 * 1024, 0);
+                let n = read_fully(file, &mut window, at)?;
+                window.truncate(n);
+                window_at = at;
+            }
+            let bytes = window.get((at - window_at) as usize..).unwrap_or_default();
+            let header = Header::read(bytes, &self.identity).filter(|h| h.segment == scanned.number);
+            let Some(header) = header else {
+                at = format::round_up(at + 1, BLOCK);
+                continue;
+            };
+            let size = header.length().min(length - at);
+            let mut record = vec![0; usize::try_from(size).map_err(|_| io::ErrorKind::FileTooLarge)?];
+            let n = read_fully(file, &mut record, at)?;
+            record.truncate(n);
+            let middle = HEADER + header.envelope as usize;
+            let envelope = record.get(HEADER..middle).filter(|b| crc32fast::hash(b) == header.envelope_crc);
+            let body = record.get(middle..middle + header.body as usize);
+            let body = body.filter(|b| crc32fast::hash(b) == header.body_crc);
+            match envelope.and_then(encode::read_envelope).filter(|_| body.is_some()) {
+                Some(envelope) => {
+                    let mut plan = Plan { next: envelope.arrival, ..Default::default() };
+                    plan.set(Plan::HELD, envelope.hold);
+                    let found = Found {
+                        plan,
+                        offset: at as u32,
+                        length: header.length() as u32,
+                        big: header.flags & format::BIG != 0,
+                        ..Default::default()
+                    };
+                    scanned.walked.push((header.id, found));
+                    at += header.length();
+                    scanned.end = format::round_up(at, BLOCK);
+                }
+                None => {
+                    scanned.torn.push((header.id, record));
+                    at = format::round_up(at + 1, BLOCK);
+                }
+            }
+        }
+        if !scanned.walked.is_empty() {
+            // Left by a killed process they may be in memory only.
+            file.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Takes what was found into the index, and puts the log in order.
+    fn adopt(&self, scanned: Scanned, read_only: bool) -> Result<(), String> {
+        let number = scanned.number;
+        let path = log_path(number);
+        if !scanned.segment_there {
+            let messages = scanned.log.found.len();
+            if messages > 0 {
+                self.source.say(&SegmentMissing { file: segment_path(number), messages });
+            }
+            if !read_only {
+                let _ = self.disk.unlink(&path);
+            }
+            return Ok(());
+        }
+        let good = scanned.log.end >= LOG_HEAD as u64;
+        if scanned.log_there && !(good && scanned.log.clean) {
+            self.source.say(&LogTorn { file: path.clone(), found: scanned.walked.len() });
+        }
+        let mut broken = false;
+        let log = if read_only {
+            StateLog::new(number, scanned.log.end.max(LOG_HEAD as u64), 0)
+        } else if good {
+            // Nothing may follow the last good record when the next one is written.
+            let cut = || {
+                let file = self.disk.open(&path)?;
+                file.cut(scanned.log.end)?;
+                file.sync()
+            };
+            broken = !scanned.log.clean && cut().is_err();
+            StateLog::new(number, scanned.log.end, scanned.log.end)
+        } else {
+            match state_log::create(&self.disk, number).and_then(|log| {
+                self.disk.sync_directory("seg")?;
+                Ok(log)
+            }) {
+                Ok(log) => log,
+                Err(_) => {
+                    broken = true;
+                    StateLog::new(number, LOG_HEAD as u64, 0)
+                }
+            }
+        };
+        for (id, record) in scanned.torn {
+            let file = format!("corrupt/{id}");
+            if read_only || self.keep_corrupt(&file, &record).is_err() {
+                continue;
+            }
+            let why = "after a crash its checksum was wrong (if the crash came before 250 was sent, the client has kept it)";
+            self.source.say_of(id, &Corrupt { why: why.into(), file: format!("valija/{file}") });
+        }
+        let mut guard = self.lock();
+        let index = &mut *guard;
+        let mut segment = Segment::new(scanned.end, log);
+        segment.sealed = true;
+        index.segments.insert(number, segment);
+        if broken {
+            index.broken.insert(number);
+        }
+        let walked = scanned.walked.into_iter().filter(|(id, _)| !scanned.log.found.contains_key(id));
+        let walked: Vec<_> = walked.collect();
+        let known = scanned.log.found.into_iter().map(|f| (f, false));
+        for ((id, found), new) in known.chain(walked.into_iter().map(|f| (f, true))) {
+            // A message that was copied: the later segment counts.
+            index.forget(&self.identity, id);
+            let mut plan = found.plan;
+            if plan.has(Plan::OWED) {
+                plan.next = 0;
+            }
+            let mut place = Place::new(number, found.offset, found.length, found.big);
+            place.state = found.state;
+            index.ledger.insert(id, plan, place);
+            index.last_id = index.last_id.max(id.0);
+            if let Some(segment) = index.segments.get_mut(&number) {
+                segment.live += 1;
+                segment.live_bytes += u64::from(place.length());
+                if new {
+                    segment.log.append(&self.identity, (Kind::Put, id, found.offset), |o| {
+                        o.extend_from_slice(&plan.write());
+                        o.extend_from_slice(&place.length().to_le_bytes());
+                        o.extend_from_slice(&u32::from(found.big).to_le_bytes());
+                    });
+                }
+            }
+            if !found.changes.is_empty() {
+                index.unmerged.push((id, found.changes));
+            }
+        }
+        if scanned.log.sealed.is_none()
+            && let Some(segment) = index.segments.get_mut(&number)
+        {
+            let seal = (Kind::Seal, QueueId(0), scanned.end as u32);
+            segment.log.append(&self.identity, seal, |_| {});
+        }
+        if !read_only {
+            index.dirty.insert(number);
+        }
+        Ok(())
+    }
+
+    /// Makes whole states of those that changed while the message was leased.
+    fn merge_changes(&self, read_only: bool) {
+        let unmerged = std::mem::take(&mut self.lock().unmerged);
+        for (id, changes) in unmerged {
+            let Ok(loaded) = self.load(id) else { continue };
+            let mut live = loaded.into_live();
+            for (i, state) in changes {
+                if let Some(old) = live.recipients.get_mut(i).filter(|s| !s.settled()) {
+                    *old = state;
+                }
+            }
+            let mut guard = self.lock();
+            let index = &mut *guard;
+            index.live.insert(id, live);
+            if !read_only {
+                index.record_state(&self.identity, id);
+                index.cool(id);
+            }
+        }
+    }
+
+    /// Bodies whose message never was, or is gone.
+    fn remove_orphans(&self) {
+        let Ok(names) = self.disk.list("big") else { return };
+        for name in names {
+            let owner =
+                QueueId::parse(&name).and_then(|id| self.lock().ledger.get(id).map(|e| e.place.big()));
+            if owner != Some(true) {
+                let _ = self.disk.unlink(&format!("big/{name}"));
+            }
+        }
+        self.lock().bigs.clear();
+    }
+
+    /// Segments in which nothing lives and whose log was written before.
+    fn drop_dead(&self) {
+        let dead: Vec<u32> = {
+            let mut index = self.lock();
+            let dead: Vec<u32> =
+                index.segments.iter().filter(|(_, s)| s.sealed && s.live == 0).map(|(n, _)| *n).collect();
+            for number in &dead {
+                index.segments.remove(number);
+                index.dirty.remove(number);
+                index.unsynced.remove(number);
+                index.broken.remove(number);
+            }
+            dead
+        };
+        dead.into_iter().for_each(|number| self.remove_segment(number));
+    }
+
+    /// Makes the first segment, so that the first message need not wait for it.
+    pub fn warm_up(&self) {
+        let mut writer = locked(&self.writer);
+        // What goes wrong here is said, and goes wrong again when mail arrives.
+        let _ = self.room_for(&mut writer, BLOCK);
+    }
+
+    /// Ends everything: writes what waits, and leaves no empty segment behind.
+    pub fn shut(&self) {
+        {
+            let mut jobs = locked(&self.jobs);
+            jobs.closed = true;
+            self.arrived.notify_all();
+        }
+        while self.commit_waiting() {}
+        let mut writer = locked(&self.writer);
+        self.seal(&mut writer);
+        if let Some(Current { number, .. }) = writer.next.take()
+            && let Some(segment) = self.lock().segments.get_mut(&number)
+        {
+            segment.sealed = true;
+        }
+        drop(writer);
+        let woken = {
+            let mut index = self.lock();
+            index.ledger.closed = true;
+            self.stir.notify_all();
+            index.ledger.woken(0)
+        };
+        woken.into_iter().for_each(|w| w.wake());
+        self.tend(true);
+        self.drop_dead();
+    }
+}
+
+/// Tries three times: an error that stays would cost messages.
+fn patiently<T>(mut what: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut result = what();
+    for _ in 0..2 {
+        match &result {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => result = what(),
+            _ => break,
+        }
+    }
+    result
+}
+
+/// The identity of the spool: from `format`, else from a segment, else new.
+fn identity<D: Disk>(
+    disk: &D,
+    segments: &BTreeSet<u32>,
+    source: &Source,
+    read_only: bool,
+) -> Result<Identity, String> {
+    let text = patiently(|| {
+        let file = disk.open("format")?;
+        let mut bytes = vec![0; 4096];
+        let n = read_fully(&file, &mut bytes, 0)?;
+        bytes.truncate(n);
+        Ok(bytes)
+    });
+    match text.map(|b| format::read_format(&String::from_utf8_lossy(&b))) {
+        Ok(Ok(identity)) => return Ok(identity),
+        Ok(Err(Some(version))) => {
+            return Err(format!(
+                "the queue has format {version}, this program knows format 1: use the program that made it, and drain the queue with it"
+            ));
+        }
+        Ok(Err(None)) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(format!("read format: {e}")),
+    }
+    let head = |number: &u32| {
+        let file = disk.open(&segment_path(*number)).ok()?;
+        let mut head = [0; 64];
+        read_fully(&file, &mut head, 0).ok()?;
+        format::read_segment_head(&head).map(|(_, identity)| identity)
+    };
+    let kept = segments.iter().find_map(head);
+    let identity = match kept {
+        Some(identity) => identity,
+        None if segments.is_empty() && !read_only => {
+            let mut random = [0; 24];
+            disk.random(&mut random).map_err(|e| format!("random numbers: {e}"))?;
+            let (mut spool, mut key) = ([0; 8], [0; 16]);
+            spool.copy_from_slice(&random[..8]);
+            key.copy_from_slice(&random[8..]);
+            Identity { spool: u64::from_le_bytes(spool), key }
+        }
+        None => return Err("the file format is missing or damaged, and no segment tells what it said".into()),
+    };
+    if !read_only {
+        let write = || {
+            let file = disk.create("format.new")?;
+            write_fully(&file, &mut [IoSlice::new(format::write_format(&identity).as_bytes())], 0)?;
+            file.sync()?;
+            disk.rename("format.new", "format")?;
+            disk.sync_directory(".")
+        };
+        write().map_err(|e| format!("write format: {e}"))?;
+        if kept.is_some() {
+            source.say(&FormatRestored {});
+        }
+    }
+    Ok(identity)
+}

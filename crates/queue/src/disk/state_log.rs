@@ -1,0 +1,168 @@
+//! The state log of one segment: what became of its messages since they were written. Records
+//! are gathered in memory and written by the keeper, at most a millisecond later; a place in the
+//! log is known as soon as a record is gathered.
+
+use super::device::{Disk, DiskFile, read_fully, write_fully};
+use super::format::{self, Identity, Kind, LOG_HEAD, STATE_HEADER};
+use proto::QueueId;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+/// Space is taken in such steps.
+const STEP: u64 = 256 * 1024;
+
+/// The end of a log and what waits to be written there.
+#[derive(Debug, Default)]
+pub struct StateLog {
+    segment: u32,
+    written: u64,
+    allocated: u64,
+    writing: Arc<Vec<u8>>,
+    pending: Vec<u8>,
+}
+
+/// Records on their way to the file.
+pub struct Flush {
+    bytes: Arc<Vec<u8>>,
+    at: u64,
+    allocated: u64,
+}
+
+impl StateLog {
+    /// A log whose file ends with a record at `end`.
+    pub fn new(segment: u32, end: u64, allocated: u64) -> StateLog {
+        StateLog { segment, written: end, allocated, ..Default::default() }
+    }
+
+    /// Where the next record goes.
+    pub fn end(&self) -> u64 {
+        self.written + self.writing.len() as u64 + self.pending.len() as u64
+    }
+
+    /// Gathers a record; gives its place.
+    pub fn append(
+        &mut self,
+        identity: &Identity,
+        record: (Kind, QueueId, u32),
+        payload: impl FnOnce(&mut Vec<u8>),
+    ) -> u32 {
+        let at = self.end() as u32;
+        format::write_state(&mut self.pending, identity, self.segment, record, payload);
+        at
+    }
+
+    /// What waits, to be written without a lock; `None` when nothing does. Only one at a time.
+    pub fn begin_flush(&mut self) -> Option<Flush> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        self.writing = Arc::new(std::mem::take(&mut self.pending));
+        Some(Flush { bytes: self.writing.clone(), at: self.written, allocated: self.allocated })
+    }
+
+    /// How it went. What could not be written waits again.
+    pub fn end_flush(&mut self, flush: Flush, written: bool) {
+        self.allocated = flush.allocated;
+        self.writing = Arc::default();
+        if written {
+            self.written += flush.bytes.len() as u64;
+        } else {
+            let mut again = Arc::unwrap_or_clone(flush.bytes);
+            again.append(&mut self.pending);
+            self.pending = again;
+        }
+    }
+
+    /// The record at `at` with what follows it, if it is not in the file yet.
+    fn buffered(&self, at: u64) -> Option<Vec<u8>> {
+        let from = usize::try_from(at.checked_sub(self.written)?).ok()?;
+        match from.checked_sub(self.writing.len()) {
+            Some(from) => self.pending.get(from..).map(<[u8]>::to_vec),
+            None => self.writing.get(from..).map(<[u8]>::to_vec),
+        }
+    }
+
+    /// How to find the record at `at`, without holding a lock while the file is read.
+    pub fn locate(&self, at: u32) -> Located {
+        let at = u64::from(at);
+        Located { segment: self.segment, at, end: self.written, buffered: self.buffered(at) }
+    }
+}
+
+impl Flush {
+    /// Writes it, taking space ahead where needed.
+    pub fn write<F: DiskFile>(&mut self, file: &F) -> io::Result<()> {
+        let end = self.at + self.bytes.len() as u64;
+        if end > self.allocated {
+            let step = format::round_up(end - self.allocated, STEP);
+            // Without space ahead the write itself decides.
+            if file.allocate(self.allocated, step).is_ok() {
+                self.allocated += step;
+            }
+        }
+        write_fully(file, &mut [IoSlice::new(&self.bytes)], self.at)
+    }
+}
+
+/// A record of a state log, still to be read.
+pub struct Located {
+    segment: u32,
+    at: u64,
+    end: u64,
+    buffered: Option<Vec<u8>>,
+}
+
+impl Located {
+    /// Its payload, after its checksum was found right; `None` when there is no such record.
+    pub fn read<F: DiskFile>(
+        self,
+        open: impl FnOnce() -> io::Result<Arc<F>>,
+        identity: &Identity,
+        id: QueueId,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let bytes = match self.buffered {
+            Some(bytes) => bytes,
+            None => read_record(open()?.as_ref(), self.at, self.end)?,
+        };
+        let record = format::read_state(&bytes, identity, self.segment);
+        Ok(record.ok().filter(|r| r.id == id).map(|r| r.payload.to_vec()))
+    }
+}
+
+fn read_record<F: DiskFile>(file: &F, at: u64, end: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; 1024.max(STATE_HEADER)];
+    let n = read_fully(file, &mut bytes, at)?;
+    bytes.truncate(n);
+    let length = bytes.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
+    let whole = STATE_HEADER as u64 + u64::from(length);
+    // A damaged length claims no more than the log holds.
+    if whole > bytes.len() as u64 && at + whole <= end {
+        bytes.resize(whole as usize, 0);
+        let n = read_fully(file, &mut bytes, at)?;
+        bytes.truncate(n);
+    }
+    Ok(bytes)
+}
+
+/// The names of a segment's files.
+pub fn segment_path(segment: u32) -> String {
+    format!("seg/{segment:08x}.seg")
+}
+
+/// See [`segment_path`].
+pub fn log_path(segment: u32) -> String {
+    format!("seg/{segment:08x}.st")
+}
+
+/// Makes an empty log with space ahead; its name is not durable yet.
+pub fn create<D: Disk>(disk: &D, segment: u32) -> io::Result<StateLog> {
+    let file = disk.create(&log_path(segment))?;
+    let allocated = match file.allocate(0, STEP) {
+        Ok(()) => STEP,
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => 0,
+        Err(e) => return Err(e),
+    };
+    write_fully(&file, &mut [IoSlice::new(&format::log_head(segment))], 0)?;
+    file.sync()?;
+    Ok(StateLog::new(segment, LOG_HEAD as u64, allocated))
+}

@@ -1,0 +1,182 @@
+use super::*;
+use crate::{Draft, QueueName, RecipientState, block_on};
+use proto::Address;
+use proto::envelope::Recipient;
+use proto::status::{Code, Status};
+
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let path = std::env::temp_dir().join(format!("valija-queue-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Place(path)
+    }
+    fn open(&self) -> Result<DiskStore, String> {
+        let options = Options { segment: Some(1 << 20), ..Default::default() };
+        DiskStore::open(&self.0, &options, Source::new("postfix", "queue", 1))
+    }
+    fn files(&self, below: &str) -> Vec<String> {
+        let mut all: Vec<String> = std::fs::read_dir(directory(&self.0).join(below))
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        all.sort();
+        all
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn put(store: &DiskStore, n: usize, body: &[u8]) -> QueueId {
+    let recipient =
+        |i| Recipient { address: Address::new(format!("u{i}"), Some("x.test")), ..Default::default() };
+    let envelope = Envelope { recipients: (0..n).map(recipient).collect(), ..Default::default() };
+    block_on(async {
+        let mut draft = store.draft(store.new_id(), 0).unwrap();
+        for piece in body.chunks(70_000) {
+            draft.write(piece).await.unwrap();
+        }
+        draft.commit(envelope).await.unwrap()
+    })
+}
+
+fn content(body: Body) -> Vec<u8> {
+    match body {
+        Body::Memory(bytes) => bytes.to_vec(),
+        Body::File(file, length) => {
+            let mut bytes = vec![0; length as usize];
+            std::os::unix::fs::FileExt::read_exact_at(&*file, &mut bytes, 0).unwrap();
+            bytes
+        }
+    }
+}
+
+fn sent() -> RecipientState {
+    RecipientState::Sent(Status::new(Code(2, 0, 0), "delivered"))
+}
+
+#[test]
+fn messages_come_back_after_a_restart_and_go_when_delivered() {
+    let place = Place::new("restart");
+    let store = place.open().unwrap();
+    let big: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
+    let (small, large) = (put(&store, 2, b"hola\r\n"), put(&store, 1, &big));
+    let held = put(&store, 1, b"x");
+    assert_eq!(place.files("big"), [large.to_string()]);
+    let leased = block_on(store.lease(9));
+    assert_eq!(leased.iter().map(|l| l.id).collect::<Vec<_>>(), [small, large, held]);
+    let first = Outcome { recipients: vec![(0, sent())], ..Default::default() };
+    block_on(store.settle(small, first, true)).unwrap();
+    assert_eq!(block_on(store.control(Selection::Ids(vec![held]), Action::Hold)).unwrap(), [held]);
+    assert_eq!(content(block_on(store.body(large)).unwrap()), big);
+    let other = place.open().err().unwrap();
+    assert!(other.contains(&format!("in use by process {}", std::process::id())), "{other}");
+    drop(store);
+
+    let store = place.open().unwrap();
+    assert_eq!((store.counts().hold, store.counts().total()), (1, 3));
+    let leased = block_on(store.lease(9));
+    assert_eq!(leased.iter().map(|l| l.id).collect::<Vec<_>>(), [small, large]);
+    assert_eq!(leased[0].recipients, [sent(), RecipientState::Pending]);
+    assert_eq!(content(block_on(store.body(small)).unwrap()), b"hola\r\n");
+    assert_eq!(content(block_on(store.body(large)).unwrap()), big);
+    block_on(store.settle(small, Outcome { recipients: vec![(1, sent())], ..Default::default() }, true))
+        .unwrap();
+    block_on(store.settle(large, Outcome { recipients: vec![(0, sent())], ..Default::default() }, false))
+        .unwrap();
+    block_on(store.control(Selection::All(Some(QueueName::Hold)), Action::Delete)).unwrap();
+    assert_eq!(store.counts().total(), 0);
+    assert!(place.files("big").is_empty(), "a control call is durable, so space is back");
+    block_on(store.close());
+    assert!(place.files("seg").is_empty(), "{:?}", place.files("seg"));
+    assert!(place.open().unwrap().engine.list(None, 9).unwrap().is_empty());
+}
+
+#[test]
+fn many_sessions_share_segments_and_space_comes_back() {
+    let place = Place::new("sessions");
+    let store = Arc::new(place.open().unwrap());
+    let body = vec![b'a'; 20_000];
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let (store, body) = (store.clone(), body.clone());
+            std::thread::spawn(move || (0..25).map(|_| put(&store, 1, &body)).collect::<Vec<_>>())
+        })
+        .collect();
+    let mut ids: Vec<QueueId> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
+    ids.sort();
+    assert_eq!(store.counts().incoming, 200);
+    assert!(place.files("seg").iter().filter(|f| f.ends_with(".seg")).count() >= 4);
+    // All but every tenth go: the segments stay, with holes.
+    let survivors: Vec<QueueId> = ids.iter().copied().step_by(10).collect();
+    let gone: Vec<QueueId> = ids.iter().copied().filter(|i| !survivors.contains(i)).collect();
+    assert_eq!(block_on(store.control(Selection::Ids(gone.clone()), Action::Delete)).unwrap(), gone);
+    assert!(store.engine.sync());
+    let blocks: u64 = std::fs::read_dir(directory(&place.0).join("seg"))
+        .unwrap()
+        .map(|e| std::os::unix::fs::MetadataExt::blocks(&e.unwrap().metadata().unwrap()) * 512)
+        .sum();
+    eprintln!("{blocks} bytes for 20 survivors of 200");
+    for id in &survivors {
+        // Not the copy in memory.
+        store.engine.lock().cool(*id);
+        assert_eq!(content(block_on(store.body(*id)).unwrap()), body);
+    }
+    drop(store);
+    let store = place.open().unwrap();
+    let listed: Vec<QueueId> = block_on(store.list(None, 99)).unwrap().iter().map(|s| s.id).collect();
+    assert_eq!(listed, survivors);
+    block_on(store.control(Selection::All(None), Action::Delete)).unwrap();
+    block_on(store.close());
+    assert!(place.files("seg").is_empty());
+}
+
+#[test]
+fn lease_sleeps_until_something_is_due() {
+    let place = Place::new("wakes");
+    let store = Arc::new(place.open().unwrap());
+    let other = store.clone();
+    let waits = std::thread::spawn(move || block_on(other.lease(1)));
+    let id = put(&store, 1, b"x");
+    assert_eq!(waits.join().unwrap()[0].id, id);
+    let soon = sys::time::now_micros() + 30_000;
+    let later = Outcome {
+        recipients: vec![(0, RecipientState::Deferred(Status::new(Code(4, 0, 0), "later")))],
+        next_attempt: Some(soon),
+        ..Default::default()
+    };
+    block_on(store.settle(id, later, false)).unwrap();
+    let again = block_on(store.lease(1));
+    assert!(again[0].leased_at >= soon && again[0].tries == 1);
+    assert_eq!(block_on(store.blame(id)), Ok(1));
+    assert_eq!(block_on(store.blame(id)), Ok(2));
+    let log = ::events::memory();
+    assert_eq!(block_on(store.blame(id)), Ok(3));
+    assert!(log.take()[0].contains("put on hold: 3 times"));
+    block_on(store.settle(id, Outcome::default(), false)).unwrap();
+    assert_eq!(store.counts().hold, 1);
+}
+
+#[test]
+fn an_unknown_format_is_refused_and_a_damaged_one_restored() {
+    let place = Place::new("format");
+    let store = place.open().unwrap();
+    let id = put(&store, 1, b"x");
+    drop(store);
+    let format = directory(&place.0).join("format");
+    let text = std::fs::read_to_string(&format).unwrap();
+    std::fs::write(&format, &text[..20]).unwrap();
+    let store = place.open().unwrap();
+    assert_eq!(content(store.engine.body(id).unwrap()), b"x");
+    drop(store);
+    assert_eq!(std::fs::read_to_string(&format).unwrap(), text);
+    let later = "valija-spool 9\n";
+    std::fs::write(&format, format!("{later}sum {:08x}\n", crc32fast::hash(later.as_bytes()))).unwrap();
+    assert!(place.open().err().unwrap().contains("format 9"));
+}
