@@ -220,6 +220,7 @@ struct Gathered {
     origin: Origin,
     notify: Notify,
     orcpt: Option<String>,
+    trace: u32,
 }
 
 async fn read<S: Store>(
@@ -231,7 +232,7 @@ async fn read<S: Store>(
     let (mut decoder, mut walker) = (Decoder::default(), Walker::new(true));
     let mut origin = Origin::new(Source::Pickup { uid }, Address::null(), sys::time::now_micros());
     origin.client.uid = Some(uid);
-    let mut gathered = Gathered { origin, notify: Notify::default(), orcpt: None };
+    let mut gathered = Gathered { origin, notify: Notify::default(), orcpt: None, trace: 0 };
     let mut recipients: Vec<(Address, Option<String>, Notify)> = Vec::new();
     let mut message = None;
     let mut content = Vec::new();
@@ -270,7 +271,12 @@ async fn read<S: Store>(
                 Item::Recipient(text) => {
                     let orcpt = gathered.orcpt.take();
                     let address = Address::from_internal(&String::from_utf8_lossy(text));
-                    recipients.push((address, orcpt, std::mem::take(&mut gathered.notify)));
+                    let mut notify = std::mem::take(&mut gathered.notify);
+                    if gathered.trace & record::TRACE_RECORD != 0 && notify == Notify::default() {
+                        // `sendmail -v`: hear about it, whatever happens.
+                        notify = Notify { never: false, success: true, failure: true, delay: true };
+                    }
+                    recipients.push((address, orcpt, notify));
                 }
                 Item::Content => message = Some(begin(intake, &gathered.origin, &recipients, speaker)),
                 other => gathered.heed(other),
@@ -334,6 +340,9 @@ impl Gathered {
                     "7bit" => Encoding::SevenBit,
                     _ => Encoding::Unknown,
                 };
+            }
+            Item::Attribute(attribute::TRACE_FLAGS, value) => {
+                self.trace = value.parse().unwrap_or(0);
             }
             Item::Attribute(attribute::SMTPUTF8, value) => {
                 let wishes: u32 = value.parse().unwrap_or(0);

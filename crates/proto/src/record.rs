@@ -53,11 +53,25 @@ pub mod attribute {
     pub const ENCODING: &str = "encoding";
     /// SMTPUTF8 wishes, a sum of [`super::SMTPUTF8_REQUESTED`] and others.
     pub const SMTPUTF8: &str = "smtputf8";
+    /// Reports asked for by mail, a sum of [`super::TRACE_VERIFY`] and [`super::TRACE_RECORD`].
+    pub const TRACE_FLAGS: &str = "trace_flags";
     /// All that a submission may carry.
-    pub const ALL: [&str; 7] =
-        [REWRITE_CONTEXT, ENVELOPE_ID, RET_FLAGS, NOTIFY_FLAGS, ORIGINAL_RECIPIENT, ENCODING, SMTPUTF8];
+    pub const ALL: [&str; 8] = [
+        REWRITE_CONTEXT,
+        ENVELOPE_ID,
+        RET_FLAGS,
+        NOTIFY_FLAGS,
+        ORIGINAL_RECIPIENT,
+        ENCODING,
+        SMTPUTF8,
+        TRACE_FLAGS,
+    ];
 }
 
+/// Report what would be done, and do not deliver (`sendmail -bv`).
+pub const TRACE_VERIFY: u32 = 512;
+/// Report what was done (`sendmail -v`).
+pub const TRACE_RECORD: u32 = 1024;
 /// The sender asked for SMTPUTF8.
 pub const SMTPUTF8_REQUESTED: u32 = 1;
 

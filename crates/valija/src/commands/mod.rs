@@ -1,6 +1,7 @@
 //! The commands, one file each. A new one is a file and a line in `POSTFIX` or `OWN`.
 
 mod postfix;
+mod sendmail;
 
 use std::process::ExitCode;
 
@@ -15,11 +16,11 @@ pub struct Command {
 }
 
 /// Postfix's commands, found by the name of the program.
-const POSTFIX: &[Command] = &[Command {
-    name: "postfix",
-    what: "start, stop, reload or look after the mail system",
-    run: postfix::run,
-}];
+const POSTFIX: &[Command] = &[
+    Command { name: "mailq", what: "list the queue", run: sendmail::run },
+    Command { name: "postfix", what: "start, stop, reload or look after the mail system", run: postfix::run },
+    Command { name: "sendmail", what: "hand a message over", run: sendmail::run },
+];
 
 /// Commands of valija's own: `valija NAME`.
 const OWN: &[Command] = &[];
