@@ -54,7 +54,7 @@ impl Normal {
             (r"\b\d{9,10}\.P\d+\.".to_string(), "<UNIQUE>."),
             // What clients wrote, not the mail system: a date without its zone's name, and mutt's message id.
             (format!(r"{DAY}, [ \d]?\d {MONTH} \d{{4}} \d\d:\d\d:\d\d [+-]\d{{4}}\n"), "<CLIENT-DATE>\n"),
-            (r"<[A-Za-z0-9+/-]{16}@".to_string(), "<MUTT@"),
+            (r"<[A-Za-z0-9+/_-]{16}@".to_string(), "<MUTT@"),
         ];
         let rules = rules
             .into_iter()
@@ -95,7 +95,7 @@ impl Normal {
         for (rule, replacement) in &self.rules {
             out = rule.replace_all(&out, *replacement).into_owned();
         }
-        out
+        listing(&out)
     }
 
     /// The log in its canonical order; see [`canonical`].
@@ -104,6 +104,27 @@ impl Normal {
             lines.iter().filter(|line| compared(line)).map(|line| self.text(&line.shown())).collect();
         canonical(&shown.join("\n"))
     }
+}
+
+/// A queue listing with its entries in the order of their ids: Postfix lists them as they lie in its folders.
+fn listing(text: &str) -> String {
+    let key = |entry: &str| {
+        let number =
+            entry.split_once("<QID").and_then(|(_, rest)| rest.split('>').next()?.parse::<u32>().ok());
+        number.unwrap_or(u32::MAX)
+    };
+    let sorted = |mut entries: Vec<&str>| {
+        entries.sort_by_key(|entry| key(entry));
+        entries.concat()
+    };
+    if let Some((head, entries)) = text.split_once("-Sender/Recipient-------\n") {
+        let entries: Vec<&str> = entries.split_inclusive("\n\n").collect();
+        return format!("{head}-Sender/Recipient-------\n{}", sorted(entries));
+    }
+    if text.starts_with("{\"queue_name\"") {
+        return sorted(text.split_inclusive('\n').collect());
+    }
+    text.to_string()
 }
 
 /// Whether a line belongs to what is compared: all but the supervisor's daily business, statistics, and what tells of the
