@@ -7,6 +7,8 @@ events::events! {
     /// A damaged record could not be set aside, so it stays, on hold.
     CorruptKept { why: String, error: String } Error
         "damaged in the queue: {why}; put on hold, because it cannot be set aside: {error}"
+    /// A damaged record was seen by a tool that changes nothing.
+    DamageSeen { why: String } Warning "damaged in the queue: {why}"
     /// A file of the queue could not be read just now; the message waits.
     Unreadable { file: String, error: String } Warning "read {file}: {error}; tried again later"
     /// A state of a message was damaged: its recipients are tried anew.

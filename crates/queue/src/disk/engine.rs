@@ -147,6 +147,7 @@ pub struct Engine<D: Disk> {
     pub(super) disk: D,
     pub(super) identity: Identity,
     pub(super) source: Source,
+    pub(super) read_only: bool,
     pub(super) room: u64,
     pub(super) segment_size: u64,
     pub(super) index: Mutex<Index>,

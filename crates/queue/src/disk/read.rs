@@ -5,7 +5,7 @@ use super::engine::{Engine, Live, Place, locked};
 use super::format::{self, HEADER, Header};
 use super::state_log::{Located, log_path, segment_path};
 use crate::encode;
-use crate::events::{Corrupt, CorruptKept, StateLost};
+use crate::events::{Corrupt, CorruptKept, DamageSeen, StateLost};
 use crate::ledger::Plan;
 use crate::state::RecipientState;
 use crate::store::{Body, StoreError};
@@ -236,6 +236,15 @@ impl<D: Disk> Engine<D> {
     /// is put on hold.
     pub(super) fn set_aside(&self, id: QueueId, why: String) {
         let Some(place) = self.lock().ledger.get(id).map(|e| e.place) else { return };
+        if self.read_only {
+            // The daemon will set it aside.
+            let mut index = self.lock();
+            index.ledger.remove(id);
+            index.cool(id);
+            drop(index);
+            self.source.say_of(id, &DamageSeen { why });
+            return;
+        }
         let name = format!("corrupt/{id}");
         // What cannot even be read leaves an empty file: a sign that something was there.
         let bytes = self.record(place).unwrap_or_default();

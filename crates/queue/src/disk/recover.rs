@@ -146,6 +146,7 @@ impl<D: Disk> Engine<D> {
             disk,
             identity,
             source,
+            read_only,
             room: options.room,
             segment_size: format::round_up(options.segment.unwrap_or(usual), 4 * BLOCK),
             index: Mutex::new(Index::default()),
@@ -232,7 +233,8 @@ impl<D: Disk> Engine<D> {
         scanned.walked.clear();
         scanned.torn.clear();
         let length = file.length()?;
-        let mut at = format::round_up(scanned.log.known, BLOCK);
+        // Not at the next block: the log may end in the middle of a batch.
+        let mut at = scanned.log.known;
         let (mut window, mut window_at) = (Vec::new(), 0u64);
         while at + HEADER as u64 <= length {
             let held = window_at + window.len() as u64;

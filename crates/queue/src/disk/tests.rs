@@ -122,7 +122,8 @@ fn many_sessions_share_segments_and_space_comes_back() {
         .unwrap()
         .map(|e| std::os::unix::fs::MetadataExt::blocks(&e.unwrap().metadata().unwrap()) * 512)
         .sum();
-    eprintln!("{blocks} bytes for 20 survivors of 200");
+    // 4 MB went in; a file system without holes keeps them.
+    assert!(blocks < 3 << 20 || !punches(&place.0), "{blocks} bytes for 20 survivors of 200");
     for id in &survivors {
         // Not the copy in memory.
         store.engine.lock().cool(*id);
@@ -179,4 +180,62 @@ fn an_unknown_format_is_refused_and_a_damaged_one_restored() {
     let later = "valija-spool 9\n";
     std::fs::write(&format, format!("{later}sum {:08x}\n", crc32fast::hash(later.as_bytes()))).unwrap();
     assert!(place.open().err().unwrap().contains("format 9"));
+}
+
+#[test]
+fn tools_read_and_change_the_queue_of_a_stopped_system() {
+    use crate::offline::{Offline, OfflineError};
+    let place = Place::new("offline");
+    let open = |change| Offline::open(&place.0, change, Source::new("postfix", "postsuper", 1));
+    assert_eq!(open(false).err(), Some(OfflineError::Nothing));
+    let store = place.open().unwrap();
+    let (a, b) = (put(&store, 1, b"one"), put(&store, 1, b"two"));
+    assert!(matches!(open(false), Err(OfflineError::Refused(_))), "a daemon runs");
+    drop(store);
+    let (reader, second) = (open(false).unwrap(), open(false).unwrap());
+    assert_eq!(reader.list(None, 9).unwrap().len(), 2);
+    assert_eq!(content(second.body(b).unwrap()), b"two");
+    assert!(reader.control(&Selection::All(None), Action::Delete).is_err());
+    assert!(open(true).is_err(), "readers are at work");
+    drop((reader, second));
+    let tool = open(true).unwrap();
+    assert!(place.open().is_err(), "a tool changes it");
+    assert_eq!(tool.control(&Selection::Ids(vec![a]), Action::Delete).unwrap(), [a]);
+    assert_eq!(tool.control(&Selection::All(None), Action::Hold).unwrap(), [b]);
+    drop(tool);
+    let reader = open(false).unwrap();
+    assert_eq!((reader.get(a).unwrap().is_none(), reader.counts().hold), (true, 1));
+}
+
+#[test]
+fn no_room_is_said_before_mail_is_taken() {
+    let place = Place::new("room");
+    let options = Options { room: u64::MAX, ..Default::default() };
+    let store = DiskStore::open(&place.0, &options, Source::new("postfix", "queue", 1)).unwrap();
+    assert_eq!(store.health(), Health::Closed(StoreError::Full));
+    assert_eq!(store.draft(store.new_id(), 0).err(), Some(StoreError::Full));
+    drop(store);
+    let store = place.open().unwrap();
+    assert!(matches!(store.health(), Health::Open { .. }));
+    assert_eq!(store.draft(store.new_id(), 1 << 60).err(), Some(StoreError::Full));
+    let config = config::Config::from_text(Path::new("/x"), "message_size_limit = 1000\n").unwrap();
+    assert_eq!(Options::from_config(&config).unwrap().room, 1500);
+    assert_eq!(Options::from_config(&config.with([("queue_minfree", "9000")])).unwrap().room, 9000);
+}
+
+#[test]
+fn a_dropped_draft_leaves_nothing() {
+    let place = Place::new("dropped");
+    let store = place.open().unwrap();
+    let mut draft = store.draft(store.new_id(), 0).unwrap();
+    block_on(draft.write(&vec![b'x'; 3 << 20])).unwrap();
+    assert_eq!(place.files("big").len(), 1);
+    drop(draft);
+    assert!(place.files("big").is_empty());
+    assert_eq!(store.counts().total(), 0);
+}
+
+fn punches(directory: &Path) -> bool {
+    let file = File::create_new(directory.join("probe")).unwrap();
+    DiskFile::allocate(&file, 0, 8192).is_ok() && DiskFile::punch(&file, 0, 4096).is_ok()
 }

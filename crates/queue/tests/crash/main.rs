@@ -1,6 +1,7 @@
 //! The store on a merciless simulated disk, against a model. `QUEUE_CRASH_SECONDS` and
 //! `QUEUE_CRASH_SEED` make longer runs; a failure names its seed.
 
+mod damage;
 mod model;
 mod simulated;
 

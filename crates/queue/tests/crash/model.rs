@@ -119,6 +119,9 @@ impl Run {
             if self.rng.one_in(5) && !self.disk.world().dead {
                 self.quietly(|run| run.store.shut());
                 self.answers();
+                for message in self.messages.values_mut() {
+                    message.versions.drain(..message.versions.len() - 1);
+                }
                 self.reopen(false);
             } else {
                 self.reopen(true);
@@ -236,10 +239,10 @@ impl Run {
     /// Notes what the store says of a message now.
     fn note(&mut self, id: QueueId) {
         let view = self.quietly(|run| run.store.get(id)).unwrap().map(|s| View::of(&s));
-        if let Some(message) = self.messages.get_mut(&id) {
-            if message.versions.last() != Some(&view) {
-                message.versions.push(view);
-            }
+        if let Some(message) = self.messages.get_mut(&id)
+            && message.versions.last() != Some(&view)
+        {
+            message.versions.push(view);
         }
     }
 
@@ -295,12 +298,12 @@ impl Run {
             outcome.envelope = Some(Box::new(new));
             expected = vec![RecipientState::Pending; n];
         }
-        for i in 0..expected.len() {
+        for (i, expected) in expected.iter_mut().enumerate() {
             if self.rng.one_in(2) {
                 let state = self.some_state();
                 outcome.recipients.push((i, state.clone()));
-                if !expected[i].settled() {
-                    expected[i] = state;
+                if !expected.settled() {
+                    *expected = state;
                 }
             }
         }
@@ -350,7 +353,10 @@ impl Run {
         if crash || self.rng.one_in(2) {
             self.disk = self.disk.crash();
         }
-        self.disk.world().full = false;
+        {
+            let mut world = self.disk.world();
+            (world.full, world.faults, world.crash_in) = (false, 0, None);
+        }
         self.waiting.clear();
         // Recovery itself may meet errors and crashes; the one after that must do.
         if self.rng.one_in(3) {
