@@ -43,7 +43,10 @@ impl Table for Cidr {
         let mut at = 0;
         while let Some(rule) = rules.get(at) {
             at += 1;
-            match (&rule.then, rule.net.contains(address) != rule.negated) {
+            // A negated pattern speaks of its own family of addresses only.
+            let family = rule.net.address().is_ipv4() == address.to_canonical().is_ipv4();
+            let applies = family && rule.net.contains(address) != rule.negated;
+            match (&rule.then, applies) {
                 (Then::If(_), true) | (Then::Answer(_), false) => {}
                 (Then::If(end), false) => at = *end,
                 (Then::Answer(value), true) => {
@@ -177,6 +180,7 @@ mod tests {
             ("192.168.1.7", Some("seven")),
             ("192.168.1.8", Some("any")),
             ("1.1.1.1", Some("notprivate")),
+            ("2001:db8::1", Some("six")),
             ("foo", None),
         ] {
             assert_eq!(table.lookup(key).unwrap().map(|h| h.value).as_deref(), value, "{key}");

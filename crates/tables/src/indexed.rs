@@ -123,8 +123,8 @@ fn from_text(path: &Path, bytes: &[u8], grammar: Grammar, folds: bool) -> Conten
             Entry::Vacant(free) => {
                 free.insert((row.value.into(), row.line.try_into().unwrap_or(u32::MAX)));
             }
-            Entry::Occupied(held) => {
-                faults.push(format!("{file}, line {}: duplicate entry: \"{}\"", row.last, held.key()));
+            Entry::Occupied(_) => {
+                faults.push(format!("{file}, line {}: duplicate entry: \"{}\"", row.last, row.key));
             }
         }
     }

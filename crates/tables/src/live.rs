@@ -182,7 +182,9 @@ impl<T: Send + Sync> Live<T> {
             io::ErrorKind::PermissionDenied => "let the mail system read it",
             _ => "create it, or correct its name in the configuration",
         };
-        let error = TableError::new(&self.table, format!("open {}: {}", path.display(), words(&e)), remedy);
+        let open = if self.table.starts_with("texthash:") { "open database" } else { "open" };
+        let what = format!("{open} {}: {}", path.display(), words(&e));
+        let error = TableError::new(&self.table, what, remedy);
         self.held.write().unwrap_or_else(|e| e.into_inner()).value = Err(error);
     }
 

@@ -211,7 +211,8 @@ fn rule(
         }
     }
     let Some((pattern, after)) = end.and_then(|e| body.split_at_checked(e)) else {
-        return Err(vec![format!("no closing regexp delimiter \"{delimiter}\": skipping this rule")]);
+        let end = if engine.kind == "pcre" { "ignoring" } else { "skipping" };
+        return Err(vec![format!("no closing regexp delimiter \"{delimiter}\": {end} this rule")]);
     };
     let after = after.get(delimiter.len_utf8()..).unwrap_or("");
     let cut = after.find(|c: char| c.is_ascii_whitespace()).unwrap_or(after.len());

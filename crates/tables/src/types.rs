@@ -161,7 +161,7 @@ impl Types {
         let (kind, rest) = match name.split_once(':') {
             Some((kind, rest)) if !kind.is_empty() && !rest.trim().is_empty() => (kind, rest),
             _ => {
-                let what = format!("expecting \"type:name\" form instead of \"{name}\"");
+                let what = format!("open dictionary: expecting \"type:name\" form instead of \"{name}\"");
                 return Err(TableError::new(name, what, "write for example hash:/etc/postfix/name"));
             }
         };
@@ -307,8 +307,8 @@ mod tests {
         for (name, what) in [
             ("nosuch:/x", "unsupported dictionary type: nosuch"),
             ("pcre:/x", "unsupported dictionary type: pcre"),
-            ("static:", "expecting \"type:name\" form instead of \"static:\""),
-            ("foo", "expecting \"type:name\" form instead of \"foo\""),
+            ("static:", "open dictionary: expecting \"type:name\" form instead of \"static:\""),
+            ("foo", "open dictionary: expecting \"type:name\" form instead of \"foo\""),
         ] {
             let error = types.open(name).err().unwrap();
             assert_eq!(error.what, what);

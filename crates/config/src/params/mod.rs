@@ -8,6 +8,7 @@ pub mod qmgr;
 pub mod rewrite;
 pub mod queue;
 pub mod submission;
+pub mod tables;
 
 /// One declaration.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,7 @@ pub const GROUPS: &[&[Declared]] = &[
     cleanup::Cleanup::DECLARED,
     queue::Queue::DECLARED,
     submission::Submission::DECLARED,
+    tables::Tables::DECLARED,
     qmgr::Qmgr::DECLARED,
     rewrite::Rewrite::DECLARED,
     bounce::Bounce::DECLARED,

@@ -46,7 +46,7 @@ fn rows_know_their_line_and_the_first_of_two_wins() {
         *said.lock().unwrap(),
         [
             format!("{path}, line 7: expected format: key whitespace value -- ignoring this line"),
-            format!("{path}, line 6: duplicate entry: \"dup\"")
+            format!("{path}, line 6: duplicate entry: \"DUP\"")
         ]
     );
     assert_eq!(table.rows().unwrap().unwrap().len(), 2);

@@ -1,6 +1,9 @@
 //! The commands, one file each. A new one is a file and a line in `POSTFIX` or `OWN`.
 
+mod newaliases;
+mod postalias;
 mod postfix;
+mod postmap;
 mod sendmail;
 
 use std::process::ExitCode;
@@ -20,6 +23,9 @@ const POSTFIX: &[Command] = &[
     Command { name: "mailq", what: "list the queue", run: sendmail::run },
     Command { name: "postfix", what: "start, stop, reload or look after the mail system", run: postfix::run },
     Command { name: "sendmail", what: "hand a message over", run: sendmail::run },
+    Command { name: "newaliases", what: "check the alias tables", run: newaliases::run },
+    Command { name: "postalias", what: "check, ask or change alias tables", run: postalias::run },
+    Command { name: "postmap", what: "check, ask or change lookup tables", run: postmap::run },
 ];
 
 /// Commands of valija's own: `valija NAME`.
