@@ -1,1 +1,29 @@
-//! The SMTP server: sessions, commands, restrictions, limits.
+//! The SMTP server. `serve` runs one session over any stream: it drives the pure machine of
+//! `proto::smtp::server`, asks restrictions and limits, and hands messages to a [`Backend`], which
+//! is the door into the queue (`cleanup::Intake`) or, for `sendmail -bs`, the maildrop.
+//!
+//! ```text
+//! Service::load(config, parts)     everything a listener obeys, read once
+//! serve(stream, peer, service)     one session, on that snapshot until it ends
+//! ```
+//!
+//! Modules in reading order:
+
+pub mod events;
+
+pub mod backend;
+pub mod world;
+
+pub mod client;
+pub mod limits;
+pub mod restrictions;
+pub mod service;
+pub mod session;
+
+mod commands;
+
+pub use backend::Backend;
+pub use client::Peer;
+pub use service::{Parts, Service};
+pub use session::serve;
+pub use world::World;

@@ -8,6 +8,7 @@ pub mod host;
 pub mod listen;
 pub mod locks;
 pub mod memory_file;
+pub mod names;
 pub mod poll;
 pub mod sandbox;
 pub mod signals;

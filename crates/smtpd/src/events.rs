@@ -1,0 +1,58 @@
+//! What the SMTP server says. The words are those of Postfix; analysers read them.
+
+events::events! {
+    /// A client connected.
+    Connect { client: String } Info "connect from {client}"
+    /// The session is over; how often each command was given, as good or as good/all.
+    Disconnect { client: String, counts: String } Info "disconnect from {client} {counts}"
+    /// The client went away without QUIT.
+    LostConnection { place: String, client: String } Info "lost connection after {place} from {client}"
+    /// The client said nothing for smtpd_timeout.
+    Timeout { place: String, client: String } Info "timeout after {place} from {client}"
+    /// The session was ended because of smtpd_hard_error_limit.
+    TooManyErrors { place: String, client: String } Info "too many errors after {place} from {client}"
+    /// The client spoke before its turn.
+    Pipelining { place: String, client: String, text: String } Info "improper command pipelining after {place} from {client}: {text}"
+    /// A message began: its first recipient was accepted.
+    Client { client: String, more: String } Info "client={client}{more}"
+    /// A restriction refused something.
+    Reject { what: &'static str, place: &'static str, client: String, reply: String, about: String } Info "{what}: {place} from {client}: {reply}; {about}"
+    /// A word that no mail client says.
+    NonSmtp { client: String, text: String } Warning "non-SMTP command from {client}: {text}"
+    /// A command beyond line_length_limit; the rest of it is ignored.
+    LongLine { client: String, limit: usize, text: String } Warning "{client}: request longer than {limit}: {text}..."
+    /// What stands for an address is none.
+    IllegalAddress { client: String, verb: &'static str, text: String } Warning "Illegal address syntax from {client} in {verb} command: {text}"
+    /// BDAT without a size.
+    MalformedBdat { id: String, client: String, text: String } Warning "{id}: malformed BDAT command syntax from {client}: {text}"
+    /// BDAT 0 without LAST.
+    NullBdat { id: String, client: String } Warning "{id}: null BDAT request from {client}"
+    /// BDAT beyond message_size_limit.
+    BigBdat { id: String, client: String } Warning "{id}: BDAT request from {client} exceeds message size limit"
+    /// Content with lines that end in a bare LF (smtpd_forbid_bare_newline).
+    BareNewline { what: &'static str, place: String, client: String } Info "{what}: {place} from {client}: bare <LF> received"
+    /// Keywords left out of the reply to EHLO.
+    DiscardingKeywords { words: String } Info "discarding EHLO keywords: {words}"
+    /// A word of smtpd_discard_ehlo_keywords that is no keyword.
+    UnknownKeyword { word: String } Warning "smtpd_discard_ehlo_keywords: unknown keyword {word}; correct or remove it"
+    /// A name in a list of restrictions that is neither a restriction nor a class.
+    UnknownRestriction { name: String } Warning "unknown smtpd restriction: \"{name}\""
+    /// A restriction that lacks its argument, or has one it cannot use.
+    BadRestriction { name: String, what: String } Warning "restriction {name}: {what}"
+    /// The right-hand side of an access table that is not understood.
+    UnknownAction { table: String, key: String, action: String } Warning "access table {table} entry \"{key}\" requires unknown or unsupported action: {action}"
+    /// WARN or INFO of an access table.
+    AccessNote { what: &'static str, place: &'static str, client: String, text: String, about: String } Info "{what}: {place} from {client}: {text}; {about}"
+    /// A table could not answer.
+    TableTrouble { what: String } Warning "{what}"
+    /// ETRN for a domain that fast_flush_domains does not list.
+    EtrnRefused { domain: String, client: String } Warning "reject: ETRN {domain}... from {client}"
+    /// smtpd_client_connection_count_limit.
+    TooManyConnections { count: u64, client: String, service: String } Warning "Connection concurrency limit exceeded: {count} from {client} for service {service}"
+    /// smtpd_client_connection_rate_limit.
+    TooFrequent { count: u64, client: String, service: String } Warning "Connection rate limit exceeded: {count} from {client} for service {service}"
+    /// smtpd_client_message_rate_limit.
+    TooManyMessages { count: u64, client: String, service: String } Warning "Message delivery request rate limit exceeded: {count} from {client} for service {service}"
+    /// smtpd_client_recipient_rate_limit.
+    TooManyRecipients { count: u64, client: String, service: String } Warning "Recipient address rate limit exceeded: {count} from {client} for service {service}"
+}

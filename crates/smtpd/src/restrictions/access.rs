@@ -1,0 +1,229 @@
+//! Access tables: `check_client_access type:name` and its kin, with the results of access(5).
+
+use super::{Asked, FAMILIES, Rejection, Say, Subject, Verdict};
+use crate::world::Trouble;
+use proto::Address;
+use proto::smtp::reply::Reply;
+use std::sync::Arc;
+use tables::{Hit, Table, TableError};
+
+/// What is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// What the list is about (a table that stands alone).
+    Subject,
+    Client,
+    ReverseClient,
+    Helo,
+    Sender,
+    Recipient,
+    Etrn,
+}
+
+/// The subject of a restriction of this name.
+pub(super) fn subject_of(name: &str) -> Option<Of> {
+    Some(match name {
+        "check_client_access" => Of::Client,
+        "check_reverse_client_hostname_access" => Of::ReverseClient,
+        "check_helo_access" => Of::Helo,
+        "check_sender_access" => Of::Sender,
+        "check_recipient_access" => Of::Recipient,
+        "check_etrn_access" => Of::Etrn,
+        _ => return None,
+    })
+}
+
+/// One `check_…_access`.
+pub(super) struct Access {
+    of: Of,
+    table: String,
+    rows: Arc<dyn Table>,
+}
+
+impl Access {
+    pub(super) fn new(of: Of, table: &str, rows: Arc<dyn Table>) -> Access {
+        Access { of, table: table.to_string(), rows }
+    }
+
+    pub(super) fn ask(&self, a: &mut Asked<'_, '_>) -> Verdict {
+        let of = match (self.of, a.subject.class) {
+            (Of::Subject, "Client host") => Of::Client,
+            (Of::Subject, "Helo command") => Of::Helo,
+            (Of::Subject, "Sender address") => Of::Sender,
+            (Of::Subject, "Recipient address") => Of::Recipient,
+            (of, _) => of,
+        };
+        let Some((keys, subject)) = keys_of(a, of) else { return Verdict::Dunno };
+        for (key, part) in keys {
+            match self.find(&key, part) {
+                Ok(Some(hit)) => return self.obey(a, &subject, &key, &hit),
+                Ok(None) => {}
+                Err(error) => return a.trouble(Trouble::Unavailable(error.to_string())),
+            }
+        }
+        Verdict::Dunno
+    }
+
+    /// Tables of patterns see whole keys only.
+    fn find(&self, key: &str, part: bool) -> Result<Option<Hit>, TableError> {
+        if key.is_empty() || part && self.rows.whole_key_only() {
+            return Ok(None);
+        }
+        self.rows.lookup(key)
+    }
+
+    fn obey(&self, a: &mut Asked<'_, '_>, subject: &Subject, key: &str, hit: &Hit) -> Verdict {
+        let line = hit.place.1.map_or(String::new(), |line| format!(", line {line}"));
+        a.why.row = Some(format!("{}{line}", hit.place.0));
+        let value = hit.value.trim();
+        let (word, text) = value.split_once([' ', '\t']).map_or((value, ""), |(w, t)| (w, t.trim()));
+        let word = word.to_ascii_uppercase();
+        let or = |default: &str| if text.is_empty() { default.to_string() } else { text.to_string() };
+        let rules = a.q.rules;
+        if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
+            return match word.parse::<u16>() {
+                Ok(code @ 400..=599) if word.len() == 3 => {
+                    refuse(a, subject, code, "X.7.1", &or("Access denied"))
+                }
+                _ => Verdict::Permit(a.why.clone()),
+            };
+        }
+        match word.as_str() {
+            "" | "OK" | "RELAY" => Verdict::Permit(a.why.clone()),
+            "DUNNO" => Verdict::Dunno,
+            "REJECT" => refuse(a, subject, rules.access_map_reject_code, "5.7.1", &or("Access denied")),
+            "DEFER" => refuse(a, subject, rules.access_map_defer_code, "4.7.1", &or("Access denied")),
+            "DEFER_IF_PERMIT" | "DEFER_IF_REJECT" => {
+                let code = rules.access_map_defer_code;
+                if let Verdict::Reject(rejection) = refuse(a, subject, code, "4.7.1", &or("Service unavailable")) {
+                    match word.as_str() {
+                        "DEFER_IF_PERMIT" => a.notes.defer_if_permit.get_or_insert(rejection),
+                        _ => a.notes.defer_if_reject.get_or_insert(rejection),
+                    };
+                }
+                Verdict::Dunno
+            }
+            "WARN" | "INFO" => {
+                let what = if word == "WARN" { "warn" } else { "info" };
+                let text = format!("<{}>: {} triggers {word} {text}", subject.value, subject.class);
+                a.notes.says.push(Say::Access(what, text.trim_end().to_string()));
+                Verdict::Dunno
+            }
+            "DISCARD" => {
+                let text = format!("<{}>: {} triggers DISCARD {text}", subject.value, subject.class);
+                a.notes.says.push(Say::Access("discard", text.trim_end().to_string()));
+                a.notes.discard = Some(or("discarded by an access table"));
+                Verdict::Dunno
+            }
+            _ => self.restrictions(a, key, value),
+        }
+    }
+
+    /// The value is a list of restrictions or classes.
+    fn restrictions(&self, a: &mut Asked<'_, '_>, key: &str, value: &str) -> Verdict {
+        let depth = a.notes.says.len();
+        for word in config::value::split_list(value) {
+            let lower = word.to_ascii_lowercase();
+            let name = super::current_name(&lower);
+            let verdict = if let Some((_, rule)) = FAMILIES.iter().flat_map(|f| f.iter()).find(|(n, _)| *n == name) {
+                rule(a)
+            } else if let Some(class) = a.q.rules.classes.get(&word).filter(|_| depth < 20) {
+                class.clone().ask_in(a)
+            } else {
+                let say = Say::UnknownAction(self.table.clone(), key.to_string(), word);
+                a.notes.says.push(say);
+                return a.server_error();
+            };
+            if verdict != Verdict::Dunno {
+                return verdict;
+            }
+        }
+        Verdict::Dunno
+    }
+}
+
+/// A refusal whose text may begin with an enhanced status code of its own. RFC 3463 2.
+fn refuse(a: &Asked<'_, '_>, subject: &Subject, code: u16, enhanced: &str, text: &str) -> Verdict {
+    let mut enhanced = enhanced.replace('X', &(code / 100).to_string());
+    let mut text = text;
+    if let Some((first, rest)) = text.split_once(' ')
+        && is_enhanced(first)
+    {
+        (enhanced, text) = (super::fit(first, code), rest.trim_start());
+    }
+    let enhanced = super::fit(&enhanced, code);
+    let text = format!("{enhanced} <{}>: {} rejected: {text}", subject.value, subject.class);
+    Verdict::Reject(Rejection { reply: Reply::new(code, text), why: a.why.clone() })
+}
+
+fn is_enhanced(word: &str) -> bool {
+    let parts: Vec<&str> = word.split('.').collect();
+    parts.len() == 3
+        && matches!(parts[0], "2" | "4" | "5")
+        && parts[1..].iter().all(|p| (1..=3).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
+}
+
+type Keys = Vec<(String, bool)>;
+
+/// The keys in order, each with whether it is only part of the whole, and the subject of a reply.
+fn keys_of(a: &Asked<'_, '_>, of: Of) -> Option<(Keys, Subject)> {
+    let q = &a.q;
+    Some(match of {
+        Of::Subject => return None,
+        Of::Client => (client_keys(&q.client.name, &q.client.address), Subject::client(q.client)),
+        Of::ReverseClient => (client_keys(&q.client.reverse_name, ""), Subject::client(q.client)),
+        Of::Helo => (domain_keys(q.helo?), Subject::helo(q.helo?)),
+        Of::Sender => (address_keys(q.sender?, q), Subject::sender(q.sender?)),
+        Of::Recipient => (address_keys(q.recipient?, q), Subject::recipient(q.recipient?)),
+        Of::Etrn => (domain_keys(q.etrn), a.subject.clone()),
+    })
+}
+
+/// A name, then its parents without a leading dot, as `smtpd_access_maps` in
+/// `parent_domain_matches_subdomains` has it.
+fn domain_keys(name: &str) -> Keys {
+    let name = name.strip_suffix('.').unwrap_or(name).to_lowercase();
+    let mut keys = vec![(name.clone(), false)];
+    if !name.starts_with('[') {
+        let mut rest = name.as_str();
+        while let Some((_, parent)) = rest.split_once('.') {
+            keys.push((parent.to_string(), true));
+            rest = parent;
+        }
+    }
+    keys
+}
+
+/// Name and its parents, then the address and the networks it is in.
+fn client_keys(name: &str, address: &str) -> Keys {
+    let mut keys = domain_keys(name);
+    let separator = if address.contains(':') { ':' } else { '.' };
+    let mut rest = address;
+    if !rest.is_empty() {
+        keys.push((rest.to_string(), false));
+    }
+    while let Some((network, _)) = rest.rsplit_once(separator) {
+        keys.push((network.to_string(), true));
+        rest = network;
+    }
+    keys
+}
+
+/// `user@domain`, the domain and its parents, `user@`; without extension after with.
+fn address_keys(address: &Address, q: &super::Question<'_>) -> Keys {
+    if address.is_null() {
+        return vec![(q.rules.smtpd_null_access_lookup_key.clone(), false)];
+    }
+    let local = address.local().to_lowercase();
+    let bare = local
+        .char_indices()
+        .find(|(at, c)| *at > 0 && q.rules.recipient_delimiter.contains(*c))
+        .map(|(at, _)| local[..at].to_string());
+    let domain = address.domain().unwrap_or(&q.rules.myorigin).to_lowercase();
+    let mut keys = vec![(format!("{local}@{domain}"), false)];
+    keys.extend(bare.iter().map(|b| (format!("{b}@{domain}"), true)));
+    keys.extend(domain_keys(&domain).into_iter().map(|(key, _)| (key, true)));
+    keys.push((format!("{local}@"), true));
+    keys.extend(bare.iter().map(|b| (format!("{b}@"), true)));
+    keys
+}

@@ -1,0 +1,35 @@
+//! Restrictions on the client.
+
+use super::{Asked, Rule, Say, Verdict};
+
+pub(super) const RULES: &[(&str, Rule)] = &[
+    ("permit_mynetworks", permit_mynetworks),
+    ("permit_inet_interfaces", permit_inet_interfaces),
+    // Nobody is authenticated, and nothing is encrypted: neither is offered.
+    ("permit_sasl_authenticated", |_| Verdict::Dunno),
+    ("permit_tls_all_clientcerts", |_| Verdict::Dunno),
+    ("permit_tls_clientcerts", |_| Verdict::Dunno),
+    ("reject_plaintext_session", |a| {
+        let code = a.q.rules.plaintext_reject_code;
+        a.reject(code, "4.7.1", "Session encryption is required")
+    }),
+];
+
+fn permit_mynetworks(a: &mut Asked<'_, '_>) -> Verdict {
+    match a.q.rules.mynetworks.matches(a.q.client) {
+        Ok(Some(element)) => a.permit(Some(format!("mynetworks: {element}"))),
+        Ok(None) => Verdict::Dunno,
+        // Postfix: a table that fails permits nothing.
+        Err(what) => {
+            a.notes.says.push(Say::Trouble(what));
+            Verdict::Dunno
+        }
+    }
+}
+
+fn permit_inet_interfaces(a: &mut Asked<'_, '_>) -> Verdict {
+    match a.q.client.ip {
+        Some(ip) if a.q.rules.own_addresses.contains(&ip) => a.permit(Some(format!("inet_interfaces: {ip}"))),
+        _ => Verdict::Dunno,
+    }
+}

@@ -1,0 +1,437 @@
+//! Restriction lists: reading them, and what they say of a client, sender or recipient.
+//!
+//! A list is asked element by element until one permits or refuses; at its end nothing is said.
+//! Policy only returns [`Verdict`]s; the session writes and logs. One file per family of names,
+//! each with a table of them; lists are read once, when a listener's snapshot is made.
+
+mod access;
+mod client;
+mod data;
+mod helo;
+mod recipient;
+mod relay;
+mod sender;
+#[cfg(test)]
+mod tests;
+pub mod unlisted;
+
+use crate::client::Client;
+use crate::service::Rules;
+use crate::world::{Trouble, World};
+use config::Config;
+use config::value::split_list;
+use proto::Address;
+use proto::smtp::reply::Reply;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why something was decided: parameter, element of its list, row of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Why {
+    /// The parameter, such as `smtpd_relay_restrictions`.
+    pub parameter: String,
+    /// The element, with its argument.
+    pub element: String,
+    /// The table row that decided, or the element of a list like `mynetworks`.
+    pub row: Option<String>,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.parameter, self.element)?;
+        self.row.as_ref().map_or(Ok(()), |row| write!(f, " ({row})"))
+    }
+}
+
+/// A refusal: what the client is told, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The reply.
+    pub reply: Reply,
+    /// The reason.
+    pub why: Why,
+}
+
+/// What an element, or a list, says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing; go on.
+    Dunno,
+    /// Yes: the rest of this list is not asked.
+    Permit(Why),
+    /// No.
+    Reject(Rejection),
+}
+
+/// Where the session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Stage {
+    Connect,
+    Helo,
+    Mail,
+    Rcpt,
+    Data,
+    EndOfMessage,
+    Vrfy,
+    Etrn,
+}
+
+/// What is asked about.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// Values of parameters.
+    pub rules: &'a Rules,
+    /// Answers about addresses.
+    pub world: &'a dyn World,
+    /// The client.
+    pub client: &'a Client,
+    /// HELO argument, when given.
+    pub helo: Option<&'a str>,
+    /// The sender, when given.
+    pub sender: Option<&'a Address>,
+    /// The recipient, at RCPT and VRFY.
+    pub recipient: Option<&'a Address>,
+    /// Recipients accepted so far.
+    pub recipients: u64,
+    /// The domain of ETRN.
+    pub etrn: &'a str,
+    /// The client spoke before its turn.
+    pub pipelined: bool,
+}
+
+/// What is gathered on the way through the lists of one question.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// Refuse in the end, if all else permits.
+    pub defer_if_permit: Option<Rejection>,
+    /// Refuse only for now, if something refuses.
+    pub defer_if_reject: Option<Rejection>,
+    /// What `warn_if_reject` kept from refusing.
+    pub warnings: Vec<Rejection>,
+    /// How long to wait before the reply (`sleep`).
+    pub delay: Duration,
+    /// For the log: what, text.
+    pub says: Vec<Say>,
+    /// The message is to be taken and forgotten (DISCARD), for this reason.
+    pub discard: Option<String>,
+    /// `reject_unlisted_recipient` was asked.
+    pub recipient_checked: bool,
+    /// `reject_unlisted_sender` was asked.
+    pub sender_checked: bool,
+}
+
+/// Something for the log that changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Say {
+    /// A name that is no restriction.
+    UnknownRestriction(String),
+    /// A restriction with a bad argument.
+    Bad(String, String),
+    /// A table that cannot answer.
+    Trouble(String),
+    /// Table, key and action that is not understood.
+    UnknownAction(String, String, String),
+    /// WARN, INFO or DISCARD: which, and its text.
+    Access(&'static str, String),
+}
+
+/// The subject of a reply: `<value>: Client host rejected: …`.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// What stands in angle brackets.
+    pub value: String,
+    /// Such as `Client host`.
+    pub class: &'static str,
+}
+
+/// A question in the light of one list.
+pub struct Asked<'a, 'n> {
+    /// The question.
+    pub q: Question<'a>,
+    /// What replies of general restrictions are about.
+    pub subject: Subject,
+    /// Present parameter and element.
+    pub why: Why,
+    /// Gathered on the way.
+    pub notes: &'n mut Notes,
+}
+
+/// What a named restriction does.
+pub type Rule = fn(&mut Asked<'_, '_>) -> Verdict;
+
+/// The names without argument, family by family.
+const FAMILIES: &[&[(&str, Rule)]] =
+    &[GENERAL, client::RULES, helo::RULES, sender::RULES, recipient::RULES, relay::RULES, data::RULES];
+
+const GENERAL: &[(&str, Rule)] = &[
+    ("permit", |a| a.permit(None)),
+    ("reject", |a| {
+        let code = a.q.rules.reject_code;
+        a.reject(code, "5.7.1", "Access denied")
+    }),
+    ("defer", |a| {
+        let code = a.q.rules.defer_code;
+        a.reject(code, "4.7.1", "Try again later")
+    }),
+    ("defer_if_permit", |a| {
+        let rejection = a.refusal(a.q.rules.defer_code, "4.7.1", "Try again later");
+        a.notes.defer_if_permit.get_or_insert(rejection);
+        Verdict::Dunno
+    }),
+    ("defer_if_reject", |a| {
+        let rejection = a.refusal(a.q.rules.defer_code, "4.7.1", "Try again later");
+        a.notes.defer_if_reject.get_or_insert(rejection);
+        Verdict::Dunno
+    }),
+];
+
+/// One element of a list.
+enum Element {
+    Rule(String, Rule),
+    WarnIfReject(Box<Element>),
+    Sleep(String, Duration),
+    Access(String, access::Access),
+    Class(String, Arc<List>),
+    /// It cannot be obeyed: the mail waits until the administrator has corrected it.
+    Broken(String, Say),
+}
+
+/// A restriction list, ready to be asked.
+#[derive(Default)]
+pub struct List {
+    parameter: String,
+    elements: Vec<Element>,
+}
+
+/// Opens what a table name stands for.
+pub type OpenTable<'a> = &'a dyn Fn(&str) -> Arc<dyn tables::Table>;
+
+impl List {
+    /// Reads the list of `parameter`.
+    pub fn read(config: &Config, parameter: &str, elements: &[String], open: OpenTable<'_>) -> List {
+        let classes = config.get("smtpd_restriction_classes").map(|t| split_list(&t)).unwrap_or_default();
+        Reader { config, classes, open }.list(parameter, elements, 0)
+    }
+
+    /// True when it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+
+    /// Whether an element of this name stands in it, classes included.
+    pub fn contains(&self, name: &str) -> bool {
+        self.elements.iter().any(|e| match e {
+            Element::Rule(n, _) => n == name,
+            Element::WarnIfReject(inner) => matches!(&**inner, Element::Rule(n, _) if n == name),
+            Element::Class(_, list) => list.contains(name),
+            _ => false,
+        })
+    }
+
+    /// Asks it.
+    pub fn ask(&self, q: Question<'_>, subject: Subject, notes: &mut Notes) -> Verdict {
+        let why = Why { parameter: self.parameter.clone(), ..Why::default() };
+        self.ask_in(&mut Asked { q, subject, why, notes })
+    }
+
+    fn ask_in(&self, asked: &mut Asked<'_, '_>) -> Verdict {
+        for element in &self.elements {
+            match element.ask(asked) {
+                Verdict::Dunno => {}
+                Verdict::Reject(rejection) => return Verdict::Reject(soften(rejection, asked.notes)),
+                permit => return permit,
+            }
+        }
+        Verdict::Dunno
+    }
+}
+
+/// `defer_if_reject` makes a refusal temporary.
+fn soften(rejection: Rejection, notes: &Notes) -> Rejection {
+    match &notes.defer_if_reject {
+        Some(softer) if rejection.reply.code >= 500 => softer.clone(),
+        _ => rejection,
+    }
+}
+
+impl Element {
+    fn ask(&self, asked: &mut Asked<'_, '_>) -> Verdict {
+        match self {
+            Element::Rule(name, rule) => {
+                asked.why.element.clone_from(name);
+                asked.why.row = None;
+                rule(asked)
+            }
+            Element::WarnIfReject(inner) => match inner.ask(asked) {
+                Verdict::Reject(rejection) => {
+                    asked.notes.warnings.push(rejection);
+                    Verdict::Dunno
+                }
+                other => other,
+            },
+            Element::Sleep(_, time) => {
+                asked.notes.delay += *time;
+                Verdict::Dunno
+            }
+            Element::Access(name, access) => {
+                asked.why.element.clone_from(name);
+                asked.why.row = None;
+                access.ask(asked)
+            }
+            Element::Class(name, list) => {
+                let outer = asked.why.parameter.clone();
+                asked.why.parameter = format!("{outer}: {name}");
+                let verdict = list.ask_in(asked);
+                asked.why.parameter = outer;
+                verdict
+            }
+            Element::Broken(name, say) => {
+                asked.why.element.clone_from(name);
+                asked.notes.says.push(say.clone());
+                asked.server_error()
+            }
+        }
+    }
+}
+
+impl<'a> Asked<'a, '_> {
+    fn permit(&mut self, row: Option<String>) -> Verdict {
+        self.why.row = row;
+        Verdict::Permit(self.why.clone())
+    }
+
+    /// A refusal about the subject of the list.
+    fn refusal(&self, code: u16, enhanced: &str, text: &str) -> Rejection {
+        self.refusal_of(&self.subject, code, enhanced, text)
+    }
+
+    fn refusal_of(&self, subject: &Subject, code: u16, enhanced: &str, text: &str) -> Rejection {
+        let text = format!("{} <{}>: {} rejected: {text}", fit(enhanced, code), subject.value, subject.class);
+        Rejection { reply: Reply::new(code, text), why: self.why.clone() }
+    }
+
+    fn reject(&self, code: u16, enhanced: &str, text: &str) -> Verdict {
+        Verdict::Reject(self.refusal(code, enhanced, text))
+    }
+
+    /// The configuration cannot be obeyed.
+    fn server_error(&self) -> Verdict {
+        let reply = Reply::new(451, "4.3.5 Server configuration error");
+        Verdict::Reject(Rejection { reply, why: self.why.clone() })
+    }
+
+    /// An answer could not be had: refuse for now.
+    fn trouble(&mut self, trouble: Trouble) -> Verdict {
+        if let Trouble::Unavailable(what) = trouble {
+            self.notes.says.push(Say::Trouble(what));
+        }
+        let subject = self.subject.clone();
+        let text = format!("4.3.0 <{}>: Temporary lookup failure", subject.value);
+        Verdict::Reject(Rejection { reply: Reply::new(451, text), why: self.why.clone() })
+    }
+}
+
+/// The subjects that lists and restrictions speak about.
+impl Subject {
+    /// The client.
+    pub fn client(client: &Client) -> Subject {
+        Subject { value: format!("{}[{}]", client.name, client.address), class: "Client host" }
+    }
+
+    /// The HELO argument.
+    pub fn helo(name: &str) -> Subject {
+        Subject { value: name.to_string(), class: "Helo command" }
+    }
+
+    /// The sender.
+    pub fn sender(address: &Address) -> Subject {
+        Subject { value: address.internal(), class: "Sender address" }
+    }
+
+    /// The recipient.
+    pub fn recipient(address: &Address) -> Subject {
+        Subject { value: address.internal(), class: "Recipient address" }
+    }
+}
+
+/// Makes the class of an enhanced code fit the reply's. RFC 2034 4.
+fn fit(enhanced: &str, code: u16) -> String {
+    let class = match code / 100 {
+        4 => "4",
+        5 => "5",
+        _ => return enhanced.to_string(),
+    };
+    format!("{class}{}", enhanced.get(1..).unwrap_or(".7.1"))
+}
+
+struct Reader<'a> {
+    config: &'a Config,
+    classes: Vec<String>,
+    open: OpenTable<'a>,
+}
+
+impl Reader<'_> {
+    fn list(&self, parameter: &str, elements: &[String], depth: usize) -> List {
+        let mut words = elements.iter().map(String::as_str);
+        let mut out = Vec::new();
+        while let Some(word) = words.next() {
+            out.push(self.element(word, &mut words, depth));
+        }
+        List { parameter: parameter.to_string(), elements: out }
+    }
+
+    fn element<'w>(&self, word: &'w str, more: &mut dyn Iterator<Item = &'w str>, depth: usize) -> Element {
+        let name = current_name(&word.to_ascii_lowercase()).to_string();
+        let broken = |what: &str| Element::Broken(word.to_string(), Say::Bad(word.to_string(), what.to_string()));
+        if name == "warn_if_reject" {
+            return match more.next() {
+                Some(next) => Element::WarnIfReject(Box::new(self.element(next, more, depth))),
+                None => broken("expects a restriction after it"),
+            };
+        }
+        if name == "sleep" {
+            return match more.next().and_then(|n| n.parse().ok()) {
+                Some(seconds) => Element::Sleep(word.to_string(), Duration::from_secs(seconds)),
+                None => broken("expects a number of seconds after it"),
+            };
+        }
+        if let Some((_, rule)) = FAMILIES.iter().flat_map(|f| f.iter()).find(|(n, _)| *n == name) {
+            return Element::Rule(name, *rule);
+        }
+        if let Some(subject) = access::subject_of(&name) {
+            return match more.next() {
+                Some(table) if table.contains(':') => {
+                    let access = access::Access::new(subject, table, (self.open)(table));
+                    Element::Access(format!("{name} {table}"), access)
+                }
+                _ => broken("expects a table, type:name, after it"),
+            };
+        }
+        if let Some(class) = self.classes.iter().find(|c| c.eq_ignore_ascii_case(word)) {
+            if depth > 20 {
+                return broken("the class contains itself");
+            }
+            let elements = self.config.get(class).map(|text| split_list(&text)).unwrap_or_default();
+            return Element::Class(class.clone(), Arc::new(self.list(class, &elements, depth + 1)));
+        }
+        // A table alone is an access table for the subject of the list.
+        if word.contains(':') && !word.contains('=') {
+            let access = access::Access::new(access::Of::Subject, word, (self.open)(word));
+            return Element::Access(word.to_string(), access);
+        }
+        Element::Broken(word.to_string(), Say::UnknownRestriction(word.to_string()))
+    }
+}
+
+/// Old names still work.
+fn current_name(name: &str) -> &str {
+    match name {
+        "reject_invalid_hostname" => "reject_invalid_helo_hostname",
+        "reject_non_fqdn_hostname" => "reject_non_fqdn_helo_hostname",
+        "check_relay_domains" => "reject_unauth_destination",
+        "reject_unknown_recipient" => "reject_unlisted_recipient",
+        name => name,
+    }
+}

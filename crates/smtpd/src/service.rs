@@ -1,0 +1,319 @@
+//! One listener's snapshot of everything it obeys. A session keeps the one it began with.
+
+use crate::backend::Backend;
+use crate::client::Client;
+use crate::events::{TableTrouble, UnknownKeyword};
+use crate::limits::Limits;
+use crate::restrictions::{List, OpenTable};
+use crate::world::World;
+use config::params::cleanup::Cleanup;
+use config::params::main::Main;
+use config::params::smtpd::Smtpd;
+use config::{Config, Problem};
+use proto::smtp::data::BareNewline;
+use proto::smtp::server::{Extensions, Settings};
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tables::{AddressList, StringList, Types};
+
+/// What a service is made of besides its configuration.
+pub struct Parts<B: Backend> {
+    /// Where messages go.
+    pub backend: B,
+    /// Answers about addresses.
+    pub world: Arc<dyn World>,
+    /// Table types of this program.
+    pub types: Types,
+    /// Counters of clients, shared by all listeners and kept across reloads.
+    pub limits: Arc<Limits>,
+    /// The name of the service in master.cf, such as `smtp`.
+    pub name: String,
+    /// This host's own addresses, as `inet_interfaces` says.
+    pub own_addresses: HashSet<IpAddr>,
+}
+
+/// A list of clients, such as mynetworks.
+pub struct Clients(AddressList);
+
+impl Clients {
+    /// The element that matches; an error is words for the administrator.
+    pub fn matches(&self, client: &Client) -> Result<Option<String>, String> {
+        let found = self.0.matches_text(&client.name, &client.address);
+        found.map(|m| m.map(|m| m.element)).map_err(|e| e.to_string())
+    }
+
+    /// Whether one matches; a table that fails counts as no.
+    pub fn has(&self, client: &Client, source: &events::Source) -> bool {
+        match self.matches(client) {
+            Ok(found) => found.is_some(),
+            Err(what) => {
+                source.say(&TableTrouble { what });
+                false
+            }
+        }
+    }
+}
+
+/// What restrictions obey.
+#[allow(missing_docs)]
+pub struct Rules {
+    pub mynetworks: Clients,
+    pub own_addresses: HashSet<IpAddr>,
+    pub classes: BTreeMap<String, Arc<List>>,
+    pub myorigin: String,
+    pub recipient_delimiter: String,
+    pub smtpd_null_access_lookup_key: String,
+    pub show_user_unknown_table_name: bool,
+    pub unknown_local_recipient_reject_code: u16,
+    pub unknown_relay_recipient_reject_code: u16,
+    pub unknown_virtual_alias_reject_code: u16,
+    pub unknown_virtual_mailbox_reject_code: u16,
+    pub access_map_reject_code: u16,
+    pub access_map_defer_code: u16,
+    pub reject_code: u16,
+    pub defer_code: u16,
+    pub invalid_hostname_reject_code: u16,
+    pub non_fqdn_reject_code: u16,
+    pub relay_domains_reject_code: u16,
+    pub multi_recipient_bounce_reject_code: u16,
+    pub plaintext_reject_code: u16,
+}
+
+/// The restriction lists.
+#[allow(missing_docs)]
+pub struct Lists {
+    pub client: List,
+    pub helo: List,
+    pub sender: List,
+    pub relay: List,
+    pub recipient: List,
+    pub data: List,
+    pub end_of_data: List,
+    pub etrn: List,
+}
+
+/// A listener's snapshot.
+pub struct Service<B: Backend> {
+    pub(crate) backend: B,
+    pub(crate) world: Arc<dyn World>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) name: String,
+    pub(crate) source: events::Source,
+    pub(crate) smtpd: Smtpd,
+    pub(crate) rules: Rules,
+    pub(crate) lists: Lists,
+    pub(crate) size_limit: u64,
+    settings: Settings,
+    bare_newline: BareNewline,
+    bare_newline_exclusions: Clients,
+    event_limit_exceptions: Clients,
+    xclient: Clients,
+    xforward: Clients,
+    rewrite_clients: Vec<RewriteClients>,
+}
+
+/// An element of `local_header_rewrite_clients`.
+enum RewriteClients {
+    InetInterfaces,
+    Mynetworks,
+    Table(Arc<dyn tables::Table>),
+}
+
+impl<B: Backend> Service<B> {
+    /// Reads what a listener obeys. `config` holds its `-o` settings.
+    pub fn load(config: &Config, parts: Parts<B>) -> Result<Service<B>, Vec<Problem>> {
+        let (main, smtpd, cleanup) = (Main::load(config)?, Smtpd::load(config)?, Cleanup::load(config)?);
+        let source = events::Source::new(main.syslog_name(), "smtpd", std::process::id());
+        let types = &parts.types;
+        let parents = |p: &str| smtpd.parent_domain_matches_subdomains().0.iter().any(|e| e == p);
+        let clients = |parameter: &str, elements: &[String]| {
+            Clients(AddressList::open(types, parameter, elements, parents(parameter)))
+        };
+        let bare_newline = match smtpd.smtpd_forbid_bare_newline().to_ascii_lowercase().as_str() {
+            "no" => BareNewline::Allow,
+            "yes" | "normalize" => BareNewline::Normalize,
+            "note" => BareNewline::Note,
+            "reject" => BareNewline::Reject,
+            other => {
+                let remedy = "write normalize, note, reject, yes or no";
+                let problem = Problem::of("smtpd_forbid_bare_newline", format!("bad value {other:?}"), remedy);
+                return Err(vec![config.placed("smtpd_forbid_bare_newline", problem)]);
+            }
+        };
+        let number = |n: &i64| u64::try_from(*n).unwrap_or(0);
+        let settings = settings(&main, &smtpd, &cleanup, types, &source);
+        let open: OpenTable<'_> = &|name| types.open_or_broken(name);
+        let read = |parameter: &str, list: &config::value::List| List::read(config, parameter, &list.0, open);
+        let classes = smtpd.smtpd_restriction_classes().0.iter().map(|class| {
+            let text = config.get(class).unwrap_or_default();
+            let list = List::read(config, class, &config::value::split_list(&text), open);
+            (class.clone(), Arc::new(list))
+        });
+        let rewrite_clients = rewrite_clients(&smtpd.local_header_rewrite_clients().0, types);
+        Ok(Service {
+            lists: Lists {
+                client: read("smtpd_client_restrictions", smtpd.smtpd_client_restrictions()),
+                helo: read("smtpd_helo_restrictions", smtpd.smtpd_helo_restrictions()),
+                sender: read("smtpd_sender_restrictions", smtpd.smtpd_sender_restrictions()),
+                relay: read("smtpd_relay_restrictions", smtpd.smtpd_relay_restrictions()),
+                recipient: read("smtpd_recipient_restrictions", smtpd.smtpd_recipient_restrictions()),
+                data: read("smtpd_data_restrictions", smtpd.smtpd_data_restrictions()),
+                end_of_data: read("smtpd_end_of_data_restrictions", smtpd.smtpd_end_of_data_restrictions()),
+                etrn: read("smtpd_etrn_restrictions", smtpd.smtpd_etrn_restrictions()),
+            },
+            rules: rules(&main, &smtpd, clients("mynetworks", &smtpd.mynetworks().0), parts.own_addresses, classes.collect()),
+            bare_newline_exclusions: clients(
+                "smtpd_forbid_bare_newline_exclusions",
+                &smtpd.smtpd_forbid_bare_newline_exclusions().0,
+            ),
+            event_limit_exceptions: clients(
+                "smtpd_client_event_limit_exceptions",
+                &smtpd.smtpd_client_event_limit_exceptions().0,
+            ),
+            xclient: clients("smtpd_authorized_xclient_hosts", &smtpd.smtpd_authorized_xclient_hosts().0),
+            xforward: clients("smtpd_authorized_xforward_hosts", &smtpd.smtpd_authorized_xforward_hosts().0),
+            rewrite_clients,
+            size_limit: number(cleanup.message_size_limit()),
+            settings,
+            bare_newline,
+            source,
+            smtpd,
+            backend: parts.backend,
+            world: parts.world,
+            limits: parts.limits,
+            name: parts.name,
+        })
+    }
+
+    /// The machine's settings for this client.
+    pub(crate) fn settings_for(&self, client: &Client, source: &events::Source) -> Settings {
+        let mut settings = self.settings.clone();
+        self.adapt(&mut settings, client, source);
+        settings
+    }
+
+    /// Sets what depends on the client, also after XCLIENT.
+    pub(crate) fn adapt(&self, settings: &mut Settings, client: &Client, source: &events::Source) {
+        settings.xclient = self.xclient.has(client, source);
+        settings.xforward = self.xforward.has(client, source);
+        let excluded = self.bare_newline != BareNewline::Allow && self.bare_newline_exclusions.has(client, source);
+        settings.bare_newline = if excluded { BareNewline::Allow } else { self.bare_newline };
+        settings.forbid_unauth_pipelining = *self.smtpd.smtpd_forbid_unauth_pipelining();
+    }
+
+    /// The limits on connections, messages and recipients do not hold for this client.
+    pub(crate) fn unlimited(&self, client: &Client, source: &events::Source) -> bool {
+        self.event_limit_exceptions.has(client, source)
+    }
+
+    /// Mail of this client gets missing headers and complete addresses.
+    pub(crate) fn rewrites_headers_of(&self, client: &Client, source: &events::Source) -> bool {
+        self.rewrite_clients.iter().any(|element| match element {
+            RewriteClients::InetInterfaces => client.ip.is_some_and(|ip| self.rules.own_addresses.contains(&ip)),
+            RewriteClients::Mynetworks => self.rules.mynetworks.has(client, source),
+            RewriteClients::Table(table) => [&client.name, &client.address].into_iter().any(|key| {
+                table.lookup(key).unwrap_or_else(|e| {
+                    source.say(&TableTrouble { what: e.to_string() });
+                    None
+                }).is_some()
+            }),
+        })
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        *self.smtpd.smtpd_timeout()
+    }
+}
+
+fn code(n: &i64) -> u16 {
+    u16::try_from(*n).unwrap_or(550)
+}
+
+fn settings(main: &Main, smtpd: &Smtpd, cleanup: &Cleanup, types: &Types, source: &events::Source) -> Settings {
+    let mut extensions = Extensions::ALL;
+    let words = &smtpd.smtpd_discard_ehlo_keywords().0;
+    for word in words {
+        if !extensions.discard(word) {
+            source.say(&UnknownKeyword { word: word.clone() });
+        }
+    }
+    let silent = words.iter().any(|w| w.eq_ignore_ascii_case("silent-discard"));
+    let discarding = (!words.is_empty() && !silent).then(|| words.join(" ").to_ascii_uppercase());
+    let forbidden = StringList::open(types, "smtpd_forbidden_commands", &smtpd.smtpd_forbidden_commands().0);
+    let trouble = source.clone();
+    Settings {
+        hostname: main.myhostname().as_str().into(),
+        size_limit: u64::try_from(*cleanup.message_size_limit()).unwrap_or(0),
+        line_limit: usize::try_from(*cleanup.line_length_limit()).unwrap_or(2048),
+        smtputf8: *smtpd.smtputf8_enable(),
+        strict_rfc821_envelopes: *smtpd.strict_rfc821_envelopes(),
+        helo_required: *smtpd.smtpd_helo_required(),
+        disable_vrfy: *smtpd.disable_vrfy_command(),
+        recipient_limit: u64::try_from(*smtpd.smtpd_recipient_limit()).unwrap_or(1000),
+        recipient_overshoot_limit: *smtpd.smtpd_recipient_overshoot_limit(),
+        junk_limit: *smtpd.smtpd_junk_command_limit(),
+        hard_error_limit: *smtpd.smtpd_hard_error_limit(),
+        bare_newline_code: code(smtpd.smtpd_forbid_bare_newline_reject_code()),
+        noop_commands: smtpd.smtpd_noop_commands().0.clone().into(),
+        forbidden: Arc::new(move |word| {
+            forbidden.matches(word).unwrap_or_else(|e| {
+                trouble.say(&TableTrouble { what: e.to_string() });
+                None
+            }).is_some()
+        }),
+        extensions,
+        discarding,
+        ..Settings::default()
+    }
+}
+
+fn rules(
+    main: &Main,
+    smtpd: &Smtpd,
+    mynetworks: Clients,
+    own_addresses: HashSet<IpAddr>,
+    classes: BTreeMap<String, Arc<List>>,
+) -> Rules {
+    Rules {
+        mynetworks,
+        own_addresses,
+        classes,
+        myorigin: main.myorigin().clone(),
+        recipient_delimiter: main.recipient_delimiter().clone(),
+        smtpd_null_access_lookup_key: smtpd.smtpd_null_access_lookup_key().clone(),
+        show_user_unknown_table_name: *smtpd.show_user_unknown_table_name(),
+        unknown_local_recipient_reject_code: code(smtpd.unknown_local_recipient_reject_code()),
+        unknown_relay_recipient_reject_code: code(smtpd.unknown_relay_recipient_reject_code()),
+        unknown_virtual_alias_reject_code: code(smtpd.unknown_virtual_alias_reject_code()),
+        unknown_virtual_mailbox_reject_code: code(smtpd.unknown_virtual_mailbox_reject_code()),
+        access_map_reject_code: code(smtpd.access_map_reject_code()),
+        access_map_defer_code: code(smtpd.access_map_defer_code()),
+        reject_code: code(smtpd.reject_code()),
+        defer_code: code(smtpd.defer_code()),
+        invalid_hostname_reject_code: code(smtpd.invalid_hostname_reject_code()),
+        non_fqdn_reject_code: code(smtpd.non_fqdn_reject_code()),
+        relay_domains_reject_code: code(smtpd.relay_domains_reject_code()),
+        multi_recipient_bounce_reject_code: code(smtpd.multi_recipient_bounce_reject_code()),
+        plaintext_reject_code: code(smtpd.plaintext_reject_code()),
+    }
+}
+
+/// Authentication and TLS are not offered, so the elements that ask for them match nobody.
+fn rewrite_clients(elements: &[String], types: &Types) -> Vec<RewriteClients> {
+    let mut words = elements.iter();
+    let mut out = Vec::new();
+    while let Some(word) = words.next() {
+        match word.to_ascii_lowercase().as_str() {
+            "permit_inet_interfaces" => out.push(RewriteClients::InetInterfaces),
+            "permit_mynetworks" => out.push(RewriteClients::Mynetworks),
+            "check_address_map" => {
+                out.extend(words.next().map(|table| RewriteClients::Table(types.open_or_broken(table))));
+            }
+            other if other.contains(':') => out.push(RewriteClients::Table(types.open_or_broken(word))),
+            _ => {}
+        }
+    }
+    out
+}
