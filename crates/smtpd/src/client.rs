@@ -52,7 +52,14 @@ impl Client {
             };
         };
         let (name, reverse_name) = if names { look_up(ip).await } else { unknown() };
-        Client { name, reverse_name, address: ip.to_string(), ip: Some(ip), port: peer.port.to_string(), show_port }
+        Client {
+            name,
+            reverse_name,
+            address: ip.to_string(),
+            ip: Some(ip),
+            port: peer.port.to_string(),
+            show_port,
+        }
     }
 
     /// `localhost[127.0.0.1]`, with `:port` when asked for.

@@ -66,9 +66,11 @@ impl Limits {
         if clients.len() > 1000 && clients.len().is_power_of_two() {
             clients.retain(|_, e| e.open > 0 || now.saturating_duration_since(e.since) < self.unit);
         }
-        let entry = clients
-            .entry((service.to_string(), client))
-            .or_insert(Entry { open: 0, since: now, rates: [0; 3] });
+        let entry = clients.entry((service.to_string(), client)).or_insert(Entry {
+            open: 0,
+            since: now,
+            rates: [0; 3],
+        });
         if now.saturating_duration_since(entry.since) >= self.unit {
             (entry.since, entry.rates) = (now, [0; 3]);
         }
@@ -82,7 +84,8 @@ mod tests {
 
     #[test]
     fn counts_and_forgets() {
-        let (limits, a, start) = (Limits::new(Duration::from_secs(60)), IpAddr::from([192, 0, 2, 1]), Instant::now());
+        let (limits, a, start) =
+            (Limits::new(Duration::from_secs(60)), IpAddr::from([192, 0, 2, 1]), Instant::now());
         assert_eq!(limits.connect("smtp", a, start), (1, 1));
         assert_eq!(limits.connect("smtp", a, start), (2, 2));
         limits.disconnect("smtp", a, start);

@@ -8,6 +8,8 @@ use crate::restrictions::{List, OpenTable};
 use crate::world::World;
 use config::params::cleanup::Cleanup;
 use config::params::main::Main;
+use config::params::queue::Queue;
+use config::params::rewrite::Rewrite;
 use config::params::smtpd::Smtpd;
 use config::{Config, Problem};
 use proto::smtp::data::BareNewline;
@@ -16,7 +18,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tables::{AddressList, StringList, Types};
+use tables::Types;
+use tables::matchlist::{AddressList, StringList};
 
 /// What a service is made of besides its configuration.
 pub struct Parts<B: Backend> {
@@ -105,6 +108,7 @@ pub struct Service<B: Backend> {
     pub(crate) rules: Rules,
     pub(crate) lists: Lists,
     pub(crate) size_limit: u64,
+    pub(crate) minfree: u64,
     settings: Settings,
     bare_newline: BareNewline,
     bare_newline_exclusions: Clients,
@@ -125,9 +129,10 @@ impl<B: Backend> Service<B> {
     /// Reads what a listener obeys. `config` holds its `-o` settings.
     pub fn load(config: &Config, parts: Parts<B>) -> Result<Service<B>, Vec<Problem>> {
         let (main, smtpd, cleanup) = (Main::load(config)?, Smtpd::load(config)?, Cleanup::load(config)?);
+        let (rewrite, queue) = (Rewrite::load(config)?, Queue::load(config)?);
         let source = events::Source::new(main.syslog_name(), "smtpd", std::process::id());
         let types = &parts.types;
-        let parents = |p: &str| smtpd.parent_domain_matches_subdomains().0.iter().any(|e| e == p);
+        let parents = |p: &str| rewrite.parent_domain_matches_subdomains().0.iter().any(|e| e == p);
         let clients = |parameter: &str, elements: &[String]| {
             Clients(AddressList::open(types, parameter, elements, parents(parameter)))
         };
@@ -138,7 +143,8 @@ impl<B: Backend> Service<B> {
             "reject" => BareNewline::Reject,
             other => {
                 let remedy = "write normalize, note, reject, yes or no";
-                let problem = Problem::of("smtpd_forbid_bare_newline", format!("bad value {other:?}"), remedy);
+                let problem =
+                    Problem::of("smtpd_forbid_bare_newline", format!("bad value {other:?}"), remedy);
                 return Err(vec![config.placed("smtpd_forbid_bare_newline", problem)]);
             }
         };
@@ -163,7 +169,13 @@ impl<B: Backend> Service<B> {
                 end_of_data: read("smtpd_end_of_data_restrictions", smtpd.smtpd_end_of_data_restrictions()),
                 etrn: read("smtpd_etrn_restrictions", smtpd.smtpd_etrn_restrictions()),
             },
-            rules: rules(&main, &smtpd, clients("mynetworks", &smtpd.mynetworks().0), parts.own_addresses, classes.collect()),
+            rules: rules(
+                &main,
+                &smtpd,
+                clients("mynetworks", &smtpd.mynetworks().0),
+                parts.own_addresses,
+                classes.collect(),
+            ),
             bare_newline_exclusions: clients(
                 "smtpd_forbid_bare_newline_exclusions",
                 &smtpd.smtpd_forbid_bare_newline_exclusions().0,
@@ -175,6 +187,7 @@ impl<B: Backend> Service<B> {
             xclient: clients("smtpd_authorized_xclient_hosts", &smtpd.smtpd_authorized_xclient_hosts().0),
             xforward: clients("smtpd_authorized_xforward_hosts", &smtpd.smtpd_authorized_xforward_hosts().0),
             rewrite_clients,
+            minfree: number(queue.queue_minfree()),
             size_limit: number(cleanup.message_size_limit()),
             settings,
             bare_newline,
@@ -198,7 +211,8 @@ impl<B: Backend> Service<B> {
     pub(crate) fn adapt(&self, settings: &mut Settings, client: &Client, source: &events::Source) {
         settings.xclient = self.xclient.has(client, source);
         settings.xforward = self.xforward.has(client, source);
-        let excluded = self.bare_newline != BareNewline::Allow && self.bare_newline_exclusions.has(client, source);
+        let excluded =
+            self.bare_newline != BareNewline::Allow && self.bare_newline_exclusions.has(client, source);
         settings.bare_newline = if excluded { BareNewline::Allow } else { self.bare_newline };
         settings.forbid_unauth_pipelining = *self.smtpd.smtpd_forbid_unauth_pipelining();
     }
@@ -211,15 +225,24 @@ impl<B: Backend> Service<B> {
     /// Mail of this client gets missing headers and complete addresses.
     pub(crate) fn rewrites_headers_of(&self, client: &Client, source: &events::Source) -> bool {
         self.rewrite_clients.iter().any(|element| match element {
-            RewriteClients::InetInterfaces => client.ip.is_some_and(|ip| self.rules.own_addresses.contains(&ip)),
+            RewriteClients::InetInterfaces => {
+                client.ip.is_some_and(|ip| self.rules.own_addresses.contains(&ip))
+            }
             RewriteClients::Mynetworks => self.rules.mynetworks.has(client, source),
             RewriteClients::Table(table) => [&client.name, &client.address].into_iter().any(|key| {
-                table.lookup(key).unwrap_or_else(|e| {
-                    source.say(&TableTrouble { what: e.to_string() });
-                    None
-                }).is_some()
+                table
+                    .lookup(key)
+                    .unwrap_or_else(|e| {
+                        source.say(&TableTrouble { what: e.to_string() });
+                        None
+                    })
+                    .is_some()
             }),
         })
+    }
+
+    pub(crate) fn hostname(&self) -> &str {
+        &self.settings.hostname
     }
 
     pub(crate) fn timeout(&self) -> Duration {
@@ -231,7 +254,13 @@ fn code(n: &i64) -> u16 {
     u16::try_from(*n).unwrap_or(550)
 }
 
-fn settings(main: &Main, smtpd: &Smtpd, cleanup: &Cleanup, types: &Types, source: &events::Source) -> Settings {
+fn settings(
+    main: &Main,
+    smtpd: &Smtpd,
+    cleanup: &Cleanup,
+    types: &Types,
+    source: &events::Source,
+) -> Settings {
     let mut extensions = Extensions::ALL;
     let words = &smtpd.smtpd_discard_ehlo_keywords().0;
     for word in words {
@@ -258,10 +287,13 @@ fn settings(main: &Main, smtpd: &Smtpd, cleanup: &Cleanup, types: &Types, source
         bare_newline_code: code(smtpd.smtpd_forbid_bare_newline_reject_code()),
         noop_commands: smtpd.smtpd_noop_commands().0.clone().into(),
         forbidden: Arc::new(move |word| {
-            forbidden.matches(word).unwrap_or_else(|e| {
-                trouble.say(&TableTrouble { what: e.to_string() });
-                None
-            }).is_some()
+            forbidden
+                .matches(word)
+                .unwrap_or_else(|e| {
+                    trouble.say(&TableTrouble { what: e.to_string() });
+                    None
+                })
+                .is_some()
         }),
         extensions,
         discarding,

@@ -1,22 +1,7 @@
-//! What the server asks about addresses. The program answers with `rewrite`; tests with a few
-//! lines of their own.
+//! What the server asks about addresses. `rewrite` answers; tests with a few lines of their own.
 
 use proto::Address;
-
-/// The class of an address, by its domain. ADDRESS_CLASS_README.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// `mydestination`, or this host's address in brackets.
-    Local,
-    /// `virtual_alias_domains`.
-    VirtualAlias,
-    /// `virtual_mailbox_domains`.
-    VirtualMailbox,
-    /// `relay_domains`.
-    Relay,
-    /// Everything else.
-    Other,
-}
+use rewrite::{Class, Existence, Rewriter};
 
 /// What an address means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,14 +21,13 @@ pub enum Trouble {
     Unavailable(String),
 }
 
-/// Answers about addresses. Answers come from files and memory, at once.
+/// Answers about addresses. They come from files and memory, at once.
 pub trait World: Send + Sync + 'static {
     /// What `address` means once completed.
     fn resolve(&self, address: &Address) -> Result<Resolved, Trouble>;
 
-    /// Whether the tables of its class list `address`; an address of class [`Class::Other`] is
-    /// listed. `sender` tells in which role it is asked for.
-    fn is_listed(&self, address: &Address, sender: bool) -> Result<bool, Trouble>;
+    /// Whether `address` exists, as far as tables tell.
+    fn existence(&self, address: &Address) -> Result<Existence, Trouble>;
 
     /// ETRN: begins to deliver what waits for `domain`; false when `fast_flush_domains` does not
     /// list it.
@@ -51,4 +35,22 @@ pub trait World: Send + Sync + 'static {
         let _ = domain;
         false
     }
+}
+
+impl World for Rewriter {
+    fn resolve(&self, address: &Address) -> Result<Resolved, Trouble> {
+        let resolved = routed(self, address)?;
+        Ok(Resolved { class: resolved.class, routed: resolved.routed })
+    }
+
+    fn existence(&self, address: &Address) -> Result<Existence, Trouble> {
+        self.exists(&routed(self, address)?).map_err(Trouble::Unavailable)
+    }
+}
+
+fn routed(rewriter: &Rewriter, address: &Address) -> Result<rewrite::Resolved, Trouble> {
+    let complete = rewriter.complete_local(address);
+    let resolved = rewriter.resolve(&complete, &Address::null());
+    let resolved = resolved.map_err(|e| Trouble::Unavailable(e.to_string()))?;
+    if resolved.bad.is_some() { Err(Trouble::Invalid) } else { Ok(resolved) }
 }

@@ -31,7 +31,9 @@ pub fn name_of(address: IpAddr) -> Option<String> {
 
 /// Whether a name has this address.
 pub fn has_address(name: &str, address: IpAddr) -> bool {
-    (name, 0).to_socket_addrs().is_ok_and(|mut all| all.any(|a| a.ip().to_canonical() == address.to_canonical()))
+    (name, 0)
+        .to_socket_addrs()
+        .is_ok_and(|mut all| all.any(|a| a.ip().to_canonical() == address.to_canonical()))
 }
 
 #[cfg(test)]

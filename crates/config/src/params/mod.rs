@@ -5,8 +5,9 @@ pub mod cleanup;
 pub mod main;
 pub mod master;
 pub mod qmgr;
-pub mod rewrite;
 pub mod queue;
+pub mod rewrite;
+pub mod smtpd;
 pub mod submission;
 pub mod tables;
 
@@ -29,6 +30,7 @@ pub const GROUPS: &[&[Declared]] = &[
     master::Master::DECLARED,
     cleanup::Cleanup::DECLARED,
     queue::Queue::DECLARED,
+    smtpd::Smtpd::DECLARED,
     submission::Submission::DECLARED,
     tables::Tables::DECLARED,
     qmgr::Qmgr::DECLARED,

@@ -10,8 +10,6 @@ params! {
         smtpd_banner: Text = "$myhostname ESMTP $mail_name";
         /// The clients that may relay: addresses, address blocks, files, tables.
         mynetworks: List = "";
-        /// Which lists also match subdomains of the domains they name.
-        parent_domain_matches_subdomains: List = "debug_peer_list,fast_flush_domains,mynetworks,permit_mx_backup_networks,qmqpd_authorized_clients,relay_domains,smtpd_access_maps";
         /// Restrictions on clients.
         smtpd_client_restrictions: List = "";
         /// Restrictions on the argument of HELO and EHLO.
@@ -109,8 +107,6 @@ params! {
         smtpd_per_request_deadline: Bool = "${smtpd_per_record_deadline?{$smtpd_per_record_deadline}:{${stress?{yes}:{no}}}}";
         /// With deadlines: how many bytes of content buy one more second.
         smtpd_min_data_rate: Count = "500", min 1;
-        /// Refuse mail when less is free for the queue, in bytes; 0 for no limit.
-        queue_minfree: Count = "0", min 0;
         /// How many connections one client may have at a time; 0 for any.
         smtpd_client_connection_count_limit: Count = "50", min 0;
         /// How often one client may connect in anvil_rate_time_unit; 0 for any.
@@ -141,4 +137,3 @@ params! {
         cleanup_service_name: Text = "cleanup";
     }
 }
-

@@ -281,6 +281,11 @@ impl Session {
         &mut self.settings
     }
 
+    /// Nothing more is read or answered.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
     /// Content is coming in.
     pub fn in_content(&self) -> bool {
         matches!(self.phase, Phase::Data(_) | Phase::Chunk { .. } | Phase::Discard { .. })
@@ -508,6 +513,9 @@ impl Session {
                 return self.close(Reason::Ended);
             }
             return self.refuse(verb, Reply::new(500, "5.5.2 Error: command not recognized"));
+        }
+        if let Some(reply) = self.settings.denied.clone().filter(|_| verb != Verb::Quit) {
+            return self.refuse(verb, reply);
         }
         if self.out_of_turn(verb) {
             return;

@@ -1,9 +1,8 @@
 //! Access tables: `check_client_access type:name` and its kin, with the results of access(5).
 
-use super::{Asked, FAMILIES, Rejection, Say, Subject, Verdict};
+use super::{Asked, FAMILIES, Say, Subject, Verdict, split_enhanced};
 use crate::world::Trouble;
 use proto::Address;
-use proto::smtp::reply::Reply;
 use std::sync::Arc;
 use tables::{Hit, Table, TableError};
 
@@ -95,7 +94,9 @@ impl Access {
             "DEFER" => refuse(a, subject, rules.access_map_defer_code, "4.7.1", &or("Access denied")),
             "DEFER_IF_PERMIT" | "DEFER_IF_REJECT" => {
                 let code = rules.access_map_defer_code;
-                if let Verdict::Reject(rejection) = refuse(a, subject, code, "4.7.1", &or("Service unavailable")) {
+                if let Verdict::Reject(rejection) =
+                    refuse(a, subject, code, "4.7.1", &or("Service unavailable"))
+                {
                     match word.as_str() {
                         "DEFER_IF_PERMIT" => a.notes.defer_if_permit.get_or_insert(rejection),
                         _ => a.notes.defer_if_reject.get_or_insert(rejection),
@@ -125,15 +126,16 @@ impl Access {
         for word in config::value::split_list(value) {
             let lower = word.to_ascii_lowercase();
             let name = super::current_name(&lower);
-            let verdict = if let Some((_, rule)) = FAMILIES.iter().flat_map(|f| f.iter()).find(|(n, _)| *n == name) {
-                rule(a)
-            } else if let Some(class) = a.q.rules.classes.get(&word).filter(|_| depth < 20) {
-                class.clone().ask_in(a)
-            } else {
-                let say = Say::UnknownAction(self.table.clone(), key.to_string(), word);
-                a.notes.says.push(say);
-                return a.server_error();
-            };
+            let verdict =
+                if let Some((_, rule)) = FAMILIES.iter().flat_map(|f| f.iter()).find(|(n, _)| *n == name) {
+                    rule(a)
+                } else if let Some(class) = a.q.rules.classes.get(&word).filter(|_| depth < 20) {
+                    class.clone().ask_in(a)
+                } else {
+                    let say = Say::UnknownAction(self.table.clone(), key.to_string(), word);
+                    a.notes.says.push(say);
+                    return a.server_error();
+                };
             if verdict != Verdict::Dunno {
                 return verdict;
             }
@@ -144,28 +146,15 @@ impl Access {
 
 /// A refusal whose text may begin with an enhanced status code of its own. RFC 3463 2.
 fn refuse(a: &Asked<'_, '_>, subject: &Subject, code: u16, enhanced: &str, text: &str) -> Verdict {
-    let mut enhanced = enhanced.replace('X', &(code / 100).to_string());
-    let mut text = text;
-    if let Some((first, rest)) = text.split_once(' ')
-        && is_enhanced(first)
-    {
-        (enhanced, text) = (super::fit(first, code), rest.trim_start());
-    }
-    let enhanced = super::fit(&enhanced, code);
-    let text = format!("{enhanced} <{}>: {} rejected: {text}", subject.value, subject.class);
-    Verdict::Reject(Rejection { reply: Reply::new(code, text), why: a.why.clone() })
+    let default = enhanced.replace('X', &(code / 100).to_string());
+    let (enhanced, text) = split_enhanced(text, &default, code);
+    Verdict::Reject(a.refusal_of(subject, code, &enhanced, text))
 }
 
-fn is_enhanced(word: &str) -> bool {
-    let parts: Vec<&str> = word.split('.').collect();
-    parts.len() == 3
-        && matches!(parts[0], "2" | "4" | "5")
-        && parts[1..].iter().all(|p| (1..=3).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
-}
-
+/// Keys, each with whether it is only a part of the whole.
 type Keys = Vec<(String, bool)>;
 
-/// The keys in order, each with whether it is only part of the whole, and the subject of a reply.
+/// The keys in order, and the subject of a reply.
 fn keys_of(a: &Asked<'_, '_>, of: Of) -> Option<(Keys, Subject)> {
     let q = &a.q;
     Some(match of {

@@ -1,6 +1,6 @@
 //! Restrictions that look at the course of the session.
 
-use super::{Asked, Rule, Verdict};
+use super::{Rule, Verdict};
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("reject_unauth_pipelining", |a| match a.q.pipelined {

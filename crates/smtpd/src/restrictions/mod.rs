@@ -13,7 +13,7 @@ mod relay;
 mod sender;
 #[cfg(test)]
 mod tests;
-pub mod unlisted;
+mod unlisted;
 
 use crate::client::Client;
 use crate::service::Rules;
@@ -70,9 +70,11 @@ pub enum Verdict {
 pub enum Stage {
     Connect,
     Helo,
+    Ehlo,
     Mail,
     Rcpt,
     Data,
+    Bdat,
     EndOfMessage,
     Vrfy,
     Etrn,
@@ -191,7 +193,7 @@ const GENERAL: &[(&str, Rule)] = &[
 enum Element {
     Rule(String, Rule),
     WarnIfReject(Box<Element>),
-    Sleep(String, Duration),
+    Sleep(Duration),
     Access(String, access::Access),
     Class(String, Arc<List>),
     /// It cannot be obeyed: the mail waits until the administrator has corrected it.
@@ -271,7 +273,7 @@ impl Element {
                 }
                 other => other,
             },
-            Element::Sleep(_, time) => {
+            Element::Sleep(time) => {
                 asked.notes.delay += *time;
                 Verdict::Dunno
             }
@@ -333,6 +335,40 @@ impl<'a> Asked<'a, '_> {
     }
 }
 
+/// `smtpd_reject_unlisted_sender`.
+pub fn unlisted_sender(q: Question<'_>, notes: &mut Notes) -> Verdict {
+    match q.sender {
+        Some(sender) => {
+            implied(q, Subject::sender(sender), notes, "smtpd_reject_unlisted_sender", sender, true)
+        }
+        None => Verdict::Dunno,
+    }
+}
+
+/// `smtpd_reject_unlisted_recipient`.
+pub fn unlisted_recipient(q: Question<'_>, notes: &mut Notes) -> Verdict {
+    match q.recipient {
+        Some(r) => implied(q, Subject::recipient(r), notes, "smtpd_reject_unlisted_recipient", r, false),
+        None => Verdict::Dunno,
+    }
+}
+
+/// A restriction that a parameter of its own asks for.
+fn implied(
+    q: Question<'_>,
+    subject: Subject,
+    notes: &mut Notes,
+    parameter: &str,
+    address: &Address,
+    sender: bool,
+) -> Verdict {
+    let why = Why { parameter: parameter.into(), element: "yes".into(), row: None };
+    match unlisted::check(&mut Asked { q, subject, why, notes }, address, sender) {
+        Verdict::Reject(rejection) => Verdict::Reject(soften(rejection, notes)),
+        verdict => verdict,
+    }
+}
+
 /// The subjects that lists and restrictions speak about.
 impl Subject {
     /// The client.
@@ -366,6 +402,22 @@ fn fit(enhanced: &str, code: u16) -> String {
     format!("{class}{}", enhanced.get(1..).unwrap_or(".7.1"))
 }
 
+/// A text that may begin with an enhanced status code of its own, and that code or `default`,
+/// its class made to fit `code`. RFC 3463 2.
+fn split_enhanced<'t>(text: &'t str, default: &str, code: u16) -> (String, &'t str) {
+    match text.split_once(' ') {
+        Some((first, rest)) if is_enhanced(first) => (fit(first, code), rest.trim_start()),
+        _ => (fit(default, code), text),
+    }
+}
+
+fn is_enhanced(word: &str) -> bool {
+    let parts: Vec<&str> = word.split('.').collect();
+    parts.len() == 3
+        && matches!(parts[0], "2" | "4" | "5")
+        && parts[1..].iter().all(|p| (1..=3).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
+}
+
 struct Reader<'a> {
     config: &'a Config,
     classes: Vec<String>,
@@ -384,7 +436,8 @@ impl Reader<'_> {
 
     fn element<'w>(&self, word: &'w str, more: &mut dyn Iterator<Item = &'w str>, depth: usize) -> Element {
         let name = current_name(&word.to_ascii_lowercase()).to_string();
-        let broken = |what: &str| Element::Broken(word.to_string(), Say::Bad(word.to_string(), what.to_string()));
+        let broken =
+            |what: &str| Element::Broken(word.to_string(), Say::Bad(word.to_string(), what.to_string()));
         if name == "warn_if_reject" {
             return match more.next() {
                 Some(next) => Element::WarnIfReject(Box::new(self.element(next, more, depth))),
@@ -393,7 +446,7 @@ impl Reader<'_> {
         }
         if name == "sleep" {
             return match more.next().and_then(|n| n.parse().ok()) {
-                Some(seconds) => Element::Sleep(word.to_string(), Duration::from_secs(seconds)),
+                Some(seconds) => Element::Sleep(Duration::from_secs(seconds)),
                 None => broken("expects a number of seconds after it"),
             };
         }

@@ -1,8 +1,9 @@
 //! The relay rule: who may send where. Mail for others only with permission.
 
 use super::{Asked, Rejection, Rule, Verdict};
-use crate::world::{Class, Trouble};
+use crate::world::Trouble;
 use proto::smtp::reply::Reply;
+use rewrite::Class;
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("reject_unauth_destination", |a| {
@@ -36,7 +37,7 @@ fn foreign(a: &mut Asked<'_, '_>, code: u16) -> Verdict {
 fn is_ours(a: &Asked<'_, '_>) -> Result<bool, Trouble> {
     let Some(recipient) = a.q.recipient else { return Ok(true) };
     match a.q.world.resolve(recipient) {
-        Ok(resolved) => Ok(resolved.class != Class::Other && !resolved.routed),
+        Ok(resolved) => Ok(resolved.class != Class::Default && !resolved.routed),
         Err(Trouble::Invalid) => Ok(false),
         Err(trouble) => Err(trouble),
     }

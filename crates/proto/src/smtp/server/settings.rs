@@ -2,6 +2,7 @@
 
 use super::WordTest;
 use crate::smtp::data::BareNewline;
+use crate::smtp::reply::Reply;
 use std::fmt;
 use std::sync::Arc;
 
@@ -99,6 +100,8 @@ pub struct Settings {
     pub extensions: Extensions,
     /// The words to log when EHLO leaves keywords out; `None` when it leaves none out, or silently.
     pub discarding: Option<String>,
+    /// Everything but QUIT is answered so: the client was refused when it connected.
+    pub denied: Option<Reply>,
     /// The client may use XCLIENT.
     pub xclient: bool,
     /// The client may use XFORWARD.
@@ -127,6 +130,7 @@ impl Default for Settings {
             forbidden: Arc::new(|_| false),
             extensions: Extensions::ALL,
             discarding: None,
+            denied: None,
             xclient: false,
             xforward: false,
         }

@@ -1,0 +1,84 @@
+//! MAIL. RFC 5321 4.1.1.2.
+
+use crate::backend::Backend;
+use crate::events::{IllegalAddress, TableTrouble};
+use crate::limits::Kind;
+use crate::restrictions::{Notes, Stage, Subject, Verdict};
+use crate::session::{Session, no};
+use crate::world::Trouble;
+use proto::smtp::command::Mail;
+use proto::smtp::reply::Reply;
+use proto::smtp::server::Decision;
+use queue::store::{Health, StoreError};
+
+impl<B: Backend> Session<B> {
+    pub(crate) fn mail(&mut self, mail: Mail) -> Decision {
+        self.forget_all_but_forwarded();
+        if !mail.sender.is_null() {
+            match self.service.world.resolve(&mail.sender) {
+                Ok(_) => {}
+                Err(Trouble::Invalid) => {
+                    let (client, text) = (self.label.clone(), mail.written);
+                    self.source.say(&IllegalAddress { client, verb: "MAIL", text });
+                    return Decision::Reply(Reply::new(501, "5.1.7 Bad sender address syntax"));
+                }
+                Err(Trouble::Unavailable(what)) => {
+                    self.source.say(&TableTrouble { what });
+                    return Decision::Reply(Reply::new(451, "4.3.0 Temporary lookup failure"));
+                }
+            }
+        }
+        if self.too_many(Kind::Messages) {
+            let text = format!("4.7.1 Error: too much mail from {}", self.client.address);
+            return Decision::Reply(Reply::new(450, text));
+        }
+        self.mail = Some(mail);
+        let decision = self.may_send();
+        if decision != Decision::Accept {
+            self.mail = None;
+        }
+        decision
+    }
+
+    fn may_send(&mut self) -> Decision {
+        let service = self.service.clone();
+        let Some(mail) = self.mail.clone() else { return Decision::Accept };
+        if let Some(reply) = self.no_room(mail.size) {
+            self.refusal("reject", Stage::Mail, None, &reply);
+            return Decision::Reply(reply);
+        }
+        if *service.smtpd.smtpd_delay_reject() {
+            return Decision::Accept;
+        }
+        let mut notes = Notes::default();
+        let question = self.question(Some(&mail.sender), None);
+        let mut verdict = service.lists.sender.ask(question, Subject::sender(&mail.sender), &mut notes);
+        if *service.smtpd.smtpd_reject_unlisted_sender() && !matches!(verdict, Verdict::Reject(_)) {
+            verdict = crate::restrictions::unlisted_sender(question, &mut notes);
+        }
+        self.settle(Stage::Mail, None, verdict, notes).map_or_else(no, |()| Decision::Accept)
+    }
+
+    /// What a declared size, the queue and its disk say. RFC 1870 6.
+    fn no_room(&self, size: u64) -> Option<Reply> {
+        let (service, limit) = (&self.service, self.service.size_limit);
+        if limit > 0 && size > limit {
+            return Some(Reply::new(552, "5.3.4 Message size exceeds fixed limit"));
+        }
+        let full = || Some(Reply::new(452, "4.3.1 Insufficient system storage"));
+        match service.backend.health() {
+            // Postfix wants one and a half times the largest message.
+            Health::Open { free } if free < service.minfree || free / 3 * 2 < limit => full(),
+            Health::Open { .. } => None,
+            Health::Closed(StoreError::Full) => full(),
+            Health::Closed(_) => Some(Reply::new(451, "4.3.0 Error: queue file write error")),
+        }
+    }
+
+    /// XFORWARD holds for the next message; all else of a transaction is gone.
+    fn forget_all_but_forwarded(&mut self) {
+        let forwarded = std::mem::take(&mut self.forwarded);
+        self.forget();
+        self.forwarded = forwarded;
+    }
+}

@@ -1,0 +1,140 @@
+//! RCPT: the question whether this client may send to this recipient. RFC 5321 4.1.1.3.
+
+use crate::backend::{Backend, Incoming};
+use crate::events::{Client as ClientEvent, IllegalAddress, TableTrouble};
+use crate::limits::Kind;
+use crate::restrictions::{self, Notes, Question, Stage, Subject, Verdict};
+use crate::service::Service;
+use crate::session::{Session, no};
+use crate::world::Trouble;
+use cleanup::{Origin, Source};
+use proto::Address;
+use proto::envelope::Client;
+use proto::smtp::command::Rcpt;
+use proto::smtp::reply::Reply;
+use proto::smtp::server::Decision;
+
+impl<B: Backend> Session<B> {
+    pub(crate) fn rcpt(&mut self, rcpt: Rcpt) -> Decision {
+        if self.too_many(Kind::Recipients) {
+            let text = format!("4.7.1 Error: too many recipients from {}", self.client.address);
+            return Decision::Reply(Reply::new(450, text));
+        }
+        if let Some(reply) = self.unresolvable(&rcpt.recipient, &rcpt.written, "RCPT") {
+            return Decision::Reply(reply);
+        }
+        let sender = self.sender().cloned().unwrap_or_default();
+        let mut notes = Notes::default();
+        let verdict =
+            may_receive(&self.service, self.question(Some(&sender), Some(&rcpt.recipient)), &mut notes);
+        if let Err(reply) = self.settle(Stage::Rcpt, Some(&rcpt.recipient), verdict, notes) {
+            return no(reply);
+        }
+        if self.message.is_none() {
+            self.begin(sender);
+        }
+        if let Some(message) = self.message.as_mut() {
+            message.recipient(rcpt.recipient, rcpt.orcpt, rcpt.notify);
+        }
+        self.recipients += 1;
+        Decision::Accept
+    }
+
+    /// A reply when the address cannot be one, or nobody can tell now.
+    pub(crate) fn unresolvable(&self, address: &Address, written: &str, verb: &'static str) -> Option<Reply> {
+        match self.service.world.resolve(address) {
+            Ok(_) => None,
+            Err(Trouble::Invalid) => {
+                let (client, text) = (self.label.clone(), written.to_string());
+                self.source.say(&IllegalAddress { client, verb, text });
+                Some(Reply::new(501, "5.1.3 Bad recipient address syntax"))
+            }
+            Err(Trouble::Unavailable(what)) => {
+                self.source.say(&TableTrouble { what });
+                let text = format!("4.3.0 <{}>: Temporary lookup failure", address.internal());
+                Some(Reply::new(451, text))
+            }
+        }
+    }
+
+    /// The message gets its queue id with its first recipient.
+    fn begin(&mut self, sender: Address) {
+        let service = self.service.clone();
+        let local_rewrite = service.rewrites_headers_of(&self.client, &self.source);
+        let mut origin = Origin::new(Source::Smtp { local_rewrite }, sender, sys::time::now_micros());
+        origin.number = self.source.number();
+        origin.service.clone_from(service.smtpd.cleanup_service_name());
+        origin.content_filter.clone_from(service.smtpd.content_filter());
+        origin.overrides.clone_from(&service.smtpd.receive_override_options().0);
+        origin.client = Client {
+            name: self.client.name.clone(),
+            reverse_name: self.client.reverse_name.clone(),
+            address: self.client.address.clone(),
+            port: self.client.port.clone(),
+            helo: self.helo.clone().unwrap_or_default(),
+            protocol: self.protocol().into(),
+            ..Client::default()
+        };
+        if let Some(mail) = &self.mail {
+            origin.encoding = mail.encoding;
+            origin.smtputf8 = mail.smtputf8;
+            origin.dsn_envid.clone_from(&mail.envid);
+            origin.dsn_ret = mail.ret;
+            origin.declared_size = mail.size;
+        }
+        let message = service.backend.begin(origin);
+        let id = message.id();
+        let attribute = |name: &str| self.forwarded.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        let mut more = String::new();
+        if let Some(ident) = attribute("IDENT") {
+            more.push_str(&format!(", orig_queue_id={ident}"));
+        }
+        if attribute("NAME").is_some() || attribute("ADDR").is_some() {
+            let of = |name| attribute(name).unwrap_or("unknown");
+            more.push_str(&format!(", orig_client={}[{}]", of("NAME"), of("ADDR")));
+        }
+        self.source.say_of(&id, &ClientEvent { client: self.label.clone(), more });
+        (self.id, self.message) = (Some(id), Some(message));
+    }
+}
+
+/// All lists that a recipient has to pass, in Postfix's order. `permit` in one list does not
+/// spare the others.
+pub(crate) fn may_receive<B: Backend>(service: &Service<B>, q: Question<'_>, notes: &mut Notes) -> Verdict {
+    let lists = &service.lists;
+    let mut order = Vec::with_capacity(5);
+    if *service.smtpd.smtpd_delay_reject() {
+        order.push((&lists.client, Subject::client(q.client)));
+        if let Some(helo) = q.helo {
+            order.push((&lists.helo, Subject::helo(helo)));
+        }
+        if let Some(sender) = q.sender {
+            order.push((&lists.sender, Subject::sender(sender)));
+        }
+    }
+    let subject = q.recipient.map(Subject::recipient).unwrap_or_else(|| Subject::client(q.client));
+    let (first, second) = match *service.smtpd.smtpd_relay_before_recipient_restrictions() {
+        true => (&lists.relay, &lists.recipient),
+        false => (&lists.recipient, &lists.relay),
+    };
+    order.extend([(first, subject.clone()), (second, subject)]);
+    for (list, subject) in order {
+        if let reject @ Verdict::Reject(_) = list.ask(q, subject, notes) {
+            return reject;
+        }
+    }
+    if let Some(rejection) = notes.defer_if_permit.take() {
+        return Verdict::Reject(rejection);
+    }
+    if *service.smtpd.smtpd_delay_reject()
+        && *service.smtpd.smtpd_reject_unlisted_sender()
+        && !notes.sender_checked
+        && let reject @ Verdict::Reject(_) = restrictions::unlisted_sender(q, notes)
+    {
+        return reject;
+    }
+    if *service.smtpd.smtpd_reject_unlisted_recipient() && !notes.recipient_checked {
+        return restrictions::unlisted_recipient(q, notes);
+    }
+    Verdict::Dunno
+}

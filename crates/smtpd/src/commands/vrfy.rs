@@ -1,0 +1,20 @@
+//! VRFY: what RCPT would say. RFC 5321 3.5.
+
+use super::rcpt::may_receive;
+use crate::backend::Backend;
+use crate::restrictions::{Notes, Stage};
+use crate::session::{Session, no};
+use proto::Address;
+use proto::smtp::server::Decision;
+
+impl<B: Backend> Session<B> {
+    pub(crate) fn vrfy(&mut self, written: &str, address: &Address) -> Decision {
+        if let Some(reply) = self.unresolvable(address, written, "VRFY") {
+            return Decision::Reply(reply);
+        }
+        let sender = self.sender().cloned();
+        let mut notes = Notes::default();
+        let verdict = may_receive(&self.service, self.question(sender.as_ref(), Some(address)), &mut notes);
+        self.settle(Stage::Vrfy, Some(address), verdict, notes).map_or_else(no, |()| Decision::Accept)
+    }
+}

@@ -1,0 +1,49 @@
+//! XCLIENT: test as somebody else; XFORWARD: what a filter knows of the original client.
+//! XCLIENT_README, XFORWARD_README. The machine has checked names, syntax and who may.
+
+use crate::backend::Backend;
+use crate::session::Session;
+use proto::smtp::command::Attributes;
+use proto::smtp::reply::Reply;
+use proto::smtp::server::Decision;
+
+impl<B: Backend> Session<B> {
+    pub(crate) fn xclient(&mut self, attributes: Attributes) -> Decision {
+        let reverse_given = attributes.iter().any(|(name, _)| name == "REVERSE_NAME");
+        (self.helo, self.extended) = (None, false);
+        for (name, value) in attributes {
+            let value = value.filter(|v| !v.eq_ignore_ascii_case("[TEMPUNAVAIL]"));
+            let or_unknown = || value.clone().unwrap_or_else(|| "unknown".into());
+            match name.as_str() {
+                "NAME" => {
+                    self.client.name = or_unknown();
+                    if !reverse_given {
+                        self.client.reverse_name = or_unknown();
+                    }
+                }
+                "REVERSE_NAME" => self.client.reverse_name = or_unknown(),
+                "ADDR" => {
+                    self.client.address = or_unknown();
+                    self.client.ip = value.and_then(|v| v.parse().ok());
+                }
+                "PORT" => self.client.port = or_unknown(),
+                "HELO" => self.helo = value,
+                "PROTO" => self.extended = value.is_some_and(|v| v.eq_ignore_ascii_case("ESMTP")),
+                // LOGIN, DESTADDR and DESTPORT mean nothing yet: nobody authenticates.
+                _ => {}
+            }
+        }
+        self.label = self.client.label();
+        self.unlimited = self.unlimited || self.service.unlimited(&self.client, &self.source);
+        self.forget();
+        Decision::Reply(Reply::new(220, self.service.smtpd.smtpd_banner().clone()))
+    }
+
+    pub(crate) fn xforward(&mut self, attributes: Attributes) -> Decision {
+        for (name, value) in attributes {
+            self.forwarded.retain(|(n, _)| *n != name);
+            self.forwarded.extend(value.map(|v| (name, v)));
+        }
+        Decision::Accept
+    }
+}

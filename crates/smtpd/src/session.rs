@@ -1,0 +1,477 @@
+//! One session: reads, drives the machine, has its events decided, writes.
+//!
+//! Everything said to the client goes through the machine; replies of a pipelined group leave in
+//! one write. The commands' own work is in `commands`, one file per verb.
+
+use crate::backend::{Backend, Incoming};
+use crate::client::{Client, Peer};
+use crate::events::{self as say, *};
+use crate::limits::Kind;
+use crate::restrictions::{Notes, Question, Rejection, Say, Stage, Subject, Verdict};
+use crate::service::Service;
+use ::events::Source;
+use proto::Address;
+use proto::smtp::reply::Reply;
+use proto::smtp::server::{Decision, Event, Notice, Reason, Session as Machine};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// How much is read at a time: commands, and content.
+const READ: (usize, usize) = (2048, 64 * 1024);
+
+/// The part of a session that the commands work on.
+pub(crate) struct Session<B: Backend> {
+    pub(crate) service: Arc<Service<B>>,
+    pub(crate) source: Source,
+    pub(crate) client: Client,
+    pub(crate) label: String,
+    pub(crate) unlimited: bool,
+    pub(crate) helo: Option<String>,
+    pub(crate) extended: bool,
+    /// Attributes of XFORWARD, for the log.
+    pub(crate) forwarded: Vec<(String, String)>,
+    pub(crate) mail: Option<proto::smtp::command::Mail>,
+    pub(crate) recipients: u64,
+    pub(crate) message: Option<B::Message>,
+    /// The message's name once it has one.
+    pub(crate) id: Option<String>,
+    pub(crate) discard: bool,
+    pub(crate) pipelined: bool,
+    /// To wait before the next reply (`sleep`).
+    pub(crate) delay: Duration,
+}
+
+/// A number for the brackets of the log: unique among the sessions of this process.
+fn next_number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (base, n) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    1 + base.wrapping_add(n) % 4_194_303
+}
+
+/// Runs one session until the client or the server ends it.
+pub async fn serve<IO, B>(mut stream: IO, peer: Peer, service: Arc<Service<B>>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+    B: Backend,
+{
+    let source = service.source.numbered(next_number());
+    let names = *service.smtpd.smtpd_peername_lookup();
+    let client = Client::find(peer, names, *service.smtpd.smtpd_client_port_logging()).await;
+    let mut machine = Machine::new(service.settings_for(&client, &source));
+    let mut session = Session::new(service.clone(), source, client);
+    let label = session.label.clone();
+    session.source.say(&Connect { client: label });
+
+    let counted = session.client.ip.filter(|_| peer.ip.is_some() && !session.unlimited);
+    let greeting = match counted {
+        Some(ip) => session.admit(ip),
+        None => None,
+    };
+    match greeting {
+        Some(refusal) => machine.end(&refusal),
+        None => match session.greet() {
+            Ok(greeting) => machine.greet(&greeting),
+            Err(refusal) => {
+                machine.greet(&refusal);
+                machine.settings_mut().denied = Some(session.denied());
+            }
+        },
+    }
+    let ended = talk(&mut stream, &mut machine, &mut session).await;
+    session.report(ended, &machine);
+    if let Some(ip) = counted {
+        service.limits.disconnect(&service.name, ip, Instant::now());
+    }
+    let _ = stream.shutdown().await;
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    ByServer(Reason),
+    Lost,
+    Timeout,
+}
+
+async fn talk<IO, B>(stream: &mut IO, machine: &mut Machine, session: &mut Session<B>) -> Ended
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+    B: Backend,
+{
+    let mut pace = Pace::new(&session.service);
+    loop {
+        let ended = session.work(machine).await;
+        if machine.errors() >= *session.service.smtpd.smtpd_soft_error_limit() && !machine.output().is_empty()
+        {
+            session.delay += *session.service.smtpd.smtpd_error_sleep_time();
+        }
+        let delay = std::mem::take(&mut session.delay);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        pace.restart(!machine.output().is_empty());
+        match write(stream, machine, pace.left()).await {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => return Ended::Timeout,
+            Err(_) => return Ended::Lost,
+        }
+        if let Some(reason) = ended.or(machine.is_closed().then_some(Reason::Ended)) {
+            return Ended::ByServer(reason);
+        }
+        if !machine.in_content() {
+            machine.shrink();
+        }
+        let want = if machine.in_content() { READ.1 } else { READ.0 };
+        let buffer = machine.read_buffer(want);
+        match tokio::time::timeout(pace.left(), stream.read_buf(buffer)).await {
+            Ok(Ok(0) | Err(_)) => return Ended::Lost,
+            Ok(Ok(n)) => pace.took(n, machine.in_content()),
+            Err(_) => {
+                let hostname = &machine.settings_mut().hostname;
+                let reply = Reply::new(421, format!("4.4.2 {hostname} Error: timeout exceeded"));
+                machine.end(&reply);
+                let _ = write(stream, machine, Duration::from_secs(1)).await;
+                return Ended::Timeout;
+            }
+        }
+    }
+}
+
+async fn write<IO: AsyncWrite + Unpin>(
+    stream: &mut IO,
+    machine: &mut Machine,
+    limit: Duration,
+) -> io::Result<()> {
+    if machine.output().is_empty() {
+        return Ok(());
+    }
+    let done = tokio::time::timeout(limit, async {
+        stream.write_all(machine.output()).await?;
+        stream.flush().await
+    });
+    done.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    machine.sent();
+    Ok(())
+}
+
+/// How long to wait: for each read and write, or with deadlines for a whole command.
+struct Pace {
+    timeout: Duration,
+    deadlines: bool,
+    rate: u32,
+    until: Instant,
+}
+
+impl Pace {
+    fn new<B: Backend>(service: &Service<B>) -> Pace {
+        let timeout = service.timeout().max(Duration::from_secs(1));
+        let rate = u32::try_from(*service.smtpd.smtpd_min_data_rate()).unwrap_or(500).max(1);
+        let deadlines = *service.smtpd.smtpd_per_request_deadline();
+        Pace { timeout, deadlines, rate, until: Instant::now() + timeout }
+    }
+
+    /// A wait begins; with deadlines only when a command was answered.
+    fn restart(&mut self, answered: bool) {
+        if answered || !self.deadlines {
+            self.until = Instant::now() + self.timeout;
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// Content buys time at the minimal rate.
+    fn took(&mut self, n: usize, content: bool) {
+        if self.deadlines && content {
+            let bought = Duration::from_secs_f64(n as f64 / f64::from(self.rate));
+            self.until = (self.until + bought).min(Instant::now() + self.timeout);
+        }
+    }
+}
+
+impl<B: Backend> Session<B> {
+    fn new(service: Arc<Service<B>>, source: Source, client: Client) -> Session<B> {
+        Session {
+            unlimited: service.unlimited(&client, &source),
+            label: client.label(),
+            service,
+            source,
+            client,
+            helo: None,
+            extended: false,
+            forwarded: Vec::new(),
+            mail: None,
+            recipients: 0,
+            message: None,
+            id: None,
+            discard: false,
+            pipelined: false,
+            delay: Duration::ZERO,
+        }
+    }
+
+    /// Counts the connection; a refusal when there are too many.
+    fn admit(&self, ip: std::net::IpAddr) -> Option<Reply> {
+        let (service, smtpd) = (&self.service, &self.service.smtpd);
+        let (open, rate) = service.limits.connect(&service.name, ip, Instant::now());
+        let beyond = |n: u64, limit: &i64| *limit > 0 && n > *limit as u64;
+        let (client, name) = (self.label.clone(), service.name.clone());
+        if beyond(open, smtpd.smtpd_client_connection_count_limit()) {
+            self.source.say(&TooManyConnections { count: open, client, service: name });
+        } else if beyond(rate, smtpd.smtpd_client_connection_rate_limit()) {
+            self.source.say(&TooFrequent { count: rate, client, service: name });
+        } else {
+            return None;
+        }
+        let (hostname, client) = (service.hostname(), &self.client.address);
+        Some(Reply::new(421, format!("4.7.0 {hostname} Error: too many connections from {client}")))
+    }
+
+    /// Counts a message or recipient; true when there are too many.
+    pub(crate) fn too_many(&self, kind: Kind) -> bool {
+        let (service, smtpd) = (&self.service, &self.service.smtpd);
+        let limit = match kind {
+            Kind::Messages => *smtpd.smtpd_client_message_rate_limit(),
+            Kind::Recipients => *smtpd.smtpd_client_recipient_rate_limit(),
+            Kind::Connections => 0,
+        };
+        let Some(ip) = self.client.ip.filter(|_| limit > 0 && !self.unlimited) else { return false };
+        let count = service.limits.count(kind, &service.name, ip, Instant::now());
+        if count <= limit as u64 {
+            return false;
+        }
+        let (client, service) = (self.label.clone(), service.name.clone());
+        match kind {
+            Kind::Recipients => self.source.say(&TooManyRecipients { count, client, service }),
+            _ => self.source.say(&TooManyMessages { count, client, service }),
+        }
+        true
+    }
+
+    /// The greeting, or what smtpd_client_restrictions say.
+    fn greet(&mut self) -> Result<Reply, Reply> {
+        let service = self.service.clone();
+        if !*service.smtpd.smtpd_delay_reject() && !service.lists.client.is_empty() {
+            let mut notes = Notes::default();
+            let verdict = service.lists.client.ask(
+                self.question(None, None),
+                Subject::client(&self.client),
+                &mut notes,
+            );
+            self.settle(Stage::Connect, None, verdict, notes).map_err(|r| *r)?;
+        }
+        Ok(Reply::new(220, service.smtpd.smtpd_banner().clone()))
+    }
+
+    fn denied(&self) -> Reply {
+        Reply::new(503, format!("5.7.0 Error: access denied for {}", self.label))
+    }
+
+    /// Lets the machine work as far as it can; `Some` when the session ends.
+    async fn work(&mut self, machine: &mut Machine) -> Option<Reason> {
+        loop {
+            let decision = match machine.next_event()? {
+                Event::Content(bytes) => {
+                    if let Some(message) = self.message.as_mut() {
+                        message.write(bytes).await;
+                    }
+                    continue;
+                }
+                Event::Abort => {
+                    self.forget();
+                    continue;
+                }
+                Event::Notice(notice) => {
+                    self.notice(notice, machine);
+                    continue;
+                }
+                Event::Close(reason) => return Some(reason),
+                Event::Helo { extended, name } => self.helo(extended, name),
+                Event::Mail(mail) => self.mail(mail),
+                Event::Rcpt(rcpt) => self.rcpt(rcpt),
+                Event::Data { chunked } => self.data(chunked),
+                Event::EndOfMessage { chunked, size } => self.end_of_message(chunked, size).await,
+                Event::Vrfy(text, address) => self.vrfy(&text, &address),
+                Event::Etrn(domain) => self.etrn(&domain),
+                Event::Xclient(attributes) => {
+                    let decision = self.xclient(attributes);
+                    let settings = machine.settings_mut();
+                    self.service.adapt(settings, &self.client, &self.source);
+                    decision
+                }
+                Event::Xforward(attributes) => self.xforward(attributes),
+            };
+            machine.answer(decision);
+        }
+    }
+
+    /// The transaction is over.
+    pub(crate) fn forget(&mut self) {
+        (self.mail, self.message, self.id, self.recipients) = (None, None, None, 0);
+        self.discard = false;
+        self.forwarded.clear();
+    }
+
+    fn notice(&mut self, notice: Notice, machine: &mut Machine) {
+        let client = self.label.clone();
+        let id = self.id.clone().unwrap_or_else(|| "NOQUEUE".into());
+        let place = machine.place();
+        match notice {
+            Notice::Pipelining { after, text } => {
+                self.pipelined = true;
+                self.source.say(&Pipelining { place: after.into(), client, text });
+            }
+            Notice::LongLine(text) => {
+                let limit = machine.settings_mut().line_limit;
+                self.source.say(&LongLine { client, limit, text });
+            }
+            Notice::IllegalAddress { verb, text } => self.source.say(&IllegalAddress { client, verb, text }),
+            Notice::NonSmtp(text) => self.source.say(&NonSmtp { client, text }),
+            Notice::MalformedBdat(text) => self.source.say(&MalformedBdat { id, client, text }),
+            Notice::NullBdat => self.source.say(&NullBdat { id, client }),
+            Notice::BigBdat => self.source.say(&BigBdat { id, client }),
+            Notice::BareNewline => {
+                let rejecting = machine.settings_mut().bare_newline == proto::smtp::data::BareNewline::Reject;
+                let what = if rejecting { "reject" } else { "note" };
+                self.source.say_of(id, &say::BareNewline { what, place, client });
+            }
+            Notice::Discarding(words) => self.source.say(&DiscardingKeywords { words }),
+        }
+    }
+
+    fn report(&self, ended: Ended, machine: &Machine) {
+        let (place, client) = (machine.place(), self.label.clone());
+        match ended {
+            Ended::Lost => self.source.say(&LostConnection { place, client }),
+            Ended::Timeout => self.source.say(&Timeout { place, client }),
+            Ended::ByServer(Reason::TooManyErrors) => {
+                self.source.say(&TooManyErrors { place: machine.verb().into(), client });
+            }
+            Ended::ByServer(_) => {}
+        }
+        self.source.say(&Disconnect { client: self.label.clone(), counts: machine.counts() });
+    }
+
+    // ---- questions and answers
+
+    pub(crate) fn sender(&self) -> Option<&Address> {
+        self.mail.as_ref().map(|m| &m.sender)
+    }
+
+    pub(crate) fn question<'a>(
+        &'a self,
+        sender: Option<&'a Address>,
+        recipient: Option<&'a Address>,
+    ) -> Question<'a> {
+        Question {
+            rules: &self.service.rules,
+            world: &*self.service.world,
+            client: &self.client,
+            helo: self.helo.as_deref(),
+            sender,
+            recipient,
+            recipients: self.recipients,
+            etrn: "",
+            pipelined: self.pipelined,
+        }
+    }
+
+    /// Logs what was gathered and turns a verdict into a yes or the reply to say no with.
+    pub(crate) fn settle(
+        &mut self,
+        stage: Stage,
+        recipient: Option<&Address>,
+        verdict: Verdict,
+        mut notes: Notes,
+    ) -> Result<(), Box<Reply>> {
+        self.delay += notes.delay;
+        let verdict = match (verdict, notes.defer_if_permit.take()) {
+            (Verdict::Reject(rejection), _) | (_, Some(rejection)) => Some(rejection),
+            _ => None,
+        };
+        for says in std::mem::take(&mut notes.says) {
+            match says {
+                Say::UnknownRestriction(name) => self.source.say(&UnknownRestriction { name }),
+                Say::Bad(name, what) => self.source.say(&BadRestriction { name, what }),
+                Say::Trouble(what) => self.source.say(&TableTrouble { what }),
+                Say::UnknownAction(table, key, action) => {
+                    self.source.say(&UnknownAction { table, key, action })
+                }
+                Say::Access(what, text) => {
+                    let (client, about) = (self.label.clone(), self.about(recipient));
+                    let id = self.id.as_deref().unwrap_or("NOQUEUE");
+                    self.source.say_of(id, &AccessNote { what, place: place_of(stage), client, text, about });
+                }
+            }
+        }
+        for warning in std::mem::take(&mut notes.warnings) {
+            self.refusal("reject_warning", stage, recipient, &warning.reply);
+        }
+        self.discard |= notes.discard.is_some();
+        match verdict {
+            None => Ok(()),
+            Some(Rejection { reply, .. }) => {
+                self.refusal("reject", stage, recipient, &reply);
+                Err(Box::new(reply))
+            }
+        }
+    }
+
+    /// `NOQUEUE: reject: RCPT from …: 550 …; from=<…> to=<…> proto=SMTP helo=<…>`
+    pub(crate) fn refusal(
+        &self,
+        what: &'static str,
+        stage: Stage,
+        recipient: Option<&Address>,
+        reply: &Reply,
+    ) {
+        let id = self.id.as_deref().unwrap_or("NOQUEUE");
+        let (client, about) = (self.label.clone(), self.about(recipient));
+        let reply = reply.to_string();
+        self.source.say_of(id, &Reject { what, place: place_of(stage), client, reply, about });
+    }
+
+    fn about(&self, recipient: Option<&Address>) -> String {
+        let mut out = String::new();
+        if let Some(sender) = self.sender() {
+            out.push_str(&format!("from=<{sender}> "));
+        }
+        if let Some(recipient) = recipient {
+            out.push_str(&format!("to=<{recipient}> "));
+        }
+        out.push_str(&format!("proto={}", self.protocol()));
+        if let Some(helo) = &self.helo {
+            out.push_str(&format!(" helo=<{helo}>"));
+        }
+        out
+    }
+
+    pub(crate) fn protocol(&self) -> &'static str {
+        if self.extended { "ESMTP" } else { "SMTP" }
+    }
+}
+
+/// A stage as the log names it.
+fn place_of(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Connect => "CONNECT",
+        Stage::Helo => "HELO",
+        Stage::Ehlo => "EHLO",
+        Stage::Mail => "MAIL",
+        Stage::Rcpt => "RCPT",
+        Stage::Data => "DATA",
+        Stage::Bdat => "BDAT",
+        Stage::EndOfMessage => "END-OF-MESSAGE",
+        Stage::Vrfy => "VRFY",
+        Stage::Etrn => "ETRN",
+    }
+}
+
+/// A refusal as the machine takes it.
+pub(crate) fn no(reply: Box<Reply>) -> Decision {
+    Decision::Reply(*reply)
+}
