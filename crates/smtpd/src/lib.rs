@@ -27,3 +27,6 @@ pub use client::Peer;
 pub use service::{Parts, Service};
 pub use session::serve;
 pub use world::World;
+
+#[cfg(test)]
+mod tests;
