@@ -32,7 +32,7 @@ fn spool(clean: bool) -> (SimulatedDisk, BTreeMap<QueueId, Vec<u8>>) {
         let envelope = Envelope { recipients: vec![recipient; 2], ..Default::default() };
         let mut draft = store.draft(id, 0).unwrap();
         draft.append(&body).unwrap();
-        let _ = draft.submit(envelope).unwrap();
+        drop(draft.submit(envelope).unwrap());
         if n % 3 == 0 {
             while store.commit_waiting() {}
         }
@@ -85,11 +85,8 @@ fn lost(disk: &SimulatedDisk, messages: &BTreeMap<QueueId, Vec<u8>>) -> usize {
     assert!(lost == 0 || named > 0, "{lost} lost, and nobody was told");
     // It runs: a message can be added and leased.
     let id = store.new_id();
-    let _ = store
-        .draft(id, 0)
-        .unwrap()
-        .submit(Envelope { recipients: vec![Recipient::default()], ..Default::default() })
-        .unwrap();
+    let envelope = Envelope { recipients: vec![Recipient::default()], ..Default::default() };
+    drop(store.draft(id, 0).unwrap().submit(envelope).unwrap());
     while store.commit_waiting() {}
     let mut context = Context::from_waker(Waker::noop());
     let Poll::Ready(leased) = store.poll_lease(1000, &mut context) else { panic!("nothing to lease") };
