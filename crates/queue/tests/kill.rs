@@ -74,10 +74,19 @@ fn what_was_acknowledged_is_there_after_kill_9() {
             .spawn()
             .unwrap();
         let output = process.stdout.take().unwrap();
+        let (started, first) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || -> Vec<String> {
-            BufReader::new(output).lines().map_while(Result::ok).collect()
+            let lines = BufReader::new(output).lines().map_while(Result::ok);
+            let tell = |line: &String| {
+                if line.starts_with("put") {
+                    // Only the first is waited for.
+                    let _ = started.send(());
+                }
+            };
+            lines.inspect(tell).collect()
         });
-        std::thread::sleep(Duration::from_millis(100 + round * 37 % 200));
+        first.recv_timeout(Duration::from_secs(60)).expect("the process takes mail");
+        std::thread::sleep(Duration::from_millis(20 + round * 37 % 200));
         process.kill().unwrap();
         process.wait().unwrap();
         for line in reader.join().unwrap() {

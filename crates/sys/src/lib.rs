@@ -1,6 +1,7 @@
 //! The operating system: users, processes, descriptors, locks, durable files, time, sandbox.
 //! All unsafe code of the project is here; each block says why it is sound.
 
+pub mod allocator;
 pub mod channel;
 pub mod children;
 pub mod durable;

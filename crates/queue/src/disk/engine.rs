@@ -520,7 +520,9 @@ impl<D: Disk> Engine<D> {
         if trouble.full.is_some() && space.free >= step {
             trouble.full = None;
         }
-        if trouble.full.is_some() || space.free < self.room || space.files < 16 {
+        // Without any limit set, a little is kept for logs and for those who are in the middle.
+        let room = self.room.max(1 << 20);
+        if trouble.full.is_some() || space.free < room || space.files < 16 {
             return Health::Closed(StoreError::Full);
         }
         Health::Open { free: space.free }

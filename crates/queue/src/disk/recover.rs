@@ -168,6 +168,10 @@ impl<D: Disk> Engine<D> {
             engine.tend(true);
             engine.drop_dead();
         }
+        if !numbers.is_empty() {
+            // Whole logs were in memory.
+            sys::allocator::give_back();
+        }
         Ok(engine)
     }
 

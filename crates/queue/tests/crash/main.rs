@@ -2,6 +2,7 @@
 //! `QUEUE_CRASH_SEED` make longer runs; a failure names its seed.
 
 mod damage;
+mod full;
 mod model;
 mod simulated;
 
