@@ -22,6 +22,9 @@ pub struct Log {
     shared: Arc<(Mutex<Vec<Line>>, Condvar)>,
 }
 
+/// What is said of a recipient that is tried again later.
+const WAITS: [&str; 2] = [", status=deferred", ", status=SOFTBOUNCE"];
+
 const MARK: &str = "valija-tests-mark";
 
 impl Log {
@@ -150,7 +153,7 @@ pub fn unsettled(lines: &[Line]) -> BTreeMap<String, bool> {
             text.strip_suffix(" (queue active)").and_then(|text| text.rsplit_once(" nrcpt="))
         {
             *message = Seen { active: true, wanted: count.parse().unwrap_or(1), ..Seen::default() };
-        } else if text.starts_with("to=<") && text.contains(", status=deferred") {
+        } else if text.starts_with("to=<") && WAITS.iter().any(|status| text.contains(status)) {
             let to = text.split(", relay=").next().unwrap_or(text);
             message.answered.insert(to.to_string());
         } else if text.starts_with("to=<") {

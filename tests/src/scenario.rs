@@ -41,6 +41,8 @@ pub enum Step {
     },
     /// Wait until each message that was seen has left the queue or was deferred.
     Settle,
+    /// Wait until no message is left.
+    Empty,
     /// Wait until a log line containing this text appears.
     Wait(String),
     /// Start the mail system and wait until it says so.
@@ -68,6 +70,8 @@ pub struct Scenario {
     pub hosts: String,
     /// Whether the runner starts the mail system before the first step.
     pub starts: bool,
+    /// Whether the log's lines are only counted: many messages at once have no order.
+    pub counted: bool,
     /// Files to place.
     pub files: Vec<Placed>,
     /// The steps.
@@ -160,6 +164,7 @@ fn read(root: &Path, folder: &Path) -> io::Result<Scenario> {
         master_cf: optional("master.cf"),
         hosts: optional("hosts").unwrap_or_default(),
         starts: setting("start", "yes") == "yes",
+        counted: setting("log", "ordered") == "counted",
         differs: optional("differs"),
         folder: folder.to_path_buf(),
         name,
@@ -187,6 +192,7 @@ fn parse_steps(text: &str) -> Result<Vec<Step>, String> {
         let first = words.next().unwrap_or_default();
         steps.push(match first {
             "settle" => Step::Settle,
+            "empty" => Step::Empty,
             "start" => Step::Start,
             "stop" => Step::Stop,
             "wait" => Step::Wait(line["wait".len()..].trim().to_string()),

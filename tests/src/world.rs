@@ -217,6 +217,21 @@ impl World {
         stream
     }
 
+    /// Waits until the queue is empty, as after a flush of what was deferred.
+    pub fn empty(&self) -> Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let queue = self.run("root", "postqueue -p")?;
+            if queue.text == "Mail queue is empty\n" {
+                return self.settle();
+            }
+            if Instant::now() > end {
+                return Err(format!("the queue does not become empty:\n{}", queue.text));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Waits until every message is gone, held or deferred, and the drop folder empty.
     pub fn settle(&self) -> Result<(), String> {
         let end = Instant::now() + PATIENCE;
