@@ -102,6 +102,11 @@ fn account(found: nix::Result<Option<User>>) -> io::Result<Option<Account>> {
     }
 }
 
+/// A user's name, or the number where there is none.
+pub fn by_uid_text(uid: u32) -> String {
+    by_id(uid).ok().flatten().map_or_else(|| uid.to_string(), |a| a.name)
+}
+
 /// Becomes `uid` with the group `gid` and no other, for good, and makes sure that nothing of the
 /// former identity can be had back. Process-wide: the C library changes every thread. Root cannot
 /// be become.

@@ -2,6 +2,7 @@
 
 pub mod bounce;
 pub mod cleanup;
+pub mod local;
 pub mod main;
 pub mod master;
 pub mod qmgr;
@@ -36,6 +37,7 @@ pub const GROUPS: &[&[Declared]] = &[
     qmgr::Qmgr::DECLARED,
     rewrite::Rewrite::DECLARED,
     bounce::Bounce::DECLARED,
+    local::Local::DECLARED,
 ];
 
 /// The declaration of `name`.

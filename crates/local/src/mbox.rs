@@ -1,0 +1,220 @@
+//! Appending to a mailbox in mbox format, or to another file.
+//!
+//! The file is opened without following links that others could have made, locked, and written to
+//! its end; when anything fails it is cut back to the length it had. Success means that the bytes
+//! are on the disk.
+
+use crate::answer::{Tell, say};
+use crate::content::{Content, Copier, Failed};
+use crate::events::{LockFile, MailboxOwner};
+use crate::mail::os_text;
+use crate::mbox_lock::Locks;
+use proto::status::Code;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// How the file is treated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    pub path: &'a Path,
+    /// Who must own it (mailboxes), and whether another owner is an error.
+    pub owner: Option<(u32, bool)>,
+    /// A dot lock is wanted; the parent may hold it already (then false).
+    pub dot_lock: bool,
+    /// Go on when a dot lock cannot be made (files named in aliases).
+    pub dot_lock_may_fail: bool,
+    /// No executable file is written to (files named in aliases).
+    pub refuse_executable: bool,
+}
+
+/// Why it failed: a code, and words that complete "cannot update mailbox …".
+pub(crate) type Failure = (Code, String);
+
+/// The code of an error: try again, system trouble, mailbox full, or `other`.
+pub(crate) fn code_of(error: &io::Error, other: Code) -> Code {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::StaleNetworkFileHandle | io::ErrorKind::AlreadyExists => {
+            Code(4, 2, 0)
+        }
+        io::ErrorKind::StorageFull => Code(4, 3, 0),
+        io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Code(5, 2, 2),
+        io::ErrorKind::OutOfMemory => Code(4, 3, 0),
+        _ => other,
+    }
+}
+
+const OPEN: Code = Code(5, 2, 0);
+
+/// Appends `before`, the message and an empty line. `limit` is the most that the file may hold
+/// afterwards; 0 is without limit.
+pub(crate) fn append(
+    target: &Target<'_>,
+    locks: &Locks,
+    before: &[u8],
+    content: &Content,
+    limit: u64,
+    tell: &dyn Tell,
+) -> Result<(), Failure> {
+    let path = target.path;
+    let _dot = if target.dot_lock && is_lockable(path) {
+        match locks.dot_lock(path, tell) {
+            Ok(lock) => Some(lock),
+            Err(e) => {
+                let (lock, what) = (format!("{}.lock", path.display()), os_text(&lock_error(&e)));
+                if !target.dot_lock_may_fail || e.kind() == io::ErrorKind::AlreadyExists {
+                    return Err((code_of(&e, OPEN), format!("unable to create lock file {lock}: {what}")));
+                }
+                say(tell, &LockFile { path: lock, what });
+                None
+            }
+        }
+    } else {
+        None
+    };
+    let (mut file, meta) = open(path)?;
+    let regular = meta.is_file();
+    if regular {
+        match locks.lock_file(&file) {
+            Ok(true) => {}
+            Ok(false) => {
+                let what = "unable to lock for exclusive access: Resource temporarily unavailable";
+                return Err((Code(4, 2, 0), what.into()));
+            }
+            Err(e) => {
+                let what = format!("unable to lock for exclusive access: {}", os_text(&e));
+                return Err((code_of(&e, OPEN), what));
+            }
+        }
+    }
+    if let Some((owner, strict)) = target.owner {
+        if !regular {
+            return Err((OPEN, format!("destination {} is not a regular file", path.display())));
+        }
+        if meta.uid() != owner {
+            if strict {
+                let what = format!("destination {} is not owned by recipient", path.display());
+                return Err((Code(4, 2, 0), what));
+            }
+            say(tell, &MailboxOwner { path: path.display().to_string() });
+        }
+    }
+    if target.refuse_executable && regular && meta.mode() & 0o111 != 0 {
+        return Err((Code(5, 7, 1), "file is executable".into()));
+    }
+    let start = if regular { file.seek(SeekFrom::End(0)).map_err(writing)? } else { 0 };
+    let written = write(&mut file, before, content, regular.then_some(start), limit);
+    if written.is_err() && regular {
+        // What was there before the delivery is all that must be there after it.
+        let _ = file.set_len(start);
+        let _ = file.sync_all();
+    }
+    written
+}
+
+fn lock_error(e: &io::Error) -> io::Error {
+    if e.kind() == io::ErrorKind::AlreadyExists {
+        // The words of EEXIST; the kind alone would speak otherwise.
+        return io::Error::from_raw_os_error(17);
+    }
+    e.raw_os_error().map_or_else(|| io::Error::from(e.kind()), io::Error::from_raw_os_error)
+}
+
+/// Devices such as /dev/null need no lock file beside them.
+fn is_lockable(path: &Path) -> bool {
+    std::fs::metadata(path).map_or(true, |m| m.is_file())
+}
+
+fn write(
+    file: &mut File,
+    before: &[u8],
+    content: &Content,
+    start: Option<u64>,
+    limit: u64,
+) -> Result<(), Failure> {
+    let mut room = match start {
+        Some(start) if limit > 0 => limit.saturating_sub(start),
+        _ => u64::MAX,
+    };
+    let mut put = |bytes: &[u8]| {
+        room = room
+            .checked_sub(bytes.len() as u64)
+            .ok_or_else(|| io::Error::from_raw_os_error(FILE_TOO_LARGE))?;
+        file.write_all(bytes)
+    };
+    put(before).map_err(writing)?;
+    let copier = Copier::new(b"\n").quoting_from(true);
+    content.copy(copier, &mut put).map_err(copying)?;
+    put(b"\n").map_err(writing)?;
+    if start.is_some() {
+        file.sync_all().map_err(writing)?;
+    }
+    Ok(())
+}
+
+/// EFBIG.
+pub(crate) const FILE_TOO_LARGE: i32 = 27;
+
+pub(crate) fn writing(e: io::Error) -> Failure {
+    (code_of(&e, Code(5, 3, 0)), format!("error writing message: {}", os_text(&e)))
+}
+
+pub(crate) fn copying(failed: Failed) -> Failure {
+    match failed {
+        Failed::Write(e) => writing(e),
+        Failed::Read(e) => (Code(4, 3, 0), format!("error reading message: {}", os_text(&e))),
+    }
+}
+
+/// Opens an existing file, or makes it. Links are followed only where nobody but root could have
+/// made them; a file with several names is refused.
+fn open(path: &Path) -> Result<(File, Metadata), Failure> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match open_existing(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err((code_of(&e, OPEN), format!("cannot open file: {}", os_text(&e)))),
+            Ok(found) => return Ok(found),
+        }
+        let made = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path);
+        match made.and_then(|f| f.metadata().map(|m| (f, m))) {
+            // Somebody else made it in between.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && tries < 3 => {}
+            Err(e) => {
+                return Err((code_of(&e, OPEN), format!("cannot create file exclusively: {}", os_text(&e))));
+            }
+            Ok(made) => return Ok(made),
+        }
+    }
+}
+
+fn open_existing(path: &Path) -> io::Result<(File, Metadata)> {
+    let named = std::fs::symlink_metadata(path)?;
+    let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, what.to_string()));
+    if named.is_symlink() {
+        let parent = path.parent().map(std::fs::symlink_metadata).transpose()?;
+        let safe = parent.is_some_and(|p| p.uid() == 0 && p.mode() & 0o022 == 0);
+        if named.uid() != 0 || !safe {
+            return refuse("file is a symbolic link");
+        }
+    }
+    let mut options = OpenOptions::new();
+    options.append(true);
+    if named.is_dir() {
+        return Err(io::Error::from_raw_os_error(21));
+    }
+    if !named.is_symlink() {
+        options.custom_flags(sys::host::O_NOFOLLOW | sys::host::O_NONBLOCK);
+    }
+    let file = options.open(path)?;
+    let meta = file.metadata()?;
+    if !named.is_symlink() && (meta.dev(), meta.ino()) != (named.dev(), named.ino()) {
+        return refuse("file status changed unexpectedly");
+    }
+    if meta.is_file() && meta.nlink() > 1 {
+        return refuse(&format!("file has {} hard links", meta.nlink()));
+    }
+    Ok((file, meta))
+}

@@ -1,0 +1,164 @@
+//! The beginning of a child: what the job is, and which transport of master.cf delivers it.
+
+use crate::answer::{Answer, Tell, say};
+use crate::content::Content;
+use crate::events::{BadJob, BadService};
+use crate::lookups::Lookups;
+use crate::mail::Mail;
+use crate::mbox_lock::Locks;
+use crate::pipe;
+use crate::switch::{Engine, Setting};
+use config::master_cf::{self, Kind, Service};
+use config::params::local::Local;
+use config::{Config, Problem};
+use proto::job::{Action, Frame, Job, Line, Report, Target};
+use proto::status::{Code, Status};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// The configuration, read by `deliver` once: children inherit it.
+pub struct Setup {
+    config: Config,
+    services: Vec<Service>,
+}
+
+impl Setup {
+    /// Reads main.cf and master.cf in `directory`.
+    pub fn load(directory: &Path) -> Result<Setup, Vec<Problem>> {
+        let config = Config::load(directory)?;
+        let services = master_cf::load(directory)?.all;
+        Ok(Setup::of(config, services))
+    }
+
+    /// From what was read elsewhere.
+    pub fn of(config: Config, services: Vec<Service>) -> Setup {
+        let services = services.into_iter().filter(|s| s.kind == Kind::Unix).collect();
+        Setup { config, services }
+    }
+
+    /// main.cf.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// What a child does: delivers one job and answers on the pipe. Gives the exit status: 0 when the
+/// answer is whole.
+pub fn child(setup: &Setup, job: &[u8], content: OwnedFd, answer: OwnedFd) -> i32 {
+    let answer = Answer::new(File::from(answer));
+    answer.send(&Frame::Begin { number: std::process::id() });
+    let Some(job) = Job::decode(job) else {
+        say(
+            &answer,
+            &BadJob { what: "a delivery job of another version; run `postfix stop`, then start".into() },
+        );
+        return 1;
+    };
+    let content = Content::new(File::from(content), job.offset, job.length);
+    let loops = match content.delivered_to() {
+        Ok(loops) => loops,
+        Err(e) => {
+            say(&answer, &BadJob { what: format!("{}: reading the message: {e}", job.queue_id) });
+            return 1;
+        }
+    };
+    let mail = Mail { job: &job, content: &content, loops };
+    let service = setup.services.iter().find(|s| s.name == job.transport);
+    let program = service.map(|s| s.command().rsplit('/').next().unwrap_or_default());
+    match (service, program) {
+        (Some(service), Some("local")) => local(&service.config(&setup.config), &mail, &answer),
+        (Some(service), Some("pipe")) => {
+            pipe::deliver(service, &service.config(&setup.config), &mail, &answer)
+        }
+        (Some(_), Some(program)) => {
+            let name = &job.transport;
+            let what = format!("transport {name}: program {program} delivers nothing on this machine");
+            say(&answer, &BadService { what });
+            all(&mail, &answer, &misconfigured());
+        }
+        _ => {
+            let what = format!("transport {} is not in master.cf", job.transport);
+            say(&answer, &BadService { what });
+            all(&mail, &answer, &misconfigured());
+        }
+    }
+    answer.send(&Frame::End);
+    0
+}
+
+pub(crate) fn misconfigured() -> Status {
+    Status::new(Code(4, 3, 5), "mail system configuration error")
+}
+
+/// A report of one line.
+pub(crate) fn report(mail: &Mail<'_>, target: &Target, status: &Status, action: Action) -> Report {
+    let line = Line {
+        to: target.recipient.address.clone(),
+        orig_to: target.recipient.original.clone(),
+        relay: mail.job.transport.clone(),
+        status: status.clone(),
+        action,
+        forward: None,
+    };
+    Report {
+        recipient: target.place as usize,
+        lines: vec![line],
+        result: status.clone(),
+        forwards: Vec::new(),
+        expanded: None,
+        pass: None,
+    }
+}
+
+/// The same status for every recipient.
+pub(crate) fn all(mail: &Mail<'_>, answer: &Answer, status: &Status) {
+    for target in &mail.job.recipients {
+        answer.send(&Frame::Report(Box::new(report(mail, target, status, Action::Delivered))));
+    }
+}
+
+fn local(config: &Config, mail: &Mail<'_>, answer: &Answer) {
+    let fail = |what: String| {
+        say(answer, &BadService { what });
+        all(mail, answer, &misconfigured());
+    };
+    let params = match Local::load(config) {
+        Ok(params) => params,
+        Err(problems) => {
+            return fail(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "));
+        }
+    };
+    let locks = match Locks::of(&params) {
+        Ok(locks) => locks,
+        Err(what) => return fail(what),
+    };
+    let lookups = Lookups::open(config, &params);
+    let mut problems = Vec::new();
+    // The value may be the name of a file.
+    let Some(origin) = config.typed::<String>("myorigin", (None, None), &mut problems) else {
+        return fail(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "));
+    };
+    let text = |name: &str| config.get(name).unwrap_or_default();
+    let number = |name: &str, otherwise: usize| text(name).trim().parse().unwrap_or(otherwise);
+    let list = |name: &str| tables::split_list(&text(name));
+    let setting = Setting {
+        config,
+        params: &params,
+        lookups: &lookups,
+        locks,
+        delimiter: text("recipient_delimiter"),
+        origin,
+        owner_special: text("owner_request_special") != "no",
+        queue_directory: text("queue_directory"),
+        line_limit: number("line_length_limit", 2048),
+        filter_limit: number("duplicate_filter_limit", 1000),
+        propagate: list("propagate_unmatched_extensions"),
+        header_for: params.prepend_delivered_header().0.clone(),
+    };
+    for target in &mail.job.recipients {
+        let tell: &dyn Tell = answer;
+        let report = Engine::new(&setting, mail, target, tell).deliver();
+        answer.send(&Frame::Report(Box::new(report)));
+    }
+}
