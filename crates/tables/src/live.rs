@@ -271,7 +271,7 @@ impl<T: Send + Sync> Live<T> {
 /// A text in a file, or between braces in the configuration: `cidr:{{10.0.0.0/8 ok}, {…}}`.
 pub enum Source<T> {
     /// In a file.
-    File(Live<T>),
+    File(Box<Live<T>>),
     /// In the configuration.
     Inline(Arc<T>),
 }
@@ -280,7 +280,7 @@ impl<T: Send + Sync> Source<T> {
     /// Opens what `rest` names.
     pub fn open(types: &Types, table: &str, rest: &str, parse: Parse<T>) -> Result<Source<T>, TableError> {
         if !rest.starts_with('{') {
-            return Ok(Source::File(Live::open(types, table, vec![(rest.into(), parse)])));
+            return Ok(Source::File(Box::new(Live::open(types, table, vec![(rest.into(), parse)]))));
         }
         let bad = || {
             let kind = table.split(':').next().unwrap_or(table);

@@ -3,6 +3,9 @@
 use crate::{AddressSearch, Hit, Owner, Table, TableError, Types, split_list};
 use std::sync::Arc;
 
+/// What a table answered, and which one.
+type Answer<'a> = Option<(Hit, &'a Arc<dyn Table>)>;
+
 /// An ordered list of tables, as in `virtual_alias_maps = hash:/a, regexp:/b`.
 #[derive(Clone)]
 pub struct Maps {
@@ -53,7 +56,7 @@ impl Maps {
         Ok(self.ask(key, part)?.map(|(hit, table)| (hit, table.owner())))
     }
 
-    fn ask(&self, key: &str, part: bool) -> Result<Option<(Hit, &Arc<dyn Table>)>, TableError> {
+    fn ask(&self, key: &str, part: bool) -> Result<Answer<'_>, TableError> {
         // An empty key is an error of some types and never a row.
         if key.is_empty() {
             return Ok(None);

@@ -18,6 +18,9 @@ pub trait Matcher: Send + Sync {
     fn find(&self, text: &str) -> Result<Option<Groups>, String>;
 }
 
+/// Compiles a pattern with its flags; the error is what is wrong with it.
+pub type Compile = fn(&str, &str) -> Result<Box<dyn Matcher>, String>;
+
 /// An engine: its table type, the flags it knows, how it compiles.
 #[derive(Clone, Copy)]
 pub struct Engine {
@@ -26,7 +29,7 @@ pub struct Engine {
     /// Letters that may stand behind a pattern.
     pub flags: &'static str,
     /// Compiles a pattern with the flags that were written.
-    pub compile: fn(&str, &str) -> Result<Box<dyn Matcher>, String>,
+    pub compile: Compile,
 }
 
 enum Piece {

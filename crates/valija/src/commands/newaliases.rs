@@ -23,6 +23,9 @@ pub fn run(_name: &str, args: &[String]) -> ExitCode {
     if tables.is_empty() {
         tables = session.alias_database();
     }
+    if tables.len() > 1 {
+        return session.build_apart::<String>(&[], &tables).unwrap_or_else(Failure::report);
+    }
     let built: Result<Vec<()>, Failure> = tables.iter().map(|t| session.build(t)).collect();
     match built {
         Ok(_) => ExitCode::SUCCESS,

@@ -67,12 +67,17 @@ pub struct Session {
     types: Types,
     quiet: std::sync::Arc<std::sync::atomic::AtomicBool>,
     wishes: Wishes,
+    /// The options as they were written.
+    options: Vec<String>,
 }
 
 /// `postmap [-bfFhimnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...`
 pub fn run(name: &str, args: &[String]) -> ExitCode {
     let result = wishes(name, args).and_then(|wishes| {
         let mut session = Session::open(name, wishes.directory.as_deref())?;
+        // What stands before the tables, with the end of options taken away.
+        let count = args.len() - wishes.tables.len();
+        session.options = args.iter().take(count).filter(|a| *a != "--").cloned().collect();
         session.wishes = wishes;
         session.run()
     });
@@ -178,7 +183,14 @@ impl Session {
                 warn(&speaker, &notice.text);
             }
         });
-        Ok(Session { name: name.into(), config, types: types.build(), quiet, wishes: Wishes::default() })
+        Ok(Session {
+            name: name.into(),
+            config,
+            types: types.build(),
+            quiet,
+            wishes: Wishes::default(),
+            options: Vec::new(),
+        })
     }
 
     /// The tables of `alias_database`.
@@ -223,11 +235,35 @@ impl Session {
             }
             return Ok(if found { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        // Becoming the owner of a text is for good: each further one gets a process of its own.
+        let alone = tables.len() > 1 && !self.wishes.keep_root && sys::spawn::effective_uid() == 0;
+        if alone && !self.wishes.list && !self.wishes.incremental {
+            let options: Vec<&String> = self.options.iter().collect();
+            return self.build_apart(&options, &tables);
+        }
         for table in &tables {
             match (self.wishes.list, self.wishes.incremental) {
                 (true, _) => self.list(table)?,
                 (_, true) => self.add(table)?,
                 _ => self.build(table)?,
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Builds each table in a process of its own, with the same options; the first failure ends it.
+    pub(super) fn build_apart<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        options: &[S],
+        tables: &[String],
+    ) -> Result<ExitCode, Failure> {
+        let program = std::env::current_exe().map_err(|e| self.fail(e.to_string()))?;
+        for table in tables {
+            let mut command = std::process::Command::new(&program);
+            command.arg(&self.name).args(options).arg("-c").arg(self.config.directory()).arg(table);
+            let status = command.status().map_err(|e| self.fail(e.to_string()))?;
+            if !status.success() {
+                return Ok(ExitCode::FAILURE);
             }
         }
         Ok(ExitCode::SUCCESS)
