@@ -28,13 +28,13 @@ fn transports_by_class() {
         ("", "jose", "local:mail2.josedomingo.org jose@josedomingo.org Local"),
         ("", "alumno@localhost", "local:mail2.josedomingo.org alumno@localhost Local"),
         ("", "a@[127.0.0.1]", "local:mail2.josedomingo.org a@[127.0.0.1] Local"),
-        ("", "", "local:mail2.josedomingo.org MAILER-DAEMON@josedomingo.org Local"),
+        ("", "", "local:mail2.josedomingo.org MAILER-DAEMON@mail2.josedomingo.org Local"),
         ("", "u@mail2.org", "smtp:mail2.org u@mail2.org Default"),
         ("", "u@[10.0.0.1]", "smtp:[10.0.0.1] u@[10.0.0.1] Default"),
         ("", "u@bad..org", "smtp:bad..org u@bad..org Default bad"),
-        ("", "u%mail2.org@josedomingo.org", "smtp:mail2.org u@mail2.org Default routed"),
-        ("", "x@mail2.org@josedomingo.org", "smtp:mail2.org x@mail2.org Default routed"),
-        ("", "mail2.org!u@localhost", "smtp:mail2.org u@mail2.org Default routed"),
+        ("", "u%mail2.org@josedomingo.org", "smtp:mail2.org u@mail2.org Default"),
+        ("", "x@mail2.org@josedomingo.org", "smtp:mail2.org x@mail2.org Default"),
+        ("", "mail2.org!u@localhost", "smtp:mail2.org u@mail2.org Default"),
         ("relayhost = [smart.org]:587", "u@mail2.org", "smtp:[smart.org]:587 u@mail2.org Default"),
         ("relay_domains = mail2.org", "u@sub.mail2.org", "relay:sub.mail2.org u@sub.mail2.org Relay"),
         ("default_transport = error", "u@mail2.org", "error:mail2.org u@mail2.org Default"),
@@ -61,6 +61,40 @@ fn transports_by_class() {
         ),
     ] {
         assert_eq!(resolve(extra, to), want, "{extra} {to}");
+    }
+}
+
+/// Asked of a real trivial-rewrite: what is left of a route must not pass for an address of ours.
+#[test]
+fn routes_that_the_next_host_could_follow_are_flagged() {
+    let lists = "relay_domains = relay.org\nvirtual_mailbox_domains = vm.org\nvirtual_alias_domains = v.org";
+    let of = |extra: &str, to: &str| {
+        let r = rewriter(&format!("{lists}\n{extra}"));
+        let r = r.resolve(&Address::from_internal(to), &Address::null()).unwrap();
+        (r.class, r.routed, r.bad.is_some())
+    };
+    let hacks_off = "allow_percent_hack = no\nswap_bangpath = no";
+    for (extra, to, want) in [
+        ("", "x%evil.org@relay.org", (Class::Relay, true, false)),
+        ("", "x@evil.org@relay.org", (Class::Relay, true, false)),
+        ("", "evil.org!x@relay.org", (Class::Relay, true, false)),
+        ("", "x%evil.org@vm.org", (Class::VirtualMailbox, true, false)),
+        ("", "x%evil.org@v.org", (Class::VirtualAlias, true, false)),
+        ("", "x!y@other.org", (Class::Default, true, false)),
+        ("", "x%y%relay.org@josedomingo.org", (Class::Relay, true, false)),
+        ("", "x%relay.org@josedomingo.org", (Class::Relay, false, false)),
+        ("", "u%mail9.org@josedomingo.org", (Class::Default, false, false)),
+        (hacks_off, "x%evil.org@relay.org", (Class::Relay, true, false)),
+        (hacks_off, "x%y.org@localhost", (Class::Local, true, false)),
+        ("resolve_dequoted_address = no", "x@evil.org@localhost", (Class::Local, true, false)),
+        ("", "x%@localhost", (Class::Local, false, true)),
+        ("", "x@@localhost", (Class::Local, false, true)),
+        ("", "u@", (Class::Local, false, true)),
+        ("", "u@127.0.0.1", (Class::Default, false, true)),
+        ("", "@josedomingo.org", (Class::Local, false, false)),
+        ("", "u@relay.org", (Class::Relay, false, false)),
+    ] {
+        assert_eq!(of(extra, to), want, "{extra} {to}");
     }
 }
 

@@ -17,7 +17,8 @@ pub struct Resolved {
     pub recipient: Address,
     /// Its class.
     pub class: Class,
-    /// The sender had written a route to another host into the local part.
+    /// The local part that is left still has a routing operator (`@`, `%`, `!`), which the next host
+    /// might follow: no restriction may take such an address for one of ours, whatever its domain.
     pub routed: bool,
     /// No mail can have this address; the text says why.
     pub bad: Option<String>,
@@ -29,7 +30,9 @@ impl Rewriter {
     /// Resolves a recipient. The sender matters for sender-dependent routing only. `Err`: a table
     /// could not answer; try again later.
     pub fn resolve(&self, recipient: &Address, sender: &Address) -> Result<Resolved, TableError> {
-        let (recipient, routed, local) = self.unroute(recipient)?;
+        let (recipient, broken, local) = self.unroute(recipient)?;
+        // Postfix sets its flag whatever allow_percent_hack and swap_bangpath say: others may obey them.
+        let routed = recipient.local().contains(['@', '%', '!']);
         let p = &self.params;
         let mut reasons = Vec::new();
         let domain = recipient.domain().unwrap_or_default().to_string();
@@ -104,7 +107,8 @@ impl Rewriter {
             }
             reasons.push(Reason::hit("transport_maps", &hit));
         }
-        let bad = (class == Class::Default && !plausible(&domain)).then(|| "bad address syntax".to_string());
+        let bad = (broken || class == Class::Default && !plausible(&domain))
+            .then(|| "bad address syntax".to_string());
         Ok(Resolved { transport, nexthop, recipient, class, routed, bad, reasons })
     }
 
@@ -114,42 +118,49 @@ impl Rewriter {
     }
 
     /// Completes the recipient and takes routing operators out of addresses of this host, such as
-    /// `user%elsewhere@here`. The last part is `Some` when the rest is local.
-    #[allow(clippy::type_complete)]
+    /// `user%elsewhere@here`. The second part says that what is left is no address; the last part is
+    /// `Some` when the rest is local.
+    #[allow(clippy::type_complexity)]
     fn unroute(&self, recipient: &Address) -> Result<(Address, bool, Option<Option<Reason>>), TableError> {
-        let mut address = match recipient.is_null() {
-            true => self.complete_local(&Address::from_internal(self.params.empty_address_recipient())),
-            false => self.complete_local(recipient),
-        };
-        let mut routed = false;
+        let mut address = self.named(self.complete_local(recipient));
         // Each step takes an operator away, so this ends; the limit is for the reader's peace.
         for _ in 0..100 {
-            let local = match address.domain() {
-                Some(domain) if !domain.is_empty() => self.classes.local(domain)?.map(Some),
-                _ => Some(None),
-            };
-            let Some(reason) = local else { return Ok((address, routed, None)) };
+            let domain = address.domain().unwrap_or_default();
+            if domain.is_empty() {
+                return Ok((address, true, Some(None)));
+            }
+            let Some(reason) = self.classes.local(domain)? else { return Ok((address, false, None)) };
             let inner = address.local();
             let next = if !self.params.resolve_dequoted_address() {
                 None
             } else if inner.contains('@') {
                 Some(Address::from_internal(inner))
-            } else if *self.params.allow_percent_hack() && inner.contains('%') {
-                inner.rsplit_once('%').map(|(u, d)| Address::new(u, Some(d)))
             } else if *self.params.swap_bangpath() && inner.contains('!') {
                 inner.split_once('!').map(|(site, user)| Address::new(user, Some(site)))
+            } else if *self.params.allow_percent_hack() && inner.contains('%') {
+                inner.rsplit_once('%').map(|(u, d)| Address::new(u, Some(d)))
             } else {
                 None
             };
-            match next.filter(|a| !a.local().is_empty() && a.domain().is_some_and(|d| !d.is_empty())) {
-                Some(next) => {
-                    address = self.complete_local(&next);
-                    routed = true;
-                }
-                None => return Ok((address, routed, Some(reason))),
+            match next {
+                Some(next) => address = self.named(self.complete_local(&next)),
+                None => return Ok((address, false, Some(Some(reason)))),
             }
         }
-        Ok((address, routed, None))
+        Ok((address, true, Some(None)))
+    }
+
+    /// Mail to nobody at a domain goes to `empty_address_recipient` there; what still has no domain
+    /// is of this host.
+    fn named(&self, address: Address) -> Address {
+        let local = match (address.local(), address.domain()) {
+            ("", None) => self.params.empty_address_recipient().clone(),
+            ("", Some(domain)) if self.classes.local(domain).is_ok_and(|l| l.is_some()) => {
+                self.params.empty_address_recipient().clone()
+            }
+            (local, _) => local.to_string(),
+        };
+        Address::new(local, Some(address.domain().unwrap_or(&self.hostname)))
     }
 
     fn by_sender(
@@ -209,7 +220,9 @@ fn plausible(domain: &str) -> bool {
             None => inner.parse::<std::net::IpAddr>().is_ok(),
         };
     }
+    let numeric = domain.split('.').all(|l| l.bytes().all(|b| b.is_ascii_digit()));
     !domain.is_empty()
+        && !numeric
         && domain.len() <= 255
         && domain.split('.').all(|label| {
             !label.is_empty()
