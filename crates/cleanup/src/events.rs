@@ -10,7 +10,7 @@ events::events! {
     /// The queue could not take the message; whoever brought it will try again.
     QueueWrite { what: String } Warning "queue file write error: {what}"
     /// A table of address rewriting could not answer.
-    MapProblem { what: String, address: String } Warning "{what}: map lookup problem for {address} -- message not accepted, try again later"
+    MapProblem { what: String, address: String } Warning "map lookup problem for {address} -- message not accepted, try again later: {what}"
     /// A message with too many Received headers.
     TooManyHops { } Warning "message rejected: hopcount exceeded"
     /// A message beyond message_size_limit.

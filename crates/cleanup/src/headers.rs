@@ -321,3 +321,6 @@ fn from_value(plan: &Plan) -> String {
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

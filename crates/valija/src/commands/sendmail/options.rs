@@ -170,10 +170,8 @@ impl Options {
                     Some(_) => return Err(format!("unsupported: -q{argument}")),
                 }
             }
-            'o' => match argument.as_str() {
-                "i" => self.dot_ends = false,
-                _ => {}
-            },
+            // Other settings of the sendmail of old have no effect here.
+            'o' => self.dot_ends &= argument != "i",
             'B' => {
                 self.encoding = Some(if argument.eq_ignore_ascii_case("8BITMIME") {
                     Encoding::EightBit
