@@ -40,10 +40,7 @@ struct Expander<'a, 'b> {
 impl Expander<'_, '_> {
     fn value(&mut self, text: &str, depth: usize) -> Result<String, Problem> {
         if depth > DEPTH {
-            return Err(bad(
-                format!("unreasonable macro call nesting: {text:?}"),
-                "remove the reference that leads back to itself",
-            ));
+            return Err(nesting(text));
         }
         let mut out = String::new();
         let mut rest = text;
@@ -68,9 +65,9 @@ impl Expander<'_, '_> {
 
     fn reference(&mut self, body: &str, depth: usize) -> Result<String, Problem> {
         let inner = body.trim_start_matches(is_space);
-        let (value, rest, ready) = if inner.starts_with('{') {
+        let (name, value, rest, ready) = if inner.starts_with('{') {
             let (truth, rest) = self.comparison(inner, depth)?;
-            (Some(if truth { "true" } else { "" }.to_string()), rest, true)
+            ("", Some(if truth { "true" } else { "" }.to_string()), rest, true)
         } else {
             let end = inner.find(|c: char| !is_name(c)).unwrap_or(inner.len());
             let (name, rest) = inner.split_at(end);
@@ -86,7 +83,7 @@ impl Expander<'_, '_> {
                     "remove references that repeat each other",
                 ));
             }
-            ((self.lookup)(name), rest, !self.recursive)
+            (name, (self.lookup)(name), rest, !self.recursive)
         };
         let rest = rest.trim_start_matches(is_space);
         let set = value.as_ref().is_some_and(|v| !v.is_empty());
@@ -94,6 +91,7 @@ impl Expander<'_, '_> {
         match rest_chars.next() {
             None => match value {
                 Some(text) if ready => Ok(text),
+                Some(_) if depth >= DEPTH => Err(nesting(name)),
                 Some(text) => self.value(&text, depth + 1),
                 None => Ok(String::new()),
             },
@@ -122,12 +120,17 @@ impl Expander<'_, '_> {
         let known = matches!(operator, "==" | "!=" | "<" | "<=" | ">=" | ">");
         if !known {
             let what = format!(
-                "\"==\" or \"!=\" or \"<\" or \"<=\" or \">=\" or \">\" expected at: \"...{left}}}>>>{operator}{rest}\""
+                "\"==\" or \"!=\"\" or \"<\"\" or \"<=\"\" or \">=\"\" or \">\" expected at: \"...{left}}}>>>{operator}{rest}\""
             );
             return Err(bad(what, "write a comparison such as ${{$a} == {b} ? {c} : {d}}"));
         }
         let rest = rest.trim_start_matches(is_space);
-        let (right, rest) = payload(rest)?.ok_or_else(|| expression(rest))?;
+        let before = text.get(..text.len() - rest.len()).unwrap_or_default().trim_end_matches(is_space);
+        let (right, after) = payload(rest)?.ok_or_else(|| {
+            let what = format!("\"{{expression}}\" expected at: \"...{before}>>> {rest}\"");
+            bad(what, "put both sides of a comparison in { }")
+        })?;
+        let rest = after;
         let left = self.value(left, depth + 1)?;
         let right = self.value(right, depth + 1)?;
         let order = if levels {
@@ -232,6 +235,11 @@ fn balanced(text: &str, open: char, close: char) -> Option<(&str, &str)> {
 
 fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
+}
+
+fn nesting(name: &str) -> Problem {
+    let what = format!("unreasonable macro call nesting: {name:?}");
+    bad(what, "remove the reference that leads back to itself")
 }
 
 fn expression(text: &str) -> Problem {

@@ -8,6 +8,7 @@
 
 pub mod catalogue;
 pub mod computed;
+mod danger;
 pub mod directory;
 pub mod expand;
 mod level;
@@ -15,12 +16,14 @@ pub mod lines;
 mod macros;
 mod main_cf;
 pub mod master_cf;
+pub mod network;
 pub mod params;
 mod problem;
 pub mod programs;
 pub mod user_list;
 pub mod value;
 
+pub use danger::{danger, refused};
 pub use level::Level;
 pub use main_cf::{Config, Origin, Raw};
 pub use problem::Problem;

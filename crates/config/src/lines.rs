@@ -37,7 +37,7 @@ pub(crate) fn is_space(c: char) -> bool {
 }
 
 /// Splits `name = value`. The error is what is missing.
-pub(crate) fn name_value(text: &str) -> Result<(&str, &str), &'static str> {
+pub fn name_value(text: &str) -> Result<(&str, &str), &'static str> {
     let text = text.trim_matches(is_space);
     let end = text.find(|c| c == '=' || is_space(c)).unwrap_or(text.len());
     let (name, rest) = text.split_at(end);

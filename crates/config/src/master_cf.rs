@@ -235,7 +235,7 @@ fn service(text: &str, line: usize) -> Result<(Service, Vec<Problem>), Problem> 
             return invalid("service name", name, "write port, host:port or [address]:port");
         }
     }
-    let number = |t: &str| !t.is_empty() && t.len() < 10 && t.bytes().all(|b| b.is_ascii_digit());
+    let number = |t: &str| t.bytes().all(|b| b.is_ascii_digit()) && t.parse::<i32>().is_ok();
     if wakeup != "-" && !number(wakeup.strip_suffix('?').unwrap_or(wakeup)) {
         return invalid("wakeup", wakeup, "write seconds, with a ? behind them perhaps, or -");
     }

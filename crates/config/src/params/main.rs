@@ -1,7 +1,7 @@
 //! Parameters that several programs obey.
 
 use crate::params;
-use crate::value::{List, Text};
+use crate::value::{Bool, List, Text};
 
 params! {
     /// Who this host is and where its files are.
@@ -26,6 +26,8 @@ params! {
         syslog_name: Text = "${multi_instance_name?{$multi_instance_name}:{postfix}}";
         /// The user's address extension separator.
         recipient_delimiter: Text = "";
+        /// Start even though the rules relay mail for the whole world. Ours; Postfix has no such name.
+        valija_allow_open_relay: Bool = "no";
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod newaliases;
 mod postalias;
+mod postconf;
 mod postfix;
 mod postmap;
 mod sendmail;
@@ -21,6 +22,7 @@ pub struct Command {
 /// Postfix's commands, found by the name of the program.
 const POSTFIX: &[Command] = &[
     Command { name: "mailq", what: "list the queue", run: sendmail::run },
+    Command { name: "postconf", what: "show and edit main.cf and master.cf", run: postconf::run },
     Command { name: "postfix", what: "start, stop, reload or look after the mail system", run: postfix::run },
     Command { name: "sendmail", what: "hand a message over", run: sendmail::run },
     Command { name: "newaliases", what: "check the alias tables", run: newaliases::run },

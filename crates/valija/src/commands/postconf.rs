@@ -1,0 +1,75 @@
+//! `postconf`: shows and edits main.cf and master.cf, as postconf(1) describes.
+//!
+//! Shown values, their order and folding, exit codes and messages are those of Postfix 3.7, because
+//! scripts read them; the differences are listed in `postconf/differs.tsv`.
+
+mod edit_main;
+mod edit_master;
+mod entry;
+mod file;
+mod fold;
+mod names;
+mod options;
+mod show_main;
+mod show_master;
+mod warn;
+
+use config::directory::{self, Caller};
+use options::{Mode, Options};
+use std::process::ExitCode;
+
+/// Runs the command.
+pub fn run(_name: &str, args: &[String]) -> ExitCode {
+    match options::read(args).and_then(|o| go(&o)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("{}: fatal: {text}", called());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Table types that this build opens.
+const TABLES: &str = "btree\ncdb\ncidr\nhash\ninline\nlmdb\npcre\nproxy\nregexp\nstatic\ntexthash\nunix\n";
+
+/// Done, or the text behind `postconf: fatal: `.
+type Done = Result<(), String>;
+
+fn go(options: &Options) -> Done {
+    if options.listing('l') {
+        print("flock\nfcntl\ndotlock\n");
+        return Ok(());
+    }
+    if options.listing('m') {
+        print(TABLES);
+        return Ok(());
+    }
+    // No SASL type and no TLS library is part of this build; both lists are empty.
+    if options.listing('a') || options.listing('A') || options.listing('T') {
+        return Ok(());
+    }
+    let directory =
+        directory::decide(options.directory.as_deref(), Caller::Same).map_err(|p| p.to_string())?;
+    match (options.mode, options.edit) {
+        (Mode::Main, None) => show_main::show(options, &directory),
+        (Mode::Main, Some(edit)) => edit_main::edit(edit, &directory, &options.words),
+        (_, None) => show_master::show(options, &directory),
+        (mode, Some(edit)) => edit_master::edit(mode, edit, &directory, &options.words),
+    }
+}
+
+/// Writes to standard output; a reader that went away is no error worth telling.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+fn warning(text: &str) {
+    eprintln!("{}: warning: {text}", called());
+}
+
+/// The name that messages begin with: as this program was called.
+fn called() -> String {
+    let name = std::env::args().next().unwrap_or_default();
+    if name.rsplit('/').next() == Some("postconf") { name } else { "postconf".to_string() }
+}
