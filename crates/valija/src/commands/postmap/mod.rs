@@ -65,7 +65,6 @@ pub struct Session {
     name: String,
     config: config::Config,
     types: Types,
-    quiet: std::sync::Arc<std::sync::atomic::AtomicBool>,
     wishes: Wishes,
     /// The options as they were written.
     options: Vec<String>,
@@ -173,13 +172,12 @@ impl Session {
         }) {
             events::install(sink);
         }
-        let quiet = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let (silent, speaker) = (quiet.clone(), name.to_string());
+        let speaker = name.to_string();
         let types = pcre::register(Types::for_config(&config)).notices(move |notice| {
             let text_of_its_own = ["texthash:", "regexp:", "pcre:", "cidr:", "inline:"];
             let own =
                 text_of_its_own.iter().any(|t| notice.table.trim_start_matches("proxy:").starts_with(t));
-            if !silent.load(std::sync::atomic::Ordering::Relaxed) && own {
+            if own {
                 warn(&speaker, &notice.text);
             }
         });
@@ -187,7 +185,7 @@ impl Session {
             name: name.into(),
             config,
             types: types.build(),
-            quiet,
+
             wishes: Wishes::default(),
             options: Vec::new(),
         })
@@ -359,7 +357,6 @@ impl Session {
     }
 
     fn list(&self, name: &str) -> Result<(), Failure> {
-        self.quiet.store(false, std::sync::atomic::Ordering::Relaxed);
         let table = self.table(name)?;
         let rows = table.rows().map_err(|e| self.fail(format!("table {}: {}", e.table, e.what)))?;
         let unable = || self.fail(format!("table {name}: sequence operation is not supported"));
