@@ -205,6 +205,7 @@ impl<S: Store> Intake<S> {
             origin,
             sender: Address::null(),
             recipients: Vec::new(),
+            originals: BTreeMap::new(),
             headers: None,
             draft: None,
             eight_bit: false,
@@ -226,6 +227,8 @@ pub struct Message<S: Store> {
     origin: Origin,
     sender: Address,
     recipients: Vec<(Address, Option<String>, Notify)>,
+    /// What recipients of a forward were written as, by place.
+    originals: BTreeMap<usize, String>,
     lines: Lines,
     headers: Option<Headers>,
     counter: Counter,
@@ -244,6 +247,12 @@ impl<S: Store> Message<S> {
     /// Its name.
     pub fn id(&self) -> QueueId {
         self.id
+    }
+
+    /// Adds a recipient of a forward, which keeps what the first message was sent to.
+    pub fn forward_to(&mut self, recipient: Recipient) {
+        self.originals.insert(self.recipients.len(), recipient.original);
+        self.recipients.push((recipient.address, recipient.dsn_orcpt, recipient.notify));
     }
 
     /// Adds a recipient as given by the client, before completion and aliases.
@@ -479,8 +488,9 @@ impl<S: Store> Message<S> {
         let no_aliases = self.origin.overrides.iter().any(|o| o == "no_address_mappings");
         let mut seen: HashSet<(Address, Option<String>, String)> = HashSet::new();
         let mut out = Vec::new();
-        for (given, orcpt, notify) in std::mem::take(&mut self.recipients) {
-            let original = given.to_string();
+        let recipients = std::mem::take(&mut self.recipients);
+        for (place, (given, orcpt, notify)) in recipients.into_iter().enumerate() {
+            let original = self.originals.remove(&place).unwrap_or_else(|| given.to_string());
             let whole = self.door.rewriting.complete(&given, &Context::Local);
             let Some(whole) = self.canonical(whole, Place::EnvelopeRecipient) else { return out };
             let expanded = if no_aliases {

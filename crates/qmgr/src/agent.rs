@@ -47,6 +47,8 @@ pub struct Done {
     /// The worker died over it (a signal, or an answer that means nothing): the queue counts that,
     /// and sets the message aside the second time.
     pub crashed: bool,
+    /// The destination itself could not be reached: what else waits for it is not tried now.
+    pub unreachable: Option<proto::status::Status>,
 }
 
 /// A means of delivery.

@@ -1,0 +1,386 @@
+//! One delivery: asks the agent, logs what it reports, commits forwards, settles the recipients.
+
+use super::message::{Message, News};
+use super::taking::{Groups, orig_to, usable};
+use super::{Note, Parts, Shared, finish, notices};
+use crate::agent::{Done, Line as Told, Report, Request};
+use crate::bounce::notice::Reported;
+use crate::bounce::plan::{wants_delay, wants_success};
+use crate::bounce::template::Kind;
+use crate::events::{Crashed, Passing, Quarantined, QueueTrouble, Result as Line};
+use crate::line::Delays;
+use crate::schedule::Event;
+use crate::schedule::destination::Feedback;
+use proto::job::Action;
+use proto::status::{Code, Status};
+use queue::{Outcome, RecipientState, Store, StoreError};
+use std::sync::Arc;
+
+/// What the scheduler started.
+pub(super) struct Work {
+    pub delivery: u64,
+    pub transport: String,
+    pub nexthop: String,
+    pub recipients: Vec<usize>,
+}
+
+/// What settling needs to know.
+struct Context<'a, S: Store> {
+    shared: &'a Arc<Shared<S>>,
+    parts: &'a Parts<S>,
+    message: &'a Message,
+    voice: events::Source,
+    soft_bounce: bool,
+    delays: Delays,
+}
+
+/// Gathered for one settlement.
+#[derive(Default)]
+struct Settlement {
+    states: Vec<(usize, RecipientState)>,
+    news: Vec<News>,
+    /// Recipients that go on by another transport.
+    passed: Groups,
+    finished: usize,
+}
+
+/// Runs a delivery to its end.
+pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>, work: Work) {
+    let parts = shared.parts();
+    let begun = sys::time::now_micros();
+    let done = if message.is_gone() { None } else { Some(attempt(&shared, &parts, &message, &work).await) };
+    let feedback = match &done {
+        None => Feedback::Nothing,
+        Some(Done { unreachable: Some(status), .. }) => Feedback::Failed(status.clone()),
+        Some(_) => Feedback::Reached,
+    };
+    if let Some(done) = done {
+        let settings = &parts.settings;
+        let transport = settings.transports.get(&work.transport);
+        let number = if done.number == 0 { std::process::id() } else { done.number };
+        let context = Context {
+            shared: &shared,
+            parts: &parts,
+            message: &message,
+            voice: transport.map_or(&settings.error_voice, |t| &t.voice).numbered(number),
+            soft_bounce: transport.is_some_and(|t| t.soft_bounce),
+            delays: Delays {
+                before: message.active.saturating_sub(message.envelope.arrival),
+                queue: begun.saturating_sub(message.active),
+                connect: done.connect,
+                transmit: done.transmit,
+            },
+        };
+        if done.crashed {
+            blame(&context, &work.transport).await;
+        }
+        let mut settlement = Settlement::default();
+        for place in &work.recipients {
+            match done.reports.iter().find(|r| r.recipient == *place) {
+                Some(report) => context.take(report, &mut settlement).await,
+                None => {
+                    let status = Status::new(Code(4, 3, 0), "unknown mail transport error");
+                    context.single(*place, status, &mut settlement);
+                }
+            }
+        }
+        settle(&context, settlement, &message).await;
+    } else if message.done(work.recipients.len()) {
+        tokio::spawn(finish::run(shared.clone(), message.clone()));
+    }
+    let _ = shared.inbox.send(Note::Event(Event::Finished { delivery: work.delivery, feedback }));
+}
+
+/// Recipients that wait without an attempt, because their destination is dead.
+pub(super) async fn defer<S: Store>(
+    shared: Arc<Shared<S>>,
+    message: Arc<Message>,
+    transport: String,
+    recipients: Vec<usize>,
+    status: Status,
+) {
+    let parts = shared.parts();
+    let now = sys::time::now_micros();
+    let context = Context {
+        shared: &shared,
+        parts: &parts,
+        message: &message,
+        // As Postfix: what was not tried is reported by the retry transport.
+        voice: parts.settings.error_voice.clone(),
+        soft_bounce: false,
+        delays: Delays {
+            before: message.active.saturating_sub(message.envelope.arrival),
+            queue: now.saturating_sub(message.active),
+            ..Delays::default()
+        },
+    };
+    let status = Status { text: format!("delivery temporarily suspended: {}", status.text), ..status };
+    let mut settlement = Settlement::default();
+    for place in recipients {
+        context.single(place, status.clone(), &mut settlement);
+    }
+    let _ = transport;
+    settle(&context, settlement, &message).await;
+}
+
+async fn attempt<S: Store>(shared: &Shared<S>, parts: &Parts<S>, message: &Message, work: &Work) -> Done {
+    let known = parts.settings.transports.get(&work.transport);
+    let own = match known {
+        Some(transport) => transport.own,
+        None => Some(crate::agents::Own::Error),
+    };
+    if let Some(own) = own {
+        let status = own.status(&work.transport, &work.nexthop);
+        let report = |place: &usize| {
+            let line = Told {
+                to: message.resolved(*place),
+                orig_to: message
+                    .envelope
+                    .recipients
+                    .get(*place)
+                    .map(|r| r.original.clone())
+                    .unwrap_or_default(),
+                relay: "none".into(),
+                status: status.clone(),
+                action: Action::Delivered,
+                forward: None,
+            };
+            Report {
+                recipient: *place,
+                lines: vec![line],
+                result: status.clone(),
+                forwards: Vec::new(),
+                expanded: None,
+                pass: None,
+            }
+        };
+        return Done { reports: work.recipients.iter().map(report).collect(), ..Done::default() };
+    }
+    let agent = known.and_then(|t| parts.agents.get(&t.command));
+    let Some(agent) = agent else { return Done::default() };
+    let body = match message.body(shared.store.as_ref()).await {
+        Ok(body) => body,
+        Err(e) => {
+            if e == StoreError::LeaseLost {
+                message.set_gone();
+            } else {
+                parts.settings.voice.say_of(message.id, &QueueTrouble { why: e.to_string() });
+            }
+            return Done::default();
+        }
+    };
+    let request = Request {
+        id: message.id,
+        envelope: message.envelope.clone(),
+        body,
+        transport: work.transport.clone(),
+        nexthop: work.nexthop.clone(),
+        recipients: work.recipients.iter().map(|p| (*p, message.resolved(*p))).collect(),
+        arrival: message.envelope.arrival,
+        active: message.active,
+    };
+    agent.deliver(request).await
+}
+
+async fn blame<S: Store>(context: &Context<'_, S>, transport: &str) {
+    let (voice, id) = (&context.parts.settings.voice, context.message.id);
+    voice.say_of(id, &Crashed { transport: transport.into() });
+    match context.shared.store.blame(id).await {
+        Ok(n) if n >= 2 => voice.say_of(id, &Quarantined { transport: transport.into() }),
+        Ok(_) => {}
+        Err(StoreError::LeaseLost) => context.message.set_gone(),
+        Err(e) => voice.say_of(id, &QueueTrouble { why: e.to_string() }),
+    }
+}
+
+impl<S: Store> Context<'_, S> {
+    /// A recipient without report of its own.
+    fn single(&self, place: usize, status: Status, settlement: &mut Settlement) {
+        let report = self.message.report(place, status.clone(), Action::Delivered);
+        self.log(&self.message.resolved(place), &report.original, "none", &status);
+        self.conclude(place, status, Vec::new(), settlement);
+    }
+
+    /// Logs a line; with `soft_bounce` failures are only delays, and the log says so.
+    fn log(&self, to: &proto::Address, original: &str, relay: &str, status: &Status) -> Status {
+        let mut status = status.clone();
+        let word = match status.code.0 {
+            2 => "sent",
+            4 => "deferred",
+            _ if self.soft_bounce => {
+                status.code.0 = 4;
+                "SOFTBOUNCE"
+            }
+            _ => "bounced",
+        };
+        let digits = *self.parts.settings.qmgr.delay_logging_resolution_limit() as u32;
+        self.voice.say_of(
+            self.message.id,
+            &Line {
+                to: to.to_string(),
+                orig_to: orig_to(to, original),
+                relay: relay.into(),
+                delays: self.delays.show(digits),
+                dsn: status.code.to_string(),
+                status: word,
+                text: status.text.clone(),
+            },
+        );
+        status
+    }
+
+    async fn take(&self, report: &Report, settlement: &mut Settlement) {
+        let place = report.recipient;
+        if let Some(pass) = &report.pass {
+            let address = self.message.resolved(place);
+            self.voice.say_of(
+                self.message.id,
+                &Passing { to: address.to_string(), transport: pass.transport.clone() },
+            );
+            let nexthop = if pass.nexthop.is_empty() {
+                address.domain().unwrap_or(self.parts.settings.main.myhostname()).to_string()
+            } else {
+                pass.nexthop.clone()
+            };
+            if !self.message.pass(place, &pass.transport) {
+                let status = Status::new(Code(5, 4, 6), "mail passed to the same transport twice");
+                return self.single(place, status, settlement);
+            }
+            let (transport, nexthop) = match usable(self.shared, self.parts, &pass.transport, false) {
+                Ok(()) => (pass.transport.clone(), nexthop),
+                Err(why) => ("retry".to_string(), why.to_string()),
+            };
+            settlement.passed.add(self.parts, place, &address, transport, nexthop);
+            return;
+        }
+        let mut made = Vec::new();
+        for forward in &report.forwards {
+            made.push(notices::forward(self.shared, self.parts, self.message, forward).await);
+        }
+        let mut result = report.result.clone();
+        let mut lines = Vec::new();
+        for line in &report.lines {
+            let mut status = line.status.clone();
+            match line.forward.and_then(|n| made.get(n)) {
+                Some(Ok(id)) => status.text = format!("forwarded as {id}"),
+                Some(Err(why)) => {
+                    status = why.clone();
+                    if result.code.0 == 2 {
+                        result = why.clone();
+                    }
+                }
+                None => {}
+            }
+            let status = self.log(&line.to, &line.orig_to, &line.relay, &status);
+            lines.push((line, status));
+        }
+        // A forward that no line speaks of (an owner copy) must not be lost either.
+        if let Some(Err(why)) = made.iter().find(|m| m.is_err())
+            && result.code.0 == 2
+        {
+            result = why.clone();
+        }
+        if self.soft_bounce && result.code.0 == 5 {
+            result.code.0 = 4;
+        }
+        let recipient = self.message.envelope.recipients.get(place);
+        let orcpt = recipient.and_then(|r| r.dsn_orcpt.clone());
+        let mut news = Vec::new();
+        for (line, status) in &lines {
+            let reported = |status: Status| Reported {
+                to: line.to.clone(),
+                original: line.orig_to.clone(),
+                orcpt: orcpt.clone(),
+                status,
+                action: line.action,
+            };
+            match status.code.0 {
+                // A failure among delays is told when the recipient is concluded, with the rest.
+                5 if result.code.0 != 4 => {
+                    news.push(News { place, kind: Kind::Failure, reported: reported(status.clone()) });
+                }
+                2 if report.expanded.is_none() => {
+                    let mut status = status.clone();
+                    if line.relay != "none" && !line.relay.is_empty() {
+                        status.text = format!("delivery via {}: {}", line.relay, status.text);
+                    }
+                    news.push(News { place, kind: Kind::Success, reported: reported(status) });
+                }
+                _ => {}
+            }
+        }
+        if let Some((action, status)) = &report.expanded
+            && result.code.0 == 2
+        {
+            let reported = self.message.report(place, status.clone(), *action);
+            news.push(News { place, kind: Kind::Success, reported });
+        }
+        self.conclude(place, result, news, settlement);
+    }
+
+    /// What a recipient becomes, and what is told about it.
+    fn conclude(&self, place: usize, result: Status, news: Vec<News>, settlement: &mut Settlement) {
+        settlement.finished += 1;
+        let notify = self.message.notify(place);
+        let late = self.message.delay_warned
+            && *self.parts.settings.bounce.confirm_delay_cleared()
+            && wants_delay(notify);
+        let tells_success = (wants_success(notify) || late) && !self.message.envelope.sender.is_null();
+        let mut told: Vec<News> =
+            news.into_iter().filter(|n| n.kind != Kind::Success || tells_success).collect();
+        let state = match result.code.0 {
+            4 => {
+                told.clear();
+                RecipientState::Deferred(result)
+            }
+            5 => {
+                let result = if self.soft_bounce {
+                    Status { code: Code(4, result.code.1, result.code.2), ..result }
+                } else {
+                    result
+                };
+                if self.soft_bounce {
+                    told.clear();
+                    RecipientState::Deferred(result)
+                } else {
+                    if !told.iter().any(|n| n.kind == Kind::Failure) {
+                        let reported = self.message.report(place, result.clone(), Action::Delivered);
+                        told.push(News { place, kind: Kind::Failure, reported });
+                    }
+                    RecipientState::Owed(result)
+                }
+            }
+            _ => {
+                // A member of an alias that failed is told about though the rest arrived.
+                let failure = told.iter().find(|n| n.kind == Kind::Failure);
+                match (failure, told.first()) {
+                    (Some(n), _) => RecipientState::Owed(n.reported.status.clone()),
+                    (None, Some(n)) => RecipientState::Owed(n.reported.status.clone()),
+                    (None, None) => RecipientState::Sent(result),
+                }
+            }
+        };
+        settlement.news.extend(told);
+        settlement.states.push((place, state));
+    }
+}
+
+async fn settle<S: Store>(context: &Context<'_, S>, settlement: Settlement, message: &Arc<Message>) {
+    let shared = context.shared;
+    let Settlement { states, news, passed, finished } = settlement;
+    message.keep(&states, news);
+    if !states.is_empty() && !message.is_gone() {
+        let outcome = Outcome { recipients: states, ..Outcome::default() };
+        match shared.store.settle(message.id, outcome, true).await {
+            Ok(()) => {}
+            Err(StoreError::LeaseLost) => message.set_gone(),
+            Err(e) => context.parts.settings.voice.say_of(message.id, &QueueTrouble { why: e.to_string() }),
+        }
+    }
+    if !passed.0.is_empty() {
+        let _ = shared.inbox.send(Note::Arrived(message.clone(), passed.0));
+    }
+    if finished > 0 && message.done(finished) {
+        tokio::spawn(finish::run(shared.clone(), message.clone()));
+    }
+}

@@ -1,0 +1,110 @@
+//! The end of a lease: expiry, notices, delay warning, the next attempt, removal.
+
+use super::message::{Message, News};
+use super::{Note, Shared, notices};
+use crate::bounce::template::Kind;
+use crate::events::{Expired, NoticeDiscarded, QueueTrouble, Removed};
+use proto::job::Action;
+use proto::status::Status;
+use queue::{Outcome, RecipientState, Store, StoreError};
+use std::sync::Arc;
+
+/// Does what remains when no recipient of a message is being delivered any more.
+pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>) {
+    if !message.is_gone()
+        && let Err(e) = conclude(&shared, &message).await
+        && e != StoreError::LeaseLost
+    {
+        let parts = shared.parts();
+        parts.settings.voice.say_of(message.id, &QueueTrouble { why: e.to_string() });
+        // The lease must end, or the message is lost from sight until the next start.
+        let next = parts.settings.patience.next(message.envelope.arrival, sys::time::now_micros());
+        let outcome = Outcome { next_attempt: Some(next), ..Outcome::default() };
+        let _ = shared.store.settle(message.id, outcome, false).await;
+    }
+    let _ = shared.inbox.send(Note::Gone(message.id));
+}
+
+async fn conclude<S: Store>(shared: &Arc<Shared<S>>, message: &Arc<Message>) -> Result<(), StoreError> {
+    let parts = shared.parts();
+    let settings = &parts.settings;
+    let (store, id, envelope) = (&shared.store, message.id, &message.envelope);
+    let now = sys::time::now_micros();
+    let waiting = |states: &[RecipientState]| -> Vec<(usize, Status)> {
+        let deferred = |(i, s): (usize, &RecipientState)| match s {
+            RecipientState::Deferred(status) => Some((i, status.clone())),
+            _ => None,
+        };
+        states.iter().enumerate().filter_map(deferred).collect()
+    };
+    let late = waiting(&message.states());
+    if !late.is_empty() && settings.patience.over(envelope.arrival, now, envelope.sender.is_null()) {
+        let sender = envelope.sender.to_string();
+        settings.voice.say_of(id, &Expired { sender, status: "expired" });
+        let owed: Vec<_> = late.iter().map(|(i, s)| (*i, RecipientState::Owed(s.clone()))).collect();
+        let told = late.iter().map(|(place, status)| News {
+            place: *place,
+            kind: Kind::Failure,
+            reported: message.report(*place, status.clone(), Action::Delivered),
+        });
+        message.keep(&owed, told.collect());
+        store.settle(id, Outcome { recipients: owed, ..Outcome::default() }, true).await?;
+    }
+
+    // What is owed: the notices first, then the states.
+    let news = message.take_news();
+    let mut outcome = Outcome::default();
+    for kind in [Kind::Failure, Kind::Success] {
+        let these: Vec<News> = news.iter().filter(|n| n.kind == kind).cloned().collect();
+        if these.is_empty() {
+            continue;
+        }
+        let all: Vec<_> = these.iter().map(|n| (message.notify(n.place), n.reported.clone())).collect();
+        if notices::send(shared, &parts, message, kind, &all).await {
+            for n in &these {
+                let both = news.iter().any(|o| o.place == n.place && o.kind != n.kind);
+                // Told about twice (an alias with members that failed and members that did not):
+                // the second notice settles it.
+                if both && kind == Kind::Failure {
+                    continue;
+                }
+                let status = n.reported.status.clone();
+                let state = if status.code.0 == 2 {
+                    RecipientState::Sent(status)
+                } else {
+                    RecipientState::Bounced(status)
+                };
+                outcome.recipients.push((n.place, state));
+            }
+        }
+    }
+    message.keep(&outcome.recipients, Vec::new());
+
+    let late = waiting(&message.states());
+    if !late.is_empty() && !message.delay_warned && settings.patience.late(envelope.arrival, now) {
+        let all: Vec<_> = late
+            .iter()
+            .map(|(i, s)| (message.notify(*i), message.report(*i, s.clone(), Action::Delivered)))
+            .collect();
+        outcome.delay_warned = notices::send(shared, &parts, message, Kind::Delay, &all).await;
+    }
+    let settled = message.states().iter().all(RecipientState::settled);
+    if !settled {
+        outcome.next_attempt = Some(settings.patience.next(envelope.arrival, now));
+    }
+    match store.settle(id, outcome, false).await {
+        // The last settlement of a message that has nobody left made it go.
+        Ok(()) => {}
+        Err(StoreError::LeaseLost) if settled => {}
+        Err(e) => return Err(e),
+    }
+    if settled {
+        settings.voice.say_of(id, &Removed {});
+    }
+    Ok(())
+}
+
+/// Tells the log that nobody can be told.
+pub(super) fn discarded(voice: &events::Source, message: &Message) {
+    voice.say_of(message.id, &NoticeDiscarded {});
+}

@@ -1,0 +1,221 @@
+//! The queue manager at work: takes messages from the queue, asks the pure scheduler, starts
+//! deliveries, settles what comes back.
+//!
+//! One task owns the [`Scheduler`] and hears of events through a channel; another takes leases from
+//! the store while there is room. Each delivery is a task of its own ([`delivery`]), which settles
+//! its recipients before it tells the scheduler that it ended. The last delivery of a message does
+//! what remains ([`finish`]): notices, warning, expiry, the next attempt. A recipient that is to
+//! be told about is `Owed` on disk until its notice is durable; after a crash [`taking`] finds it
+//! and goes on from there.
+
+mod delivery;
+mod finish;
+mod message;
+mod notices;
+mod taking;
+
+use crate::agent::Agent;
+use crate::router::Router;
+use crate::schedule::{Action, Event, Scheduler};
+use crate::settings::Settings;
+use cleanup::Intake;
+use message::Message;
+use proto::QueueId;
+use queue::Store;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+/// Everything that a reload replaces.
+pub struct Parts<S: Store> {
+    /// The configuration.
+    pub settings: Settings,
+    /// The door for notices and forwards.
+    pub intake: Intake<S>,
+    /// Where recipients go.
+    pub router: Arc<dyn Router>,
+    /// Means of delivery by the program that a transport of master.cf runs, such as `local`.
+    /// Programs without one are "not served": their mail waits.
+    pub agents: HashMap<String, Arc<dyn Agent>>,
+}
+
+/// The queue manager. Clones are the same one.
+pub struct Manager<S: Store>(Arc<Shared<S>>);
+
+impl<S: Store> Clone for Manager<S> {
+    fn clone(&self) -> Self {
+        Manager(self.0.clone())
+    }
+}
+
+struct Shared<S: Store> {
+    store: Arc<S>,
+    parts: RwLock<Arc<Parts<S>>>,
+    inbox: mpsc::UnboundedSender<Note>,
+    messages: Arc<Semaphore>,
+    recipients: Arc<Semaphore>,
+    recipient_limit: u32,
+    /// Flushed by an administrator: `defer_transports` does not count for them once.
+    flushed: Mutex<HashSet<QueueId>>,
+    /// Transports that were warned about.
+    warned: Mutex<HashSet<String>>,
+    stop: watch::Sender<bool>,
+}
+
+enum Note {
+    Event(Event),
+    Arrived(Arc<Message>, Vec<crate::schedule::Group>),
+    Gone(QueueId),
+    Limits(HashMap<String, crate::schedule::Limits>),
+    Drain(oneshot::Sender<()>),
+}
+
+impl<S: Store> Manager<S> {
+    /// Starts it; call inside the runtime.
+    pub fn start(store: Arc<S>, parts: Parts<S>) -> Manager<S> {
+        let (inbox, notes) = mpsc::unbounded_channel();
+        let limit = |n: &i64| u32::try_from(*n).unwrap_or(u32::MAX).clamp(1, 1 << 28);
+        let messages = limit(parts.settings.qmgr.qmgr_message_active_limit());
+        let recipient_limit = limit(parts.settings.qmgr.qmgr_message_recipient_limit());
+        parts.settings.warn();
+        let scheduler = Scheduler::new(parts.settings.limits());
+        let shared = Arc::new(Shared {
+            store,
+            parts: RwLock::new(Arc::new(parts)),
+            inbox,
+            messages: Arc::new(Semaphore::new(messages as usize)),
+            recipients: Arc::new(Semaphore::new(recipient_limit as usize)),
+            recipient_limit,
+            flushed: Mutex::default(),
+            warned: Mutex::default(),
+            stop: watch::Sender::new(false),
+        });
+        tokio::spawn(schedule(shared.clone(), scheduler, notes));
+        tokio::spawn(taking::run(shared.clone()));
+        Manager(shared)
+    }
+
+    /// Works with another configuration from now on; deliveries under way end as they began. The
+    /// limits of messages and recipients worked on stay those of the start.
+    pub fn reload(&self, parts: Parts<S>) {
+        parts.settings.warn();
+        let limits = parts.settings.limits();
+        *self.0.parts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parts);
+        lock(&self.0.warned).clear();
+        let _ = self.0.inbox.send(Note::Limits(limits));
+    }
+
+    /// Starts nothing more and waits for what runs, at most so long.
+    pub async fn drain(&self, patience: Duration) {
+        let _ = self.0.stop.send(true);
+        let (done, wait) = oneshot::channel();
+        if self.0.inbox.send(Note::Drain(done)).is_ok() {
+            let _ = tokio::time::timeout(patience, wait).await;
+        }
+    }
+
+    /// The queue.
+    pub fn store(&self) -> &Arc<S> {
+        &self.0.store
+    }
+
+    /// The present configuration.
+    pub fn settings(&self) -> Settings {
+        self.0.parts().settings.clone()
+    }
+
+    /// These were flushed: deferred transports deliver them once, dead destinations are tried.
+    pub fn flushed(&self, ids: &[QueueId]) {
+        lock(&self.0.flushed).extend(ids);
+        let _ = self.0.inbox.send(Note::Event(Event::Revive));
+    }
+}
+
+impl<S: Store> Shared<S> {
+    fn parts(&self) -> Arc<Parts<S>> {
+        self.parts.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says once that a transport cannot be had.
+    fn first_time(&self, transport: &str) -> bool {
+        lock(&self.warned).insert(transport.to_string())
+    }
+}
+
+/// The one owner of the scheduler.
+async fn schedule<S: Store>(
+    shared: Arc<Shared<S>>,
+    mut scheduler: Scheduler,
+    mut notes: mpsc::UnboundedReceiver<Note>,
+) {
+    let mut active: HashMap<QueueId, Arc<Message>> = HashMap::new();
+    let mut draining: Vec<oneshot::Sender<()>> = Vec::new();
+    loop {
+        let pause = scheduler
+            .wake_at()
+            .map(|at| Duration::from_micros(at.saturating_sub(sys::time::now_micros())))
+            .unwrap_or(Duration::from_secs(3_600));
+        let note = tokio::select! {
+            note = notes.recv() => match note {
+                Some(note) => note,
+                None => return,
+            },
+            () = tokio::time::sleep(pause) => Note::Event(Event::Tick),
+        };
+        let now = sys::time::now_micros();
+        let actions = match note {
+            Note::Event(event) => scheduler.on(event, now),
+            Note::Arrived(..) if !draining.is_empty() => Vec::new(),
+            Note::Arrived(message, groups) => {
+                let id = message.id;
+                active.insert(id, message);
+                scheduler.on(Event::Arrived(id, groups), now)
+            }
+            Note::Gone(id) => {
+                active.remove(&id);
+                scheduler.on(Event::Forget(id), now)
+            }
+            Note::Limits(limits) => {
+                scheduler.set_limits(limits);
+                Vec::new()
+            }
+            Note::Drain(done) => {
+                draining.push(done);
+                Vec::new()
+            }
+        };
+        for action in actions {
+            match action {
+                Action::Start { delivery, id, transport, nexthop, recipients } => {
+                    let message = active.get(&id).filter(|_| draining.is_empty());
+                    let Some(message) = message.cloned() else {
+                        let feedback = crate::schedule::destination::Feedback::Nothing;
+                        let _ = shared.inbox.send(Note::Event(Event::Finished { delivery, feedback }));
+                        continue;
+                    };
+                    let work = delivery::Work { delivery, transport, nexthop, recipients };
+                    tokio::spawn(delivery::run(shared.clone(), message, work));
+                }
+                Action::Defer { id, transport, recipients, status } => {
+                    if let Some(message) = active.get(&id).cloned() {
+                        tokio::spawn(delivery::defer(shared.clone(), message, transport, recipients, status));
+                    }
+                }
+            }
+        }
+        if scheduler.running() == 0 {
+            for done in draining.iter_mut() {
+                let (unused, _) = oneshot::channel();
+                let _ = std::mem::replace(done, unused).send(());
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

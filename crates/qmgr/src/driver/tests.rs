@@ -1,0 +1,373 @@
+use super::*;
+use crate::agent::{Done, Line, Report, Request};
+use cleanup::{Context, Door, Origin, Place, Rewriting, Source};
+use config::Config;
+use proto::Address;
+use proto::envelope::{Notify, Recipient};
+use proto::job::{Action as Act, Forward, Pass};
+use proto::status::{Code, Status};
+use queue::{Body, MemoryStore, RecipientState};
+use rewrite::{Class, Resolved};
+use std::future::Future;
+use std::pin::Pin;
+
+struct Plain;
+
+impl Rewriting for Plain {
+    fn complete(&self, address: &Address, _: &Context) -> Address {
+        match address.domain() {
+            None if !address.is_null() => Address::new(address.local(), Some("example.org")),
+            _ => address.clone(),
+        }
+    }
+    fn canonical(&self, address: Address, _: Place) -> Result<Address, String> {
+        Ok(address)
+    }
+    fn aliases(&self, recipient: &Address) -> Result<Vec<Address>, String> {
+        Ok(vec![recipient.clone()])
+    }
+}
+
+impl Router for Plain {
+    fn resolve(&self, recipient: &Address, _: &Address) -> Result<Resolved, String> {
+        let (transport, nexthop) = match recipient.domain().unwrap_or_default() {
+            "broken.example" => return Err("table hash:/x: broken".into()),
+            "none.example" => ("nosuch", "x"),
+            "smtp.example" => ("smtp", "mx"),
+            "err.example" => ("error", "5.7.9 go away"),
+            "ret.example" => ("retry", "4.5.6 later"),
+            _ => ("local", "h.example.org"),
+        };
+        Ok(Resolved {
+            transport: transport.into(),
+            nexthop: nexthop.into(),
+            recipient: recipient.clone(),
+            class: Class::Local,
+            routed: false,
+            bad: None,
+            reasons: Vec::new(),
+        })
+    }
+    fn rewrite(&self, recipient: &Address) -> Result<Vec<Address>, String> {
+        Ok(vec![recipient.clone(), Address::from_internal("second@example.org")])
+    }
+}
+
+/// Delivers by the name of the recipient; keeps what it delivered.
+#[derive(Default)]
+struct Fake {
+    got: Mutex<Vec<(String, String)>>,
+}
+
+impl Agent for Fake {
+    fn deliver(&self, request: Request) -> Pin<Box<dyn Future<Output = Done> + Send + '_>> {
+        Box::pin(async move {
+            let Body::Memory(content) = &request.body else { panic!("memory") };
+            let content = String::from_utf8_lossy(content).into_owned();
+            let mut done = Done { number: 7, ..Done::default() };
+            for (place, to) in &request.recipients {
+                let (code, text) = match to.local() {
+                    "noexiste" => (Code(5, 1, 1), "unknown user: \"noexiste\""),
+                    "later" => (Code(4, 2, 2), "mailbox full"),
+                    "crash" => {
+                        done.crashed = true;
+                        continue;
+                    }
+                    _ => (Code(2, 0, 0), "delivered to mailbox"),
+                };
+                let status = Status::new(code, text);
+                let recipient = &request.envelope.recipients[*place];
+                let line = Line {
+                    to: to.clone(),
+                    orig_to: recipient.original.clone(),
+                    relay: "local".into(),
+                    status: status.clone(),
+                    action: Act::Delivered,
+                    forward: (to.local() == "fwd").then_some(0),
+                };
+                let forward = Forward {
+                    sender: request.envelope.sender.clone(),
+                    recipients: vec![Recipient {
+                        address: Address::from_internal("usuario@example.org"),
+                        original: "fwd@example.org".into(),
+                        ..Recipient::default()
+                    }],
+                    delivered_to: "fwd@example.org".into(),
+                };
+                if code.0 == 2 && to.local() != "fwd" && to.local() != "pass" {
+                    self.got.lock().unwrap().push((to.to_string(), content.clone()));
+                }
+                done.reports.push(Report {
+                    recipient: *place,
+                    lines: vec![line],
+                    result: status,
+                    forwards: if to.local() == "fwd" { vec![forward] } else { Vec::new() },
+                    expanded: None,
+                    pass: (to.local() == "pass" && request.transport == "local")
+                        .then(|| Pass { transport: "second".into(), nexthop: String::new() }),
+                });
+            }
+            done
+        })
+    }
+}
+
+struct World {
+    store: Arc<MemoryStore>,
+    _manager: Manager<MemoryStore>,
+    intake: Intake<MemoryStore>,
+    fake: Arc<Fake>,
+    log: events::Memory,
+}
+
+const MASTER: &str = "local unix - n n - - local\nsecond unix - n n - - local\nerror unix - - n - - error\n\
+    retry unix - - n - - error\nsmtp unix - - n - - smtp\n";
+
+fn world(main: &str) -> World {
+    let log = events::memory();
+    let text = format!("myhostname = h.example.org\nmyorigin = example.org\n{main}");
+    let config = Config::from_text(std::path::Path::new("/nowhere"), &text).unwrap();
+    let services = config::master_cf::read("/nowhere/master.cf", MASTER).unwrap();
+    let store = Arc::new(MemoryStore::new());
+    let door = Door::load(&config, Arc::new(Plain)).unwrap();
+    let intake = Intake::new(store.clone(), door, Default::default());
+    let fake = Arc::new(Fake::default());
+    let agent: Arc<dyn Agent> = fake.clone();
+    let parts = Parts {
+        settings: Settings::load(&config, &services).unwrap(),
+        intake: intake.clone(),
+        router: Arc::new(Plain),
+        agents: HashMap::from([("local".to_string(), agent)]),
+    };
+    World { _manager: Manager::start(store.clone(), parts), store, intake, fake, log }
+}
+
+impl World {
+    async fn send(&self, sender: &str, to: &[&str], notify: Notify) -> QueueId {
+        let origin = Origin::new(
+            Source::Pickup { uid: 1001 },
+            Address::from_internal(sender),
+            sys::time::now_micros(),
+        );
+        let mut message = self.intake.begin(origin);
+        for to in to {
+            message.recipient(Address::from_internal(to), None, notify);
+        }
+        message.write(b"Subject: t\r\n\r\nhola\r\n").await;
+        message.finish().await.unwrap().id
+    }
+
+    /// Until the queue holds so many messages, none of which is active.
+    async fn rest(&self, left: u64) {
+        for _ in 0..2_000 {
+            let c = self.store.counts();
+            if c.active == 0 && c.incoming == 0 && c.total() == left {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("{:?} instead of {left}; log: {:#?}", self.store.counts(), self.log.take());
+    }
+
+    /// The log without times, sizes and cleanup's lines.
+    fn lines(&self) -> Vec<String> {
+        let clean = |line: String| {
+            let (head, tail) = line.split_once("delay=").unwrap_or((&line, ""));
+            let tail = tail.split_once(", dsn=").map(|(_, t)| format!("dsn={t}")).unwrap_or_default();
+            format!("{head}{tail}").replace(&format!("[{}]", std::process::id()), "")
+        };
+        self.log.take().into_iter().filter(|l| !l.contains("/cleanup[")).map(clean).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_delivered_and_removed() {
+    let w = world("");
+    let id = w.send("jose@example.org", &["usuario", "alumno@example.org"], Notify::default()).await;
+    w.rest(0).await;
+    let mut lines = w.lines();
+    assert!(lines[0].starts_with(&format!("postfix/qmgr: {id}: from=<jose@example.org>, size=")));
+    assert!(lines[0].ends_with(", nrcpt=2 (queue active)"), "{}", lines[0]);
+    assert_eq!(lines.pop().unwrap(), format!("postfix/qmgr: {id}: removed"));
+    assert_eq!(
+        lines[1..],
+        [
+            format!(
+                "postfix/local[7]: {id}: to=<usuario@example.org>, orig_to=<usuario>, relay=local, \
+                 dsn=2.0.0, status=sent (delivered to mailbox)"
+            ),
+            format!(
+                "postfix/local[7]: {id}: to=<alumno@example.org>, relay=local, dsn=2.0.0, \
+                 status=sent (delivered to mailbox)"
+            )
+        ]
+    );
+    assert!(w.fake.got.lock().unwrap()[0].1.ends_with("hola\r\n"));
+}
+
+#[tokio::test]
+async fn an_unknown_user_bounces_once() {
+    let w = world("notify_classes = bounce\n");
+    let id = w.send("jose@example.org", &["noexiste"], Notify::default()).await;
+    w.rest(0).await;
+    let lines = w.lines();
+    let has = |text: &str| assert!(lines.iter().any(|l| l.contains(text)), "{text}: {lines:#?}");
+    has(&format!(
+        "postfix/local[7]: {id}: to=<noexiste@example.org>, orig_to=<noexiste>, relay=local, dsn=5.1.1, status=bounced (unknown user: \"noexiste\")"
+    ));
+    has(&format!("postfix/bounce: {id}: sender non-delivery notification: "));
+    has(&format!("postfix/bounce: {id}: postmaster non-delivery notification: "));
+    has("from=<>, size=");
+    has("from=<double-bounce@h.example.org>, size=");
+    let got = w.fake.got.lock().unwrap();
+    let (to, text) = got.iter().find(|(to, _)| to == "jose@example.org").unwrap();
+    assert_eq!(to, "jose@example.org");
+    assert!(text.contains("From: Mail Delivery System <MAILER-DAEMON@example.org>\r\n"), "{text}");
+    assert!(
+        text.contains("<noexiste@example.org> (expanded from <noexiste>): unknown user: \"noexiste\"\r\n")
+    );
+    assert!(text.contains("\r\nhola\r\n\r\n--"));
+    assert!(got.iter().any(|(to, t)| to == "postmaster@example.org" && t.contains("Postmaster Copy")));
+}
+
+#[tokio::test]
+async fn a_bounce_that_bounces_goes_nowhere_or_to_the_postmaster() {
+    let w = world("");
+    w.send("", &["noexiste"], Notify::default()).await;
+    w.rest(0).await;
+    assert!(w.fake.got.lock().unwrap().is_empty());
+    let w = world("notify_classes = 2bounce\n");
+    w.send("", &["noexiste"], Notify::default()).await;
+    w.rest(0).await;
+    assert!(w.fake.got.lock().unwrap()[0].1.contains("\r\nReturn-Path: <MAILER-DAEMON@h.example.org>\r\n"));
+    w.send("double-bounce@h.example.org", &["noexiste"], Notify::default()).await;
+    w.rest(0).await;
+    assert!(w.lines().iter().any(|l| l.contains("undeliverable postmaster notification discarded")));
+}
+
+#[tokio::test]
+async fn what_is_deferred_is_tried_again_warned_about_and_given_up() {
+    let w = world("delay_warning_time = 1s\nmaximal_queue_lifetime = 2s\n");
+    let id = w.send("jose@example.org", &["later"], Notify::default()).await;
+    w.rest(1).await;
+    assert!(w.lines().iter().any(|l| l.contains("dsn=4.2.2, status=deferred (mailbox full)")));
+    let summary = w.store.get(id).await.unwrap().unwrap();
+    assert!(matches!(&summary.recipients[0], RecipientState::Deferred(s) if s.text == "mailbox full"));
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    w.store.advance(Duration::from_secs(4_001));
+    while !w.log_has("sender delay notification") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    w.rest(1).await;
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    w.store.advance(Duration::from_secs(9_001));
+    w.rest(0).await;
+    let lines = w.lines();
+    assert!(
+        lines.iter().any(|l| l.ends_with("from=<jose@example.org>, status=expired, returned to sender")),
+        "{lines:#?}"
+    );
+    let got = w.fake.got.lock().unwrap();
+    assert!(got[0].1.contains("Subject: Delayed Mail (still being retried)") && got.len() == 2);
+    assert!(got[1].1.contains("Action: failed\r\nStatus: 4.2.2\r\n"));
+}
+
+impl World {
+    fn log_has(&self, text: &str) -> bool {
+        let lines = self.log.take();
+        lines.iter().any(|l| l.contains(text))
+    }
+}
+
+#[tokio::test]
+async fn expired_by_hand_and_requeued() {
+    let w = world("");
+    let id = w.send("jose@example.org", &["x@ret.example"], Notify::default()).await;
+    w.rest(1).await;
+    w.lines();
+    w.store.control(queue::Selection::Ids(vec![id]), queue::Action::Requeue).await.unwrap();
+    while !w.log_has("queue active") {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    w.rest(1).await;
+    let summary = w.store.get(id).await.unwrap().unwrap();
+    assert_eq!(summary.envelope.recipients.len(), 2, "rewritten anew");
+    assert!(w.fake.got.lock().unwrap()[0].0 == "second@example.org");
+    w.store.control(queue::Selection::Ids(vec![id]), queue::Action::Expire).await.unwrap();
+    w.store.control(queue::Selection::Ids(vec![id]), queue::Action::Flush).await.unwrap();
+    w.rest(0).await;
+    let lines = w.lines();
+    assert!(lines.iter().any(|l| l.ends_with("status=force-expired, returned to sender")), "{lines:#?}");
+    assert!(w.fake.got.lock().unwrap()[1].1.contains("Status: 4.5.6"));
+}
+
+#[tokio::test]
+async fn forwards_and_passing_on() {
+    let w = world("");
+    let id = w.send("jose@example.org", &["fwd@example.org"], Notify::default()).await;
+    w.rest(0).await;
+    let lines = w.lines();
+    let forwarded = lines.iter().find(|l| l.contains("forwarded as ")).unwrap();
+    assert!(forwarded.starts_with(&format!(
+        "postfix/local[7]: {id}: to=<fwd@example.org>, relay=local, dsn=2.0.0, status=sent ("
+    )));
+    assert!(
+        lines.iter().any(|l| l.contains("to=<usuario@example.org>, orig_to=<fwd@example.org>, relay=local"))
+    );
+    let text = w.fake.got.lock().unwrap()[0].1.clone();
+    assert!(
+        text.starts_with("Received: by h.example.org (Postfix)\r\n\tid ")
+            && text.contains("\r\nDelivered-To: fwd@example.org\r\n")
+    );
+    let id = w.send("jose@example.org", &["pass@example.org"], Notify::default()).await;
+    w.rest(0).await;
+    assert!(
+        w.lines()
+            .contains(&format!("postfix/local[7]: {id}: passing <pass@example.org> to transport=second"))
+    );
+}
+
+#[tokio::test]
+async fn transports_that_cannot_be_had() {
+    let w = world("");
+    let to = ["a@none.example", "b@none.example", "c@smtp.example", "d@broken.example", "e@err.example"];
+    let id = w.send("jose@example.org", &to, Notify { never: true, ..Notify::default() }).await;
+    w.rest(1).await;
+    let lines = w.lines();
+    let count = |text: &str| lines.iter().filter(|l| l.contains(text)).count();
+    assert_eq!(count("warning: connect to transport private/nosuch: No such file or directory"), 1);
+    assert_eq!(count("warning: transport smtp: the program smtp is not part of this version"), 1);
+    assert_eq!(count("dsn=4.3.0, status=deferred (mail transport unavailable)"), 3, "{lines:#?}");
+    assert_eq!(count("dsn=4.3.0, status=deferred (address resolver failure)"), 1);
+    assert_eq!(
+        count(&format!(
+            "postfix/error: {id}: to=<e@err.example>, relay=none, dsn=5.7.9, status=bounced (go away)"
+        )),
+        1
+    );
+    assert_eq!(count("notification"), 0, "NOTIFY=NEVER");
+}
+
+#[tokio::test]
+async fn success_notices_soft_bounces_and_crashes() {
+    let w = world("");
+    w.send("jose@example.org", &["usuario"], Notify { success: true, ..Notify::default() }).await;
+    w.rest(0).await;
+    assert!(w.lines().iter().any(|l| l.contains("sender delivery status notification: ")));
+    assert!(w.fake.got.lock().unwrap()[1].1.contains("delivery via local:"));
+    let w = world("soft_bounce = yes\n");
+    w.send("jose@example.org", &["noexiste"], Notify::default()).await;
+    w.rest(1).await;
+    assert!(w.lines().iter().any(|l| l.contains("dsn=4.1.1, status=SOFTBOUNCE (unknown user")));
+    let w = world("");
+    w.send("jose@example.org", &["crash"], Notify::default()).await;
+    w.rest(1).await;
+    assert_eq!(w.store.counts().deferred, 1);
+    w.store.advance(Duration::from_secs(400));
+    while w.store.counts().hold == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    w.rest(1).await;
+    assert!(w.lines().iter().any(|l| l.contains("failed twice on this message")));
+}

@@ -1,0 +1,238 @@
+//! What the queue manager obeys, read from one configuration snapshot.
+
+use crate::agents::Own;
+use crate::bounce::plan::Policy;
+use crate::bounce::template::Templates;
+use crate::schedule::Limits;
+use crate::schedule::backoff::Patience;
+use config::master_cf::Services;
+use config::params::bounce::Bounce;
+use config::params::main::Main;
+use config::params::master::Master;
+use config::params::qmgr::Qmgr;
+use config::{Config, Problem};
+use proto::Address;
+use std::collections::HashMap;
+
+/// A transport of master.cf.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    /// The program of its line, such as `local`.
+    pub command: String,
+    /// One of those that need no other process.
+    pub own: Option<Own>,
+    /// Who speaks in result lines.
+    pub voice: events::Source,
+    /// What it allows.
+    pub limits: Limits,
+    /// `defer_transports` names it.
+    pub deferred: bool,
+    /// `soft_bounce` for it.
+    pub soft_bounce: bool,
+}
+
+/// Everything read at once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The snapshot.
+    pub config: Config,
+    /// This host.
+    pub main: Main,
+    /// Of the scheduler.
+    pub qmgr: Qmgr,
+    /// Of notices.
+    pub bounce: Bounce,
+    /// The transports by name.
+    pub transports: HashMap<String, Transport>,
+    /// When to try again.
+    pub patience: Patience,
+    /// Who hears what.
+    pub policy: Policy,
+    /// The words of notices.
+    pub templates: Templates,
+    /// `postfix/qmgr`.
+    pub voice: events::Source,
+    /// `postfix/bounce`.
+    pub bounce_voice: events::Source,
+    /// `postfix/error`, for what no transport can be found for.
+    pub error_voice: events::Source,
+}
+
+impl Settings {
+    /// Reads them. Every fault is reported.
+    pub fn load(config: &Config, services: &Services) -> Result<Settings, Vec<Problem>> {
+        let (main, qmgr) = (Main::load(config)?, Qmgr::load(config)?);
+        let (bounce, master) = (Bounce::load(config)?, Master::load(config)?);
+        let mut problems = Vec::new();
+        let micros = |t: &config::value::Time| t.as_micros() as u64;
+        let patience = Patience {
+            shortest: micros(qmgr.minimal_backoff_time()),
+            longest: micros(qmgr.maximal_backoff_time()).max(micros(qmgr.minimal_backoff_time())),
+            run: micros(qmgr.queue_run_delay()),
+            lifetime: micros(qmgr.maximal_queue_lifetime()),
+            bounce_lifetime: micros(qmgr.bounce_queue_lifetime()),
+            warning: micros(qmgr.delay_warning_time()),
+        };
+        let mut transports = HashMap::new();
+        for service in services.all.iter().filter(|s| s.kind == config::master_cf::Kind::Unix) {
+            let own = service.config(config);
+            match transport(service, &own, &qmgr, &master) {
+                Ok(t) => {
+                    transports.insert(service.name.clone(), t);
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let file = bounce.bounce_template_file();
+        let templates = if file.is_empty() {
+            Ok(Templates::built_in())
+        } else {
+            std::fs::read(file)
+                .map_err(|e| {
+                    let what = format!("open {file}: {e}");
+                    Problem::of("bounce_template_file", what, "create the file, or remove the setting")
+                })
+                .and_then(|bytes| Templates::read(file, &String::from_utf8_lossy(&bytes)))
+        };
+        let templates = templates.unwrap_or_else(|problem| {
+            problems.push(problem);
+            Templates::built_in()
+        });
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let host = main.myhostname();
+        let address = |text: &str| Address::from_internal(text);
+        let policy = Policy {
+            classes: bounce.notify_classes().0.iter().map(|c| c.to_ascii_lowercase()).collect(),
+            bounce: address(bounce.bounce_notice_recipient()),
+            double_bounce: address(bounce.double_bounce_notice_recipient()),
+            delay: address(bounce.delay_notice_recipient()),
+            double_sender: Address::new(bounce.double_bounce_sender(), Some(host)),
+            size_limit: u64::try_from(*bounce.bounce_size_limit()).unwrap_or(0),
+        };
+        let number = std::process::id();
+        let voice = |daemon| events::Source::new(main.syslog_name(), daemon, number);
+        Ok(Settings {
+            voice: voice("qmgr"),
+            bounce_voice: voice("bounce"),
+            error_voice: voice("error"),
+            config: config.clone(),
+            transports,
+            patience,
+            policy,
+            templates,
+            main,
+            qmgr,
+            bounce,
+        })
+    }
+
+    /// The limits of all transports, for the scheduler.
+    pub fn limits(&self) -> HashMap<String, Limits> {
+        self.transports.iter().map(|(n, t)| (n.clone(), t.limits.clone())).collect()
+    }
+
+    /// What is odd without being an error: for the log.
+    pub fn warn(&self) {
+        if self.patience.bounce_lifetime > self.patience.lifetime {
+            self.voice.say(&crate::events::Adjusted {});
+        }
+    }
+}
+
+fn transport(
+    service: &config::master_cf::Service,
+    own: &Config,
+    qmgr: &Qmgr,
+    master: &Master,
+) -> Result<Transport, Problem> {
+    let name = service.name.as_str();
+    let number = |suffix: &str, local: Option<i64>| -> Result<usize, Problem> {
+        let text = match local {
+            Some(n) => n.to_string(),
+            None => own.of_transport(name, suffix)?,
+        };
+        text.trim().parse().map_err(|_| {
+            let full = format!("{name}_{suffix}");
+            own.placed(
+                &full,
+                Problem::of(&full, format!("bad numerical value {text:?}"), "write a whole number"),
+            )
+        })
+    };
+    let is_local = name == "local";
+    let concurrency = number(
+        "destination_concurrency_limit",
+        is_local.then_some(*qmgr.local_destination_concurrency_limit()),
+    )?;
+    let recipients =
+        number("destination_recipient_limit", is_local.then_some(*qmgr.local_destination_recipient_limit()))?;
+    let rate = own.of_transport(name, "destination_rate_delay")?;
+    let rate = <config::value::Time as config::value::Value>::read("default_destination_rate_delay", &rate)?;
+    let processes = service
+        .process_limit()
+        .map_or(usize::try_from(*master.default_process_limit()).unwrap_or(100), |n| n as usize);
+    let syslog_name = own.get("syslog_name")?;
+    Ok(Transport {
+        command: service.command().to_string(),
+        own: Own::of(service.command()),
+        voice: events::Source::new(&syslog_name, service.command(), std::process::id()),
+        limits: Limits {
+            processes,
+            concurrency,
+            initial: number("initial_destination_concurrency", None)?.max(1),
+            recipients,
+            cohorts: number("destination_concurrency_failed_cohort_limit", None)?,
+            dead_time: qmgr.minimal_backoff_time().as_micros() as u64,
+            rate_delay: rate.as_micros() as u64,
+        },
+        deferred: qmgr.defer_transports().0.iter().any(|t| t == name),
+        soft_bounce: own.get("soft_bounce")?.eq_ignore_ascii_case("yes"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MASTER: &str = "local unix - n n - - local\nrelay unix - - n - 7 smtp\n  -o syslog_name=postfix/relay\n\
+                          retry unix - - n - - error\nsmtp inet n - n - - smtpd\n";
+
+    fn load(main: &str) -> Settings {
+        let config = Config::from_text(std::path::Path::new("/nowhere"), main).unwrap();
+        let services = config::master_cf::read("/nowhere/master.cf", MASTER).unwrap();
+        Settings::load(&config, &services).unwrap()
+    }
+
+    #[test]
+    fn transports_and_their_limits() {
+        let s = load(
+            "myhostname = h.example\ndefault_process_limit = 50\nrelay_destination_concurrency_limit = 3\n\
+             relay_destination_rate_delay = 2s\ndefer_transports = relay\nsoft_bounce = yes\n",
+        );
+        let local = &s.transports["local"];
+        assert_eq!((local.limits.processes, local.limits.concurrency, local.limits.recipients), (50, 2, 1));
+        let relay = &s.transports["relay"];
+        assert_eq!((relay.limits.processes, relay.limits.concurrency, relay.limits.recipients), (7, 3, 50));
+        assert_eq!((relay.limits.rate_delay, relay.deferred), (2_000_000, true));
+        assert_eq!(relay.voice.tag(), "postfix/relay/smtp");
+        assert_eq!(s.transports["retry"].own, Some(Own::Error));
+        assert!(!s.transports.contains_key("smtp") && relay.soft_bounce);
+        assert_eq!(s.policy.double_sender.internal(), "double-bounce@h.example");
+        assert_eq!(s.patience.shortest, 300_000_000);
+    }
+
+    #[test]
+    fn faults_name_the_parameter() {
+        let config = Config::from_text(
+            std::path::Path::new("/nowhere"),
+            "relay_destination_concurrency_limit = many\nbounce_template_file = /no/such\n",
+        )
+        .unwrap();
+        let services = config::master_cf::read("/nowhere/master.cf", MASTER).unwrap();
+        let problems = Settings::load(&config, &services).unwrap_err();
+        assert!(problems[0].to_string().contains("relay_destination_concurrency_limit"));
+        assert!(problems[1].to_string().contains("/no/such"));
+    }
+}
