@@ -82,7 +82,9 @@ mod tests {
 
     #[test]
     fn lines_count_as_records() {
-        for (length, expected) in [(0, 2), (1, 3), (127, 129), (128, 131), (2047, 2050), (2048, 2053), (2049, 2054), (4096, 4104)] {
+        for (length, expected) in
+            [(0, 2), (1, 3), (127, 129), (128, 131), (2047, 2050), (2048, 2053), (2049, 2054), (4096, 4104)]
+        {
             let line = [vec![b'x'; length], b"\r\n".to_vec()].concat();
             assert_eq!(count(&[&line]), expected, "{length}");
         }

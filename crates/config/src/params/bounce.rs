@@ -22,8 +22,6 @@ params! {
         bounce_size_limit: Count = "50000", min 0;
         /// A file with other words for notices, see bounce(5).
         bounce_template_file: Text = "";
-        /// Who gets the mail for the null address.
-        empty_address_recipient: Text = "MAILER-DAEMON";
         /// Tell the sender when mail arrived that a warning said was late.
         confirm_delay_cleared: Bool = "no";
         /// What would go back to its sender waits instead.

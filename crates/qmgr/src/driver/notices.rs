@@ -72,11 +72,8 @@ async fn make<S: Store>(
     let now = sys::time::now_micros();
     let envelope = &message.envelope;
     let host = settings.main.myhostname();
-    let sender = if envelope.sender.is_null() {
-        format!("{}@{host}", settings.bounce.empty_address_recipient())
-    } else {
-        envelope.sender.to_string()
-    };
+    let sender =
+        if envelope.sender.is_null() { format!("MAILER-DAEMON@{host}") } else { envelope.sender.to_string() };
     let recipients: Vec<Reported> =
         planned.about.iter().filter_map(|i| all.get(*i)).map(|(_, r)| r.clone()).collect();
     let until = local_time(envelope.arrival.saturating_add(settings.patience.lifetime));
