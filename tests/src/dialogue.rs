@@ -7,6 +7,7 @@
 //! C*300 text         the line 300 times
 //! # connection closed by the server     the end of the connection is awaited
 //! # close            the client leaves here
+//! # settle           the runner waits until all mail so far is delivered
 //! # anything else    a comment
 //! ```
 
@@ -20,7 +21,11 @@ const CLOSED: &str = "# connection closed by the server";
 const LIMIT: Duration = Duration::from_secs(8);
 
 /// Plays `script` over `stream`; the transcript has the script's lines with the server's real words.
-pub fn play(script: &str, stream: TcpStream) -> Result<String, String> {
+pub fn play(
+    script: &str,
+    stream: TcpStream,
+    settle: impl Fn() -> Result<(), String>,
+) -> Result<String, String> {
     stream.set_read_timeout(Some(LIMIT)).map_err(|error| error.to_string())?;
     let mut player = Player { stream, unread: Vec::new(), closed: false };
     let mut transcript = String::new();
@@ -41,6 +46,9 @@ pub fn play(script: &str, stream: TcpStream) -> Result<String, String> {
             player.send(&mut outgoing);
             let _ = player.stream.shutdown(std::net::Shutdown::Both);
             player.closed = true;
+        } else if line == "# settle" {
+            player.send(&mut outgoing);
+            settle()?;
         } else if line == CLOSED {
             player.send(&mut outgoing);
             player.await_end(&mut transcript);
@@ -191,7 +199,8 @@ mod tests {
             peer.write_all(b"250-one\r\n250 two\r\n").unwrap();
         });
         let transcript =
-            play("S: 220 ?\nC: EHLO\nS: 250 other\n# connection closed by the server\n", stream).unwrap();
+            play("S: 220 ?\nC: EHLO\nS: 250 other\n# connection closed by the server\n", stream, || Ok(()))
+                .unwrap();
         server.join().unwrap();
         assert_eq!(
             transcript,

@@ -104,9 +104,19 @@ impl Log {
 }
 
 impl Line {
-    /// As in the expected logs.
+    /// As in the expected logs. A severity that does not fit the words is shown, so that nobody expects it.
     pub fn shown(&self) -> String {
-        format!("{}: {}", self.tag, self.text)
+        const MAIL: u8 = 16;
+        let severity = match self.text.split(": ").next() {
+            Some("warning") => 4,
+            Some("error") => 3,
+            Some("fatal" | "panic") => 2,
+            _ => 6,
+        };
+        if self.priority == MAIL + severity {
+            return format!("{}: {}", self.tag, self.text);
+        }
+        format!("{}: {} [priority {}]", self.tag, self.text, self.priority)
     }
 
     /// The queue id at the start of the text.

@@ -60,7 +60,7 @@ fn steps(world: &World, scenario: &Scenario, results: &mut Results) -> Result<()
                 let script = scenario.dialogues.get(name).ok_or("no such dialogue")?;
                 let before = departures(&world.log.lines());
                 let stream = world.connect(from, *port)?;
-                let transcript = dialogue::play(script, stream)?;
+                let transcript = dialogue::play(script, stream, || world.settle())?;
                 results.insert(format!("{name}.smtp"), transcript);
                 world.log.wait("the client's departure", PATIENCE, |lines| departures(lines) > before)?;
             }
