@@ -108,6 +108,11 @@ impl Source {
         Source { tag: format!("{syslog_name}/{daemon}").into(), number }
     }
 
+    /// A speaker with this whole tag (`postlog -t`).
+    pub fn tagged(tag: &str, number: u32) -> Source {
+        Source { tag: tag.into(), number }
+    }
+
     /// The same speaker with another number.
     pub fn numbered(&self, number: u32) -> Source {
         Source { tag: self.tag.clone(), number }

@@ -4,6 +4,7 @@ mod newaliases;
 mod postalias;
 mod postconf;
 mod postfix;
+mod postlog;
 mod postmap;
 mod sendmail;
 
@@ -27,6 +28,7 @@ const POSTFIX: &[Command] = &[
     Command { name: "sendmail", what: "hand a message over", run: sendmail::run },
     Command { name: "newaliases", what: "check the alias tables", run: newaliases::run },
     Command { name: "postalias", what: "check, ask or change alias tables", run: postalias::run },
+    Command { name: "postlog", what: "write a line to the mail log", run: postlog::run },
     Command { name: "postmap", what: "check, ask or change lookup tables", run: postmap::run },
 ];
 

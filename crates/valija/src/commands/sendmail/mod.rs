@@ -63,6 +63,7 @@ pub fn run(name: &str, args: &[String]) -> ExitCode {
 /// Speaks to the user and the log.
 struct Voice {
     source: events::Source,
+    sink: Option<events::Sink>,
 }
 
 impl Voice {
@@ -72,7 +73,8 @@ impl Voice {
             .clone()
             .or_else(|| Main::load(config).ok().map(|m| m.syslog_name().clone()))
             .unwrap_or_else(|| "postfix".into());
-        Voice { source: events::Source::new(&name, "sendmail", std::process::id()) }
+        let sink = super::postlog::sink(config).ok();
+        Voice { source: events::Source::new(&name, "sendmail", std::process::id()), sink }
     }
 
     fn say(&self, event: &Ignored) {
@@ -81,8 +83,10 @@ impl Voice {
     }
 
     fn log<E: events::Event>(&self, event: &E) {
-        events::install(events::Sink::Syslog { socket: "/dev/log".into(), facility: 2 });
-        self.source.say(event);
+        if let Some(sink) = self.sink.clone() {
+            events::install(sink);
+            self.source.say(event);
+        }
     }
 }
 
@@ -114,7 +118,7 @@ fn act(config: &Config, options: &Options) -> Result<ExitCode, Failure> {
         Mode::Flush => postqueue(&["-f"]),
         Mode::FlushSite(site) => postqueue(&["-s", site]),
         Mode::FlushId(id) => postqueue(&["-i", id]),
-        Mode::Aliases => command("newaliases", &["-c", &dir]),
+        Mode::Aliases => command("newaliases", &["-C", &dir]),
         Mode::Daemon => command("postfix", &["-c", &dir, "start"]),
         Mode::Nothing => Ok(ExitCode::SUCCESS),
         Mode::Smtp => {
