@@ -5,6 +5,7 @@
 use super::device::{Disk, DiskFile, write_fully};
 use super::engine::{Engine, Live, Place, Segment, closed, locked};
 use super::format::{self, BLOCK, HEADER, Header, Kind};
+use super::read::big_path;
 use super::state_log::{self, log_path, segment_path};
 use crate::events::{Closed, Full, Reopened, SegmentFailed};
 use crate::ledger::Plan;
@@ -117,7 +118,7 @@ impl<D: Disk> Engine<D> {
         let total = format::round_up(bytes, BLOCK);
         let current = match self.room_for(&mut writer, total) {
             Ok(current) => current,
-            Err(error) => return refuse(batch, error),
+            Err(error) => return self.refuse(batch, error),
         };
         let (number, start) = (current.number, current.end);
         for job in &mut batch {
@@ -138,7 +139,7 @@ impl<D: Disk> Engine<D> {
         match written {
             Ok(()) => {}
             // Nobody was told 250, nothing was promised; the same place is written again.
-            Err(e) if full(&e) => return refuse(batch, self.full(&e)),
+            Err(e) if full(&e) => return self.refuse(batch, self.full(&e)),
             Err(e) => return self.give_up(&mut writer, batch, number, &e),
         }
         match current.file.sync() {
@@ -157,7 +158,7 @@ impl<D: Disk> Engine<D> {
         let path = segment_path(number);
         self.seal(writer);
         self.failed(&path, e);
-        refuse(batch, StoreError::Failing(format!("write {path}: {e}")));
+        self.refuse(batch, StoreError::Failing(format!("write {path}: {e}")));
     }
 
     /// The batch is durable: into the index with it, answer, and write down where it is.
@@ -193,7 +194,10 @@ impl<D: Disk> Engine<D> {
                 seen: Weak::<[u8; 0]>::new(),
                 trusted: job.big,
             };
-            index.warm(job.id, live);
+            // One on hold is not delivered soon.
+            if !plan.has(Plan::HELD) {
+                index.warm(job.id, live);
+            }
             replies.push((job.reply, job.id));
             at += u64::from(length);
         }
@@ -317,6 +321,16 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    fn refuse(&self, batch: Vec<Job>, error: StoreError) {
+        for job in batch {
+            if job.big {
+                // On a full disk it would only be in the way until the next start.
+                let _ = self.disk.unlink(&big_path(job.id));
+            }
+            job.reply.send(Err(error.clone()));
+        }
+    }
+
     fn refusal(&self, e: &io::Error, what: &str) -> StoreError {
         match e.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => self.full(e),
@@ -343,11 +357,5 @@ impl<D: Disk> Engine<D> {
         if trouble.failures == 3 {
             self.source.say(&Closed { error: trouble.error.clone() });
         }
-    }
-}
-
-fn refuse(batch: Vec<Job>, error: StoreError) {
-    for job in batch {
-        job.reply.send(Err(error.clone()));
     }
 }

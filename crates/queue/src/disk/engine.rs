@@ -92,8 +92,7 @@ pub(super) struct Segment {
 
 impl Segment {
     pub fn new(end: u64, log: StateLog) -> Segment {
-        let log_base = 256 * 1024;
-        Segment { end, live: 0, live_bytes: 0, sealed: false, punched: u64::MAX, log_base, log }
+        Segment { end, live: 0, live_bytes: 0, sealed: false, punched: u64::MAX, log_base: 0, log }
     }
 }
 
@@ -231,20 +230,22 @@ impl Index {
         }
     }
 
-    /// When the keeper has something to do.
-    pub fn wanted(&self) -> u64 {
+    /// When the keeper has something to do. Moments of the past that lie in the future, because
+    /// the clock was set back, count as now.
+    pub fn wanted(&self, now: u64) -> u64 {
         if !self.waiters.is_empty() || self.ledger.closed {
             return 0;
         }
+        let retry_at = self.retry_at.min(now + super::keep::PATIENCE);
         let mut at = u64::MAX;
         if !self.dirty.is_empty() {
-            at = (self.last_flush + 1_000).max(self.retry_at);
+            at = (self.last_flush.min(now) + 1_000).max(retry_at);
         }
         if !self.broken.is_empty() {
-            at = at.min(self.retry_at);
+            at = at.min(retry_at);
         }
         if !self.unsynced.is_empty() {
-            at = at.min((self.unsynced_since + 1_000_000).max(self.retry_at));
+            at = at.min((self.unsynced_since.min(now) + 1_000_000).max(retry_at));
         }
         match self.ledger.next_due() {
             Some(next) if self.ledger.awaited() => at.min(next),
@@ -265,7 +266,7 @@ impl<D: Disk> Engine<D> {
 
     /// Wakes the keeper if it would sleep too long.
     pub(super) fn nudge(&self, index: &Index) {
-        if index.wanted() < index.alarm {
+        if index.alarm > 0 && index.wanted(self.disk.now()) < index.alarm {
             self.stir.notify_all();
         }
     }
@@ -310,10 +311,13 @@ impl<D: Disk> Engine<D> {
                     Err(Damage::Unreadable(file, error)) => {
                         self.source.say_of(id, &Unreadable { file, error });
                         let again = now + 300_000_000;
-                        self.lock().ledger.change(id, |e| {
+                        let mut index = self.lock();
+                        index.ledger.change(id, |e| {
                             e.leased = false;
                             e.plan.next = again;
                         });
+                        index.mark(&self.identity, id);
+                        self.nudge(&index);
                     }
                     Err(Damage::Bad(why)) => self.set_aside(id, why),
                 }
@@ -381,7 +385,7 @@ impl<D: Disk> Engine<D> {
             });
             index.dirty.insert(place.segment);
         }
-        if !keep && !unused {
+        if !keep && (!unused || plan.has(Plan::HELD)) {
             index.cool(id);
         }
         let woken = index.ledger.woken(self.disk.now());
@@ -476,6 +480,9 @@ impl<D: Disk> Engine<D> {
         touched.retain(|id| match index.ledger.control(*id, action, now) {
             Some(Touched::Planned) => {
                 index.mark(&self.identity, *id);
+                if index.ledger.get(*id).is_some_and(|e| !e.leased && e.plan.has(Plan::HELD)) {
+                    index.cool(*id);
+                }
                 true
             }
             Some(Touched::Removed(entry)) => {
@@ -512,7 +519,8 @@ impl<D: Disk> Engine<D> {
             Err(e) => return Health::Closed(StoreError::Failing(format!("the queue's free space: {e}"))),
         };
         let mut trouble = locked(&self.trouble);
-        if trouble.failures >= 3 && self.disk.now() < trouble.last_failure + 60_000_000 {
+        let since = self.disk.now().checked_sub(trouble.last_failure);
+        if trouble.failures >= 3 && since.is_some_and(|s| s < 60_000_000) {
             return Health::Closed(StoreError::Failing(trouble.error.clone()));
         }
         // What a segment's next step takes, and a little for logs.

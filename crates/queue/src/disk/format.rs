@@ -191,11 +191,14 @@ pub enum Kind {
     Done = 5,
     /// Every record before this offset of the segment is accounted for above.
     Seal = 6,
+    /// The same, of a segment that may still grow; where a log was written anew and no longer
+    /// names the messages that are gone.
+    Known = 7,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Kind> {
-        [Kind::Put, Kind::State, Kind::Change, Kind::Mark, Kind::Done, Kind::Seal]
+        [Kind::Put, Kind::State, Kind::Change, Kind::Mark, Kind::Done, Kind::Seal, Kind::Known]
             .into_iter()
             .find(|k| *k as u8 == byte)
     }

@@ -18,10 +18,8 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-/// Logs shorter than this are not worth compacting.
-const COMPACT: u64 = 1 << 20;
 /// After a failure the keeper waits this long, microseconds.
-const PATIENCE: u64 = 5_000_000;
+pub(super) const PATIENCE: u64 = 5_000_000;
 
 impl<D: Disk> Engine<D> {
     /// Does what is due: writes logs, syncs them when it is time (or `sync`), frees space, wakes
@@ -33,7 +31,7 @@ impl<D: Disk> Engine<D> {
             let mut index = self.lock();
             let waiters = std::mem::take(&mut index.waiters);
             let woken = index.ledger.woken(now);
-            let patient = now >= index.retry_at || sync || !waiters.is_empty();
+            let patient = now >= index.retry_at.min(now + PATIENCE) || sync || !waiters.is_empty();
             let (dirty, broken) = if patient {
                 (std::mem::take(&mut index.dirty), std::mem::take(&mut index.broken))
             } else {
@@ -51,7 +49,10 @@ impl<D: Disk> Engine<D> {
             well &= self.mend_log(segment);
         }
         let due = {
-            let index = self.lock();
+            let mut index = self.lock();
+            // A clock that was set back must not keep logs waiting.
+            index.unsynced_since = index.unsynced_since.min(now);
+            index.retry_at = index.retry_at.min(now + PATIENCE);
             !index.unsynced.is_empty() && now >= (index.unsynced_since + 1_000_000).max(index.retry_at)
         };
         if sync || due || !waiters.is_empty() {
@@ -59,7 +60,7 @@ impl<D: Disk> Engine<D> {
         }
         let mut index = self.lock();
         index.retry_at = if well { 0 } else { now + PATIENCE };
-        let next = index.wanted();
+        let next = index.wanted(now);
         drop(index);
         waiters.into_iter().for_each(|w| w.send(well));
         next
@@ -185,8 +186,9 @@ impl<D: Disk> Engine<D> {
             });
             moved.push((id, at.unwrap_or(0)));
         }
-        if let Some(segment) = index.segments.get(&number).filter(|s| s.sealed) {
-            let seal = (Kind::Seal, QueueId(0), segment.end as u32);
+        if let Some(segment) = index.segments.get(&number) {
+            let kind = if segment.sealed { Kind::Seal } else { Kind::Known };
+            let seal = (kind, QueueId(0), segment.end as u32);
             format::write_state(&mut bytes, &self.identity, number, seal, |_| {});
         }
         let new = format!("seg/{number:08x}.st.new");
@@ -253,7 +255,9 @@ impl<D: Disk> Engine<D> {
             let Some(s) = index.segments.get(&number).filter(|s| s.sealed) else { return };
             let whole = s.end.saturating_sub(BLOCK);
             let punch = s.live_bytes < whole / 4 * 3 && s.live_bytes < s.punched / 4 * 3;
-            (punch, s.log.end() > COMPACT.max(s.log_base.saturating_mul(4)))
+            // Shorter ones are not worth it: 1 MiB for a segment of usual size.
+            let worth = (self.segment_size / 64).max(s.log_base.saturating_mul(4));
+            (punch, s.log.end() > worth)
         };
         if compact && let Err(e) = self.rewrite_log(number) {
             self.source.say(&NotFreed { file: log_path(number), error: e.to_string() });

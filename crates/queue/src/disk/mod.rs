@@ -30,6 +30,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::future::{Future, poll_fn};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -134,7 +135,13 @@ impl<D: Disk> DiskStore<D> {
         let thread = |name: &str, run: fn(&Engine<D>)| {
             let engine = engine.clone();
             let builder = std::thread::Builder::new().name(name.into()).stack_size(256 * 1024);
-            builder.spawn(move || run(&engine)).map_err(|e| format!("start a thread: {e}"))
+            let run = move || {
+                // Without this thread mail would wait for ever; a new process recovers.
+                if catch_unwind(AssertUnwindSafe(|| run(&engine))).is_err() {
+                    std::process::abort();
+                }
+            };
+            builder.spawn(run).map_err(|e| format!("start a thread: {e}"))
         };
         threads.push(thread("queue-commit", committer)?);
         threads.push(thread("queue-keep", keeper)?);
@@ -177,12 +184,15 @@ fn keeper<D: Disk>(engine: &Engine<D>) {
             if index.ledger.closed {
                 return;
             }
-            let (now, wanted) = (engine.disk.now(), index.wanted());
+            let now = engine.disk.now();
+            let wanted = index.wanted(now);
             if wanted <= now {
                 break;
             }
             index.alarm = wanted;
-            let wait = Duration::from_micros((wanted - now).min(3_600_000_000));
+            // The clock may jump, and this waits by another one.
+            let longest = if wanted == u64::MAX { 3_600_000_000 } else { 60_000_000 };
+            let wait = Duration::from_micros((wanted - now).min(longest));
             index = match engine.stir.wait_timeout(index, wait) {
                 Ok((guard, _)) => guard,
                 Err(poisoned) => poisoned.into_inner().0,

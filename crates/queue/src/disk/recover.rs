@@ -46,9 +46,8 @@ pub(super) struct LogScan {
 /// Reads a whole state log. Never fails: what comes after damage is not there.
 pub(super) fn scan_log(bytes: &[u8], identity: &Identity, segment: u32) -> LogScan {
     let mut scan = LogScan { known: BLOCK, ..Default::default() };
-    if bytes.get(..LOG_HEAD) != Some(&format::log_head(segment)) {
-        return scan;
-    }
+    // Records carry the segment too, so a damaged head costs nothing.
+    let good_head = bytes.get(..LOG_HEAD) == Some(&format::log_head(segment));
     let mut at = LOG_HEAD;
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
@@ -63,7 +62,12 @@ pub(super) fn scan_log(bytes: &[u8], identity: &Identity, segment: u32) -> LogSc
             }
         }
     }
-    scan.end = at as u64;
+    if good_head || at > LOG_HEAD {
+        scan.end = at as u64;
+        scan.clean &= good_head;
+    } else {
+        scan.clean = false;
+    }
     scan
 }
 
@@ -84,6 +88,7 @@ impl LogScan {
             (Some(Kind::Done), _) => {
                 self.found.remove(&id);
             }
+            (Some(Kind::Known), _) => self.known = self.known.max(u64::from(record.offset)),
             (Some(Kind::Seal), _) => self.sealed = Some(u64::from(record.offset)),
             (Some(kind), Some(plan)) => {
                 let Some(found) = self.found.get_mut(&id) else { return };
@@ -112,6 +117,8 @@ struct Scanned {
     /// Records whose content is not what their header says.
     torn: Vec<(QueueId, Vec<u8>)>,
     end: u64,
+    /// The end of the last block in which there is anything.
+    tail: u64,
 }
 
 impl<D: Disk> Engine<D> {
@@ -224,8 +231,16 @@ impl<D: Disk> Engine<D> {
         };
         let end = log.sealed.unwrap_or_else(|| format::round_up(log.known, BLOCK));
         let segment_there = file.is_some();
-        let mut scanned =
-            Scanned { number, log, log_there, segment_there, walked: Vec::new(), torn: Vec::new(), end };
+        let mut scanned = Scanned {
+            number,
+            log,
+            log_there,
+            segment_there,
+            walked: Vec::new(),
+            torn: Vec::new(),
+            end,
+            tail: 0,
+        };
         if let Some(file) = file.filter(|_| scanned.log.sealed.is_none()) {
             patiently(|| self.walk(&file, &mut scanned)).map_err(|e| format!("read {path}: {e}"))?;
         }
@@ -251,7 +266,12 @@ impl<D: Disk> Engine<D> {
             let bytes = window.get((at - window_at) as usize..).unwrap_or_default();
             let header = Header::read(bytes, &self.identity).filter(|h| h.segment == scanned.number);
             let Some(header) = header else {
-                at = format::round_up(at + 1, BLOCK);
+                let next = format::round_up(at + 1, BLOCK);
+                let block = bytes.get(..(next - at) as usize).unwrap_or(bytes);
+                if block.iter().any(|b| *b != 0) {
+                    scanned.tail = next;
+                }
+                at = next;
                 continue;
             };
             let size = header.length().min(length - at);
@@ -279,9 +299,15 @@ impl<D: Disk> Engine<D> {
                 }
                 None => {
                     scanned.torn.push((header.id, record));
+                    scanned.tail = at + header.length();
                     at = format::round_up(at + 1, BLOCK);
                 }
             }
+        }
+        let used = scanned.end.max(scanned.tail);
+        if used < length && !self.read_only {
+            // Space that was taken ahead. When this fails it costs only space.
+            let _ = file.cut(used);
         }
         if !scanned.walked.is_empty() {
             // Left by a killed process they may be in memory only.
@@ -315,6 +341,7 @@ impl<D: Disk> Engine<D> {
             // Nothing may follow the last good record when the next one is written.
             let cut = || {
                 let file = self.disk.open(&path)?;
+                write_fully(&file, &mut [IoSlice::new(&format::log_head(number))], 0)?;
                 file.cut(scanned.log.end)?;
                 file.sync()
             };

@@ -118,3 +118,25 @@ fn three_failures_in_a_row_close_the_door_for_a_minute() {
     let store = open(&disk.crash());
     assert_eq!(store.counts().total(), 2);
 }
+
+#[test]
+fn a_log_written_anew_does_not_bring_back_what_is_gone() {
+    let disk = SimulatedDisk::new(4);
+    let store = open(&disk);
+    for _ in 0..3 {
+        put(&store).unwrap();
+    }
+    for one in lease(&store, 3) {
+        let sent = RecipientState::Sent(Status::new(Code(2, 0, 0), "x"));
+        store.settle(one.id, Outcome { recipients: vec![(0, sent)], ..Default::default() }, false).unwrap();
+    }
+    store.tend(false);
+    let log = events::memory();
+    disk.world().faults = 1;
+    assert!(!store.sync(), "the log cannot be synced, nor written anew");
+    disk.world().faults = 0;
+    assert!(store.sync());
+    assert!(!log.take().is_empty());
+    put(&store).unwrap();
+    assert_eq!(open(&disk.crash()).counts().total(), 1);
+}

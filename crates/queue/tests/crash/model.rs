@@ -7,7 +7,7 @@ use proto::{Address, QueueId};
 use queue::disk::draft::Committing;
 use queue::disk::{Engine, Options};
 use queue::{Action, Body, Outcome, QueueName, RecipientState, Selection, StoreError, Summary};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -67,6 +67,8 @@ pub struct Run {
     waiting: Vec<Waiting>,
     /// Never acknowledged: may turn up after a crash, whole, or not.
     doubtful: BTreeMap<QueueId, (Vec<u8>, Envelope)>,
+    /// Surely gone.
+    buried: BTreeSet<QueueId>,
     counter: u64,
     pub acknowledged: u64,
     pub crashes: u64,
@@ -92,6 +94,7 @@ impl Run {
             messages: BTreeMap::new(),
             waiting: Vec::new(),
             doubtful: BTreeMap::new(),
+            buried: BTreeSet::new(),
             counter: 0,
             acknowledged: 0,
             crashes: 0,
@@ -159,13 +162,20 @@ impl Run {
                     for message in self.messages.values_mut() {
                         message.versions.drain(..message.versions.len() - 1);
                     }
-                    self.messages.retain(|_, m| m.versions != [None]);
+                    self.bury();
                 }
             }
             10 | 11 => self.lease(),
             12..=14 => self.settle(),
             _ => self.control(),
         }
+    }
+
+    /// Forgets what is surely gone, but for its name.
+    fn bury(&mut self) {
+        let gone = self.messages.iter().filter(|(_, m)| m.versions == [None]).map(|(id, _)| *id);
+        self.buried.extend(gone);
+        self.messages.retain(|_, m| m.versions != [None]);
     }
 
     fn submit(&mut self) {
@@ -249,7 +259,14 @@ impl Run {
     fn lease(&mut self) {
         let n = 1 + self.rng.below(3) as usize;
         let mut context = Context::from_waker(Waker::noop());
-        let Poll::Ready(leased) = self.store.poll_lease(n, &mut context) else { return };
+        let leased = self.store.poll_lease(n, &mut context);
+        if self.disk.world().faults > 0 {
+            // What could not be read waits for a while now.
+            for id in self.messages.keys().copied().collect::<Vec<_>>() {
+                self.note(id);
+            }
+        }
+        let Poll::Ready(leased) = leased else { return };
         for one in leased {
             let seed = self.seed;
             let message = self.messages.get_mut(&one.id);
@@ -390,9 +407,10 @@ impl Run {
             message.versions = vec![view];
             message.leased = false;
         }
-        self.messages.retain(|_, m| m.versions != [None]);
+        self.bury();
         for (id, summary) in &seen {
             if !self.messages.contains_key(id) {
+                assert!(!self.buried.contains(id), "seed {seed}: {id} is back from the dead");
                 let found = self.doubtful.remove(id);
                 let (body, envelope) = found.unwrap_or_else(|| panic!("seed {seed}: {id} is invented"));
                 assert_eq!(envelope, *summary.envelope, "seed {seed}");
