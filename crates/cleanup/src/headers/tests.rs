@@ -1,3 +1,5 @@
+//! Tests of `headers`.
+
 use super::*;
 use proptest::prelude::*;
 

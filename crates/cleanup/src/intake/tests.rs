@@ -1,3 +1,5 @@
+//! Tests of `intake`.
+
 use super::*;
 use queue::store::Body;
 use queue::{MemoryStore, block_on};

@@ -1,3 +1,5 @@
+//! Tests of `pickup`.
+
 use super::*;
 use crate::intake::tests::{intake, text_of};
 use proto::record::{kind, put, put_line};

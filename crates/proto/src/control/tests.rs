@@ -1,3 +1,5 @@
+//! Tests of `control`.
+
 use super::*;
 use crate::Address;
 use crate::envelope::Recipient;

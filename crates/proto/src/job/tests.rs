@@ -1,3 +1,5 @@
+//! Tests of `job`.
+
 use super::*;
 use crate::envelope::Notify;
 use crate::status::{Code, Remote, Status};

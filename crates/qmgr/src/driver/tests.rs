@@ -1,3 +1,5 @@
+//! Tests of `driver`.
+
 use super::*;
 use crate::agent::{Done, Line, Report, Request};
 use cleanup::{Context, Door, Origin, Place, Rewriting, Source};

@@ -1,3 +1,5 @@
+//! Tests of `schedule`.
+
 use super::*;
 use proptest::prelude::*;
 use proto::status::{Code, Status};

@@ -1,3 +1,5 @@
+//! Tests of `disk`.
+
 use super::*;
 use crate::{Draft, QueueName, RecipientState, block_on};
 use proto::Address;

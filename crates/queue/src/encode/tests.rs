@@ -1,3 +1,5 @@
+//! Tests of `encode`.
+
 use super::*;
 use proptest::prelude::*;
 

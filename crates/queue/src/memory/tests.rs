@@ -1,3 +1,5 @@
+//! Tests of `memory`.
+
 use super::*;
 use crate::{QueueName, block_on};
 use proto::Address;

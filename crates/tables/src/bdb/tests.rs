@@ -1,3 +1,5 @@
+//! Tests of `bdb`.
+
 use super::*;
 use proptest::prelude::*;
 

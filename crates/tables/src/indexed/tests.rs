@@ -1,3 +1,5 @@
+//! Tests of `indexed`.
+
 use crate::*;
 use proptest::prelude::*;
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+//! Tests of `live`.
+
 use super::*;
 use crate::Types;
 use std::sync::Mutex as StdMutex;

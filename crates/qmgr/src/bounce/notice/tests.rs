@@ -1,3 +1,5 @@
+//! Tests of `notice`.
+
 use super::super::template::Templates;
 use super::*;
 use proto::status::{Code, Remote};
