@@ -318,24 +318,24 @@ impl<'a> Engine<'a> {
         let home = params.home_mailbox();
         let spool = params.mail_spool_directory();
         if home.ends_with('/') {
-            self.to_maildir(state, &rights, &account.home.join(home));
+            self.deliver_maildir(state, &rights, &account.home.join(home));
         } else if !home.is_empty() {
-            self.to_mailbox(state, &rights, &account.home.join(home), self.set.locks.dot);
+            self.deliver_mailbox(state, &rights, &account.home.join(home), self.set.locks.dot);
         } else if spool.ends_with('/') {
-            self.to_maildir(state, &rights, &Path::new(spool).join(&item.user));
+            self.deliver_maildir(state, &rights, &Path::new(spool).join(&item.user));
         } else {
-            self.to_spool(state, &rights, Path::new(spool), &item.user);
+            self.deliver_spool(state, &rights, Path::new(spool), &item.user);
         }
         true
     }
 
-    fn to_maildir(&mut self, state: &State, rights: &Rights, path: &Path) {
+    fn deliver_maildir(&mut self, state: &State, rights: &Rights, path: &Path) {
         self.as_user(state, rights, Via::Envelope, |destination, leaf| {
             leaf.send(&Record::Done(destination.maildir(leaf, path)));
         });
     }
 
-    fn to_mailbox(&mut self, state: &State, rights: &Rights, path: &Path, dot_lock: bool) {
+    fn deliver_mailbox(&mut self, state: &State, rights: &Rights, path: &Path, dot_lock: bool) {
         self.as_user(state, rights, Via::Envelope, |destination, leaf| {
             leaf.send(&Record::Done(destination.mailbox(leaf, path, dot_lock)));
         });
@@ -344,7 +344,7 @@ impl<'a> Engine<'a> {
     /// A mailbox in the spool directory. Where the user may not make files there (`/var/mail` is
     /// 2775 root:mail) this process, still root, makes the mailbox and the lock file, and removes
     /// the lock when the user's process has ended.
-    fn to_spool(&mut self, state: &State, rights: &Rights, spool: &Path, user: &str) {
+    fn deliver_spool(&mut self, state: &State, rights: &Rights, spool: &Path, user: &str) {
         let path = spool.join(user);
         let mode = std::fs::metadata(spool).map(|m| (m.mode(), m.gid()));
         let (own, group) = match mode {
@@ -353,10 +353,10 @@ impl<'a> Engine<'a> {
             _ => (false, rights.gid),
         };
         if own || !identity::can_change() {
-            return self.to_mailbox(state, rights, &path, self.set.locks.dot);
+            return self.deliver_mailbox(state, rights, &path, self.set.locks.dot);
         }
         match self.prepare(&path, rights.uid, group) {
-            Ok(_lock) => self.to_mailbox(state, rights, &path, false),
+            Ok(_lock) => self.deliver_mailbox(state, rights, &path, false),
             Err(failure) => self.done(&state.to, not_updated(&path, user, failure)),
         }
     }

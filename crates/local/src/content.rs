@@ -248,3 +248,111 @@ impl Copier {
         out.extend_from_slice(&self.eol);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn copy(copier: Copier, bytes: &[u8], piece: usize) -> Vec<u8> {
+        let (mut copier, mut out) = (copier, Vec::new());
+        for part in bytes.chunks(piece) {
+            copier.push(part, &mut out);
+        }
+        copier.finish(&mut out);
+        out
+    }
+
+    #[test]
+    fn lines_are_converted() {
+        let check = |copier: Copier, from: &str, to: &str| {
+            for piece in 1..8 {
+                let got = copy(copier.clone(), from.as_bytes(), piece);
+                assert_eq!(String::from_utf8_lossy(&got), to, "{from:?} by {piece}");
+            }
+        };
+        let unix = Copier::new(b"\n");
+        check(unix.clone(), "", "");
+        check(unix.clone(), "a\r\nb", "a\nb\n");
+        check(unix.clone(), "a\nb\r", "a\nb\r\n");
+        check(unix.clone(), "a\r\r\n\r\n", "a\r\n\n");
+        let mbox = unix.quoting_from(true);
+        check(
+            mbox.clone(),
+            "From a\r\nFrom\r\n From b\r\n>From c\r\nFrom ",
+            ">From a\nFrom\n From b\n>From c\n>From \n",
+        );
+        check(mbox.clone(), "Fro\r\nx\nFrom y\n", "Fro\nx\n>From y\n");
+        check(Copier::new(b"\r\n").doubling_dots(true), ".\r\n..a\r\nb.\r\n", "..\r\n...a\r\nb.\r\n");
+        check(
+            Copier::new(b"\n").doubling_dots(true).quoting_from(true),
+            ".x\r\nFrom .\r\n",
+            "..x\n>From .\n",
+        );
+    }
+
+    /// Takes an mbox file apart as mail readers do: a message begins at `From ` after an empty
+    /// line, or at the start.
+    fn read_mbox(text: &[u8]) -> Vec<Vec<u8>> {
+        let mut out: Vec<Vec<u8>> = Vec::new();
+        let mut blank = true;
+        for line in text.split_inclusive(|b| *b == b'\n') {
+            if blank && line.starts_with(FROM) {
+                out.push(Vec::new());
+            } else if let Some(last) = out.last_mut() {
+                last.extend_from_slice(line);
+            }
+            blank = line == b"\n";
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_reads_back_from_a_mailbox(
+            messages in proptest::collection::vec(
+                proptest::collection::vec(prop_oneof![
+                    Just(b"From x\r\n".to_vec()), Just(b"\r\n".to_vec()), Just(b"Fro".to_vec()),
+                    Just(b"\r".to_vec()), Just(b">From \r\n".to_vec()),
+                    proptest::collection::vec(any::<u8>(), 0..9),
+                ], 0..12),
+                1..4,
+            ),
+            piece in 1..20usize,
+        ) {
+            let mut mailbox = Vec::new();
+            let mut expected = Vec::new();
+            for message in messages {
+                let message = message.concat();
+                mailbox.extend_from_slice(b"From a@b  Fri Nov 20 15:18:56 2026\n");
+                mailbox.extend(copy(Copier::new(b"\n").quoting_from(true), &message, piece));
+                mailbox.push(b'\n');
+                // The same content without quotes, by plain means.
+                let mut plain = Vec::new();
+                for line in message.split_inclusive(|b| *b == b'\n') {
+                    let text = line.strip_suffix(b"\n").unwrap_or(line);
+                    let text = if line.ends_with(b"\n") { text.strip_suffix(b"\r").unwrap_or(text) } else { text };
+                    if text.starts_with(FROM) {
+                        plain.push(b'>');
+                    }
+                    plain.extend_from_slice(text);
+                    plain.push(b'\n');
+                }
+                plain.push(b'\n');
+                expected.push(plain);
+            }
+            prop_assert_eq!(read_mbox(&mailbox), expected);
+        }
+
+        #[test]
+        fn delivered_to_headers_are_found(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut message = b"Delivered-To: <A@x.org>\r\nX: y\r\nDELIVERED-TO :\r\n b@x.org\r\n\r\nDelivered-To: no@x.org\r\n".to_vec();
+            message.extend_from_slice(&bytes);
+            let file = sys::memory_file::sealed(&message).unwrap();
+            let content = Content::new(file, 0, message.len() as u64);
+            prop_assert_eq!(content.delivered_to().unwrap(), ["a@x.org", "b@x.org"]);
+            let file = sys::memory_file::sealed(&bytes).unwrap();
+            prop_assert!(Content::new(file, 0, bytes.len() as u64).delivered_to().is_ok());
+        }
+    }
+}

@@ -61,11 +61,8 @@ fn create(directory: &Path, tmp: &Path) -> io::Result<(File, std::fs::Metadata)>
     let open = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(tmp);
     let file = match open() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            // What cannot be made shows when the file is made.
             for part in ["tmp", "new", "cur"] {
-                if let Err(e) = make(&directory.join(part)) {
-                    return Err(e);
-                }
+                make(&directory.join(part))?;
             }
             open()?
         }

@@ -275,7 +275,8 @@ pub(crate) fn deliver(service: &Service, config: &Config, mail: &Mail<'_>, answe
     if attributes.size.is_some_and(|limit| job.size > limit) {
         return all(mail, answer, &Status::new(Code(5, 2, 3), "message too large"));
     }
-    for flag in ['D', 'O'].into_iter().filter(|f| attributes.has(*f) && job.recipients.len() > 1) {
+    let several = job.recipients.len() > 1;
+    if let Some(flag) = ['D', 'O'].into_iter().find(|f| several && attributes.has(*f)) {
         say(answer, &OneRecipient { flag, service: service.name.clone() });
         return all(mail, answer, &misconfigured());
     }
