@@ -20,6 +20,7 @@ pub mod network;
 pub mod params;
 mod problem;
 pub mod programs;
+mod suspicious;
 pub mod user_list;
 pub mod value;
 
@@ -27,3 +28,4 @@ pub use danger::{danger, refused};
 pub use level::Level;
 pub use main_cf::{Config, Origin, Raw};
 pub use problem::Problem;
+pub use suspicious::suspicious;

@@ -1,5 +1,6 @@
 //! The commands, one file each. A new one is a file and a line in `POSTFIX` or `OWN`.
 
+mod check;
 mod newaliases;
 mod postalias;
 mod postconf;
@@ -33,7 +34,8 @@ const POSTFIX: &[Command] = &[
 ];
 
 /// Commands of valija's own: `valija NAME`.
-const OWN: &[Command] = &[];
+const OWN: &[Command] =
+    &[Command { name: "check", what: "what becomes of each setting of a configuration", run: check::run }];
 
 /// A command of Postfix's.
 pub fn find(name: &str) -> Option<&'static Command> {

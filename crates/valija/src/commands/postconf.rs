@@ -16,6 +16,7 @@ mod warn;
 
 use config::directory::{self, Caller};
 use options::{Mode, Options};
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 /// Runs the command.
@@ -31,6 +32,16 @@ pub fn run(_name: &str, args: &[String]) -> ExitCode {
 
 /// Table types that this build opens.
 const TABLES: &str = "btree\ncdb\ncidr\nhash\ninline\nlmdb\npcre\nproxy\nregexp\nstatic\ntexthash\nunix\n";
+
+/// The names that services bring, and those the administrator made, in the light of both files.
+pub(super) fn other_names(
+    config: &config::Config,
+    services: &[config::master_cf::Service],
+) -> (BTreeSet<String>, BTreeSet<String>) {
+    let all = names::Names::new(Some(config), services).all;
+    let of = |class| all.iter().filter(|(_, c)| c.contains(&class)).map(|(n, _)| n.clone()).collect();
+    (of(options::Class::Service), of(options::Class::User))
+}
 
 /// Done, or the text behind `postconf: fatal: `.
 type Done = Result<(), String>;

@@ -1,0 +1,157 @@
+//! `valija check [--json] [DIR]`: what becomes of each setting of main.cf and each line of master.cf.
+//!
+//! It reads and changes nothing. Status 0: everything is the same here or may be ignored; 1: something
+//! differs, is unsupported or unknown; 2: the configuration cannot be read, or would not be started.
+
+mod elements;
+mod report;
+mod verdict;
+
+use config::directory::{self, Caller};
+use config::{Config, Problem, master_cf};
+use report::{Report, Row};
+use std::process::ExitCode;
+
+/// Runs the command.
+pub fn run(_name: &str, args: &[String]) -> ExitCode {
+    let mut json = false;
+    let mut named: Option<&str> = None;
+    for word in args {
+        match word.as_str() {
+            "--json" => json = true,
+            "--" => {}
+            option if option.starts_with('-') => {
+                eprintln!("valija check: unknown option {option}; use: valija check [--json] [DIR]");
+                return ExitCode::from(2);
+            }
+            directory if named.is_none() => named = Some(directory),
+            _ => {
+                eprintln!("valija check: one directory at a time; use: valija check [--json] [DIR]");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let report = match directory::decide(named, Caller::Same) {
+        Ok(directory) => check(&directory),
+        Err(problem) => Report { faults: vec![problem], ..Report::default() },
+    };
+    let text = if json { report.json() } else { report.text() };
+    use std::io::Write;
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::from(report.status())
+}
+
+/// Looks at everything in `directory`.
+fn check(directory: &std::path::Path) -> Report {
+    let mut report = Report { directory: directory.display().to_string(), ..Report::default() };
+    let (config, services) = match (Config::load(directory), master_cf::load(directory)) {
+        (Ok(config), Ok(services)) => (config, services),
+        (config, services) => {
+            report.faults.extend(config.err().into_iter().chain(services.err()).flatten());
+            return report;
+        }
+    };
+    report.faults.extend(config.compatibility_level().err());
+    report.notes.extend(config.warnings().iter().chain(&services.warnings).cloned());
+    report.notes.extend(config::suspicious(&config));
+    let dangers = config::danger(&config, &services.all);
+    let allowed = config.get("valija_allow_open_relay").is_ok_and(|v| v.eq_ignore_ascii_case("yes"));
+    if allowed {
+        report.notes.extend(dangers)
+    } else {
+        report.faults.extend(dangers)
+    }
+
+    let judge = verdict::Judge::new(&config, &services.all);
+    for name in config.set_names() {
+        let (verdict, note) = judge.setting(&config, name);
+        let value = config.explicit(name).map(|r| r.text).unwrap_or_default();
+        let place = config.placed(name, Problem::of(name, "", "")).place;
+        report.rows.push(Row {
+            line: place.map_or(0, |(_, l)| l),
+            file: "main.cf",
+            name: name.to_string(),
+            value,
+            verdict,
+            note,
+        });
+    }
+    for service in &services.all {
+        let own = service.config(&config);
+        let (verdict, note) = judge.service(service, &config);
+        let value = service.argv.join(" ");
+        report.rows.push(Row {
+            line: service.line,
+            file: "master.cf",
+            name: service.id(),
+            value,
+            verdict,
+            note,
+        });
+        for (name, value) in &service.overrides {
+            let (verdict, note) = judge.setting(&own, name);
+            let (name, value) = (format!("{} -o {name}", service.id()), value.clone());
+            report.rows.push(Row { line: service.line, file: "master.cf", name, value, verdict, note });
+        }
+    }
+    report.rows.sort_by_key(|r| (r.file, r.line));
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use report::Verdict;
+
+    fn on(main: &str, master: &str) -> Report {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("valija-check-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("main.cf"), main).unwrap();
+        std::fs::write(dir.join("master.cf"), master).unwrap();
+        let report = check(&dir);
+        std::fs::remove_dir_all(&dir).unwrap();
+        report
+    }
+
+    fn row<'a>(report: &'a Report, name: &str) -> &'a Row {
+        report.rows.iter().find(|r| r.name == name).unwrap()
+    }
+
+    const SMTP: &str = "smtp inet n - y - - smtpd\n";
+
+    #[test]
+    fn verdicts() {
+        let main = "compatibility_level = 3.6\nmyhostname = mx.example.org\nmydomian = x\nrelay-domains = a\n\
+                    my_macro = b\nmydestination = $my_macro\nsmtp_tls_loglevel = 1\nreadme_directory = no\n\
+                    virtual_mailbox_maps = mysql:/etc/x\n";
+        let report = on(main, SMTP);
+        assert_eq!(row(&report, "myhostname").verdict, Verdict::Same);
+        assert_eq!(row(&report, "my_macro").verdict, Verdict::Same);
+        assert_eq!(row(&report, "readme_directory").verdict, Verdict::Accepted);
+        assert_eq!(row(&report, "relay-domains").verdict, Verdict::Unknown);
+        assert!(row(&report, "relay-domains").note.contains("did you mean relay_domains?"));
+        assert!(row(&report, "mydomian").note.contains("did you mean mydomain?"));
+        assert_eq!(row(&report, "smtp/inet").line, 1);
+        assert_eq!(report.status(), 1);
+        assert!(report.text().contains("%"), "{}", report.text());
+    }
+
+    #[test]
+    fn what_would_not_start() {
+        assert_eq!(on("compatibility_level = 3.6\nmynetworks = 0.0.0.0/0\n", SMTP).status(), 2);
+        assert_eq!(on("wrong\n", SMTP).status(), 2);
+        assert_eq!(on("compatibility_level = 3.6\n", "smtp inet\n").status(), 2);
+        let fine = on("compatibility_level = 3.6\nmyhostname = mx.example.org\n", SMTP);
+        assert_eq!(fine.faults, []);
+        assert_eq!(check(std::path::Path::new("/no/such/directory")).status(), 2);
+    }
+
+    #[test]
+    fn json_is_escaped() {
+        let json = on("compatibility_level = 3.6\nmyorigin = a\"b\\c\n", SMTP).json();
+        assert!(json.contains("\"value\":\"a\\\"b\\\\c\""), "{json}");
+    }
+}

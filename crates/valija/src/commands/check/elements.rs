@@ -1,0 +1,96 @@
+//! Elements of lists that are not obeyed though the list is: restrictions and table types to come.
+
+use config::value::split_list;
+
+/// Restrictions that are obeyed.
+const OBEYED: [&str; 24] = [
+    "permit",
+    "reject",
+    "defer",
+    "permit_mynetworks",
+    "permit_sasl_authenticated",
+    "reject_unauth_destination",
+    "defer_unauth_destination",
+    "permit_auth_destination",
+    "warn_if_reject",
+    "defer_if_permit",
+    "defer_if_reject",
+    "permit_inet_interfaces",
+    "reject_invalid_helo_hostname",
+    "reject_invalid_hostname",
+    "reject_non_fqdn_helo_hostname",
+    "reject_non_fqdn_hostname",
+    "reject_non_fqdn_recipient",
+    "reject_non_fqdn_sender",
+    "reject_unauth_pipelining",
+    "reject_unlisted_recipient",
+    "reject_unlisted_sender",
+    "reject_multi_recipient_bounce",
+    "check_recipient_maps",
+    "reject_plaintext_session",
+];
+
+/// Table types that Postfix has and this build does not open.
+const TABLES_TO_COME: [&str; 14] = [
+    "mysql",
+    "pgsql",
+    "ldap",
+    "sqlite",
+    "tcp",
+    "socketmap",
+    "memcache",
+    "unionmap",
+    "randmap",
+    "pipemap",
+    "nis",
+    "internal",
+    "environ",
+    "mongodb",
+];
+
+/// Elements of `text`, the expanded value of `name`, that have no effect or another one.
+pub(super) fn unsupported(name: &str, text: &str, classes: &[String]) -> Vec<String> {
+    let mut out = Vec::new();
+    let restrictions =
+        name.ends_with("_restrictions") && name.starts_with("smtpd_") || classes.iter().any(|c| c == name);
+    for element in split_list(text) {
+        let plain = element.trim_start_matches(['!', '{', ' ']);
+        let plain = plain.strip_prefix("proxy:").unwrap_or(plain);
+        if let Some((kind, _)) = plain.split_once(':')
+            && TABLES_TO_COME.contains(&kind)
+        {
+            out.push(format!("{kind}: tables come with a later version"));
+        } else if restrictions
+            && plain.starts_with(|c: char| c.is_ascii_alphabetic())
+            && plain.contains('_')
+            && !plain.contains([':', '.', '='])
+            && !OBEYED.contains(&plain.to_ascii_lowercase().as_str())
+            && !classes.contains(&element)
+        {
+            out.push(format!("{plain} comes with a later version"));
+        }
+    }
+    out.dedup();
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_one_by_one() {
+        let text = "permit_mynetworks, reject_rbl_client zen.example.org, my_class, check_client_access mysql:/x, permit";
+        let classes = ["my_class".to_string()];
+        assert_eq!(
+            unsupported("smtpd_client_restrictions", text, &classes),
+            [
+                "reject_rbl_client comes with a later version",
+                "check_client_access comes with a later version",
+                "mysql: tables come with a later version",
+            ]
+        );
+        assert_eq!(unsupported("mydestination", "a_b, hash:/x", &[]), [""; 0]);
+        assert_eq!(unsupported("alias_maps", "proxy:ldap:/x", &[]).len(), 1);
+    }
+}
