@@ -26,6 +26,9 @@ use tokio::task::JoinSet;
 /// So many messages are taken in at once; they then share syncs of the queue.
 const AT_ONCE: usize = 16;
 
+/// What becomes of a probe (Postfix's `sendmail -bv`): reports of deliverability are not made.
+const UNVERIFIED: &str = "error:5.3.3 reports of deliverability (sendmail -bv) are not supported";
+
 /// Gives the intake of the present configuration.
 pub type PresentIntake<S> = Arc<dyn Fn() -> Intake<S> + Send + Sync>;
 
@@ -343,6 +346,10 @@ impl Gathered {
             }
             Item::Attribute(attribute::TRACE_FLAGS, value) => {
                 self.trace = value.parse().unwrap_or(0);
+                if self.trace & record::TRACE_VERIFY != 0 {
+                    // A probe must reach nobody. Its sender is told by mail, as it was promised.
+                    self.origin.content_filter = UNVERIFIED.into();
+                }
             }
             Item::Attribute(attribute::SMTPUTF8, value) => {
                 let wishes: u32 = value.parse().unwrap_or(0);

@@ -110,3 +110,16 @@ fn only_whole_files_of_the_right_kind_are_taken() {
     assert_eq!(std::fs::read_dir(place.dir.join("valija/corrupt")).unwrap().count(), 3);
     assert_eq!(place.pass().aside, 0);
 }
+
+#[test]
+fn a_probe_reaches_nobody() {
+    let place = Place::new("probe");
+    let mut probe = Vec::new();
+    record::put_attribute(&mut probe, attribute::TRACE_FLAGS, "512");
+    probe
+        .extend_from_slice(&submission()[submission().iter().position(|b| *b == kind::FULL_NAME).unwrap()..]);
+    place.put("A1", &probe, 0o744);
+    assert_eq!(place.pass().taken, 1);
+    let (envelope, _) = text_of(&place.store);
+    assert!(envelope.filter.as_deref().unwrap().starts_with("error:5.3.3 "));
+}

@@ -22,7 +22,7 @@ use std::io::{IsTerminal, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use submit::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_USAGE, Failure, Submission};
+use submit::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, Failure, Submission};
 use sys::users::{self, Account};
 use text::{Endings, Text};
 
@@ -125,7 +125,11 @@ fn act(config: &Config, options: &Options) -> Result<ExitCode, Failure> {
             let (who, _) = caller(config)?;
             smtp::serve(config, who)
         }
-        Mode::Mail | Mode::Verify => mail(config, options),
+        Mode::Verify => Err((
+            EX_UNAVAILABLE,
+            "unsupported: -bv; to see what is known of an address ask the tables with postmap -q".into(),
+        )),
+        Mode::Mail => mail(config, options),
     }
 }
 
@@ -164,28 +168,18 @@ fn mail(config: &Config, options: &Options) -> Result<ExitCode, Failure> {
     };
     let shown = format!("{sender}({uid})");
     let recipients: Vec<Address> = options.recipients.iter().flat_map(|r| recipient(r)).collect();
-    let verify = options.mode == Mode::Verify;
     if recipients.is_empty() && !options.extract {
         let what =
             "Recipient addresses must be specified on the command line or via the -t option".to_string();
         return Err((EX_USAGE, format!("{shown}: {what}")));
     }
-    if verify && options.extract {
-        return Err((EX_USAGE, format!("{shown}: -t option cannot be used with -bv")));
-    }
-    let report = verify || options.verbose == 1;
-    if report {
+    if options.verbose == 1 {
         println!("Mail Delivery Status Report will be mailed to <{sender}>.");
     }
-    let mut records = envelope(options, account.as_ref(), &sender, &recipients);
+    let records = envelope(options, account.as_ref(), &sender, &recipients);
     let result = Submission::start(config).and_then(|mut submission| {
-        if verify {
-            probe(&mut records, &sender, &recipients);
-            submission.write(&records);
-        } else {
-            submission.write(&records);
-            content(config, options, &mut submission, &recipients)?;
-        }
+        submission.write(&records);
+        content(config, options, &mut submission, &recipients)?;
         submission.finish()
     });
     result.map(|_| ExitCode::SUCCESS).map_err(|(code, what)| (code, format!("{shown}: {what}")))
@@ -216,9 +210,7 @@ fn envelope(options: &Options, account: Option<&Account>, sender: &str, recipien
         let value = if encoding == Encoding::EightBit { "8bit" } else { "7bit" };
         record::put_attribute(&mut out, attribute::ENCODING, value);
     }
-    if options.mode == Mode::Verify {
-        record::put_attribute(&mut out, attribute::TRACE_FLAGS, &record::TRACE_VERIFY.to_string());
-    } else if options.verbose == 1 {
+    if options.verbose == 1 {
         record::put_attribute(&mut out, attribute::TRACE_FLAGS, &record::TRACE_RECORD.to_string());
     }
     recipients.iter().for_each(|r| put_recipient(&mut out, options, r));
@@ -268,21 +260,6 @@ fn content(
     record::put(&mut records, kind::END, b"");
     submission.write(&records);
     Ok(())
-}
-
-/// The message that `-bv` sends: only its report matters.
-fn probe(out: &mut Vec<u8>, sender: &str, recipients: &[Address]) {
-    let to: Vec<String> = recipients.iter().map(Address::to_string).collect();
-    let from = Address::from_internal(sender).to_string();
-    for line in [format!("From: {from}"), "Subject: probe".to_string(), "To:".to_string()] {
-        record::put_line(out, line.as_bytes(), true, 2048);
-    }
-    for (i, to) in to.iter().enumerate() {
-        let comma = if i + 1 < recipients.len() { "," } else { "" };
-        record::put_line(out, format!("\t{to}{comma}").as_bytes(), true, 2048);
-    }
-    record::put(out, kind::EXTRACTED, b"");
-    record::put(out, kind::END, b"");
 }
 
 /// `-f`'s argument: an address in any form; the null sender when empty.
