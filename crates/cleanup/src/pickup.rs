@@ -26,6 +26,9 @@ use tokio::task::JoinSet;
 /// So many messages are taken in at once; they then share syncs of the queue.
 const AT_ONCE: usize = 16;
 
+/// An incomplete file that nobody wrote to for so long is removed.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
 /// What becomes of a probe (Postfix's `sendmail -bv`): reports of deliverability are not made.
 const UNVERIFIED: &str = "error:5.3.3 reports of deliverability (sendmail -bv) are not supported";
 
@@ -132,6 +135,11 @@ fn open(path: &Path) -> Result<Option<(File, u32, u64)>, String> {
         return Err(format!("uid {}: not a regular file", meta.uid()));
     }
     if meta.mode() & 0o100 == 0 {
+        // Its writer was killed: nobody was told that the message is accepted.
+        let age = meta.modified().ok().and_then(|m| m.elapsed().ok()).unwrap_or_default();
+        if age > ABANDONED {
+            std::fs::remove_file(path).map_err(|e| e.to_string())?;
+        }
         return Ok(None);
     }
     let file = File::options()

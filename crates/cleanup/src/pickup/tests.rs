@@ -123,3 +123,15 @@ fn a_probe_reaches_nobody() {
     let (envelope, _) = text_of(&place.store);
     assert!(envelope.filter.as_deref().unwrap().starts_with("error:5.3.3 "));
 }
+
+#[test]
+fn abandoned_files_go_after_a_day() {
+    let place = Place::new("abandoned");
+    place.put("A1", b"T", 0o600);
+    place.put("A2", b"T", 0o600);
+    let old = std::time::SystemTime::now() - ABANDONED - Duration::from_secs(60);
+    let file = File::options().write(true).open(place.dir.join("maildrop/A1")).unwrap();
+    file.set_modified(old).unwrap();
+    assert_eq!(place.pass(), Pass::default());
+    assert_eq!(place.left(), ["A2"]);
+}
