@@ -14,6 +14,8 @@ mod message;
 mod notices;
 mod taking;
 
+pub(crate) use notices::piece;
+
 use crate::agent::Agent;
 use crate::router::Router;
 use crate::schedule::{Action, Event, Scheduler};

@@ -116,7 +116,7 @@ impl Agent for Fake {
 
 struct World {
     store: Arc<MemoryStore>,
-    _manager: Manager<MemoryStore>,
+    manager: Manager<MemoryStore>,
     intake: Intake<MemoryStore>,
     fake: Arc<Fake>,
     log: events::Memory,
@@ -141,7 +141,7 @@ fn world(main: &str) -> World {
         router: Arc::new(Plain),
         agents: HashMap::from([("local".to_string(), agent)]),
     };
-    World { _manager: Manager::start(store.clone(), parts), store, intake, fake, log }
+    World { manager: Manager::start(store.clone(), parts), store, intake, fake, log }
 }
 
 impl World {
@@ -372,4 +372,74 @@ async fn success_notices_soft_bounces_and_crashes() {
     }
     w.rest(1).await;
     assert!(w.lines().iter().any(|l| l.contains("failed twice on this message")));
+}
+
+async fn ask(socket: &std::path::Path, request: proto::control::Request) -> Vec<proto::control::Answer> {
+    use proto::control::{Answer, frame, length};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::UnixStream::connect(socket).await.unwrap();
+    stream.write_all(&frame(&request.encode())).await.unwrap();
+    let mut answers = Vec::new();
+    loop {
+        let mut head = [0; 4];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut body = vec![0; length(head).unwrap()];
+        stream.read_exact(&mut body).await.unwrap();
+        let answer = Answer::decode(&body).unwrap();
+        let last = matches!(answer, Answer::End | Answer::Refused(_) | Answer::Failed(_));
+        answers.push(answer);
+        if last {
+            return answers;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_control_socket_lists_flushes_and_controls() {
+    use proto::control::{Action, Answer, Queue, Request};
+    let w = world("fast_flush_domains = ret.example\ndefer_transports = second\n");
+    let path = std::env::temp_dir().join(format!("valija-showq-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    tokio::spawn(crate::showq::serve(listener, w.manager.clone()));
+    assert_eq!(ask(&path, Request::List).await, [Answer::End]);
+    let id = w.send("jose@example.org", &["x@ret.example"], Notify::default()).await;
+    w.rest(1).await;
+    let answers = ask(&path, Request::List).await;
+    let Answer::Entry(entry) = &answers[0] else { panic!("{answers:?}") };
+    assert_eq!((entry.id.clone(), entry.queue), (id.to_string(), Queue::Deferred));
+    let text = proto::control::listing::entry(entry, "Sat Nov 21 10:08:05");
+    assert!(text.contains("(later)\n") && text.contains("x@ret.example\n"));
+
+    let get = ask(&path, Request::Get(id.to_string())).await;
+    assert!(matches!(&get[1], Answer::Content(c) if c.ends_with(b"hola\r\n")));
+    assert!(matches!(&ask(&path, Request::Get("ABCDEF0123".into())).await[..], [Answer::Failed(_)]));
+
+    w.lines();
+    for request in
+        [Request::FlushAll, Request::FlushId(id.to_string()), Request::FlushSite("ret.example".into())]
+    {
+        assert_eq!(ask(&path, request).await, [Answer::End]);
+        while !w.log_has("status=deferred (later)") {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        w.rest(1).await;
+    }
+    assert!(
+        matches!(&ask(&path, Request::FlushSite("a.b".into())).await[..], [Answer::Failed(why)] if why.contains("not configured"))
+    );
+
+    let control = |action, queues: Vec<Queue>| Request::Control { action, ids: Vec::new(), queues };
+    let touched = Answer::Touched(vec![id.to_string()]);
+    assert_eq!(ask(&path, control(Action::Hold, Vec::new())).await, [touched.clone(), Answer::End]);
+    assert_eq!(
+        ask(&path, control(Action::Delete, vec![Queue::Deferred])).await[0],
+        Answer::Touched(Vec::new())
+    );
+    let by_id =
+        Request::Control { action: Action::Delete, ids: vec![id.to_string()], queues: vec![Queue::Hold] };
+    assert_eq!(ask(&path, by_id).await[0], touched);
+    assert_eq!(w.store.counts().total(), 0);
+    w.manager.drain(Duration::from_secs(1)).await;
+    let _ = std::fs::remove_file(&path);
 }

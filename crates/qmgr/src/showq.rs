@@ -1,0 +1,304 @@
+//! Answers the queue commands on `public/showq`: listing, flush, and for root and the mail owner
+//! control and contents. The protocol is [`proto::control`]. Who asks is known from the socket.
+
+use crate::driver::{Manager, piece};
+use crate::events::ControlRefused;
+use crate::settings::Settings;
+use config::user_list;
+use proto::QueueId;
+use proto::control::{self, Answer, Entry, Queue, Request, State};
+use queue::{Action, QueueName, RecipientState, Selection, Store, StoreError, Summary};
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
+use tokio::net::{UnixListener, UnixStream};
+
+/// Messages read from the queue at a time.
+const PAGE: usize = 500;
+const PIECE: usize = 64 * 1024;
+/// The longest that a client may keep us waiting.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest question: `postsuper -d -` with many names.
+const LONGEST_REQUEST: usize = 4 * 1024 * 1024;
+
+/// Serves clients until the listener fails. Clients do not wait for each other.
+pub async fn serve<S: Store>(listener: UnixListener, manager: Manager<S>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let manager = manager.clone();
+                tokio::spawn(async move {
+                    // A client that went away needs no answer.
+                    let _ = tokio::time::timeout(PATIENCE * 60, client(stream, &manager)).await;
+                });
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}
+
+async fn client<S: Store>(mut stream: UnixStream, manager: &Manager<S>) -> io::Result<()> {
+    let uid = stream.peer_cred()?.uid();
+    let settings = manager.settings();
+    let request = match tokio::time::timeout(PATIENCE, read_request(&mut stream)).await {
+        Ok(request) => request?,
+        Err(_) => return Ok(()),
+    };
+    let mut out = BufWriter::with_capacity(PIECE, stream);
+    let last = match request {
+        None => Answer::Refused("this version of the program does not know the question".into()),
+        Some(request) => match allowed(&settings, &request, uid).await {
+            Err(why) => {
+                settings.voice.say(&ControlRefused { why: why.clone() });
+                Answer::Refused(why)
+            }
+            Ok(()) => match answer(manager, &settings, request, &mut out).await? {
+                Ok(()) => Answer::End,
+                Err(why) => Answer::Failed(why),
+            },
+        },
+    };
+    write(&mut out, &last).await?;
+    out.flush().await
+}
+
+async fn read_request(stream: &mut UnixStream) -> io::Result<Option<Request>> {
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).await?;
+    let Some(length) = control::length(head).filter(|n| *n <= LONGEST_REQUEST) else { return Ok(None) };
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    Ok(Request::decode(&body))
+}
+
+async fn write(out: &mut BufWriter<UnixStream>, answer: &Answer) -> io::Result<()> {
+    let frame = control::frame(&answer.encode());
+    match tokio::time::timeout(PATIENCE, out.write_all(&frame)).await {
+        Ok(result) => result,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Whether this user may ask that.
+async fn allowed(settings: &Settings, request: &Request, uid: u32) -> Result<(), String> {
+    let (parameter, list, what) = match request {
+        Request::List => {
+            ("authorized_mailq_users", Some(settings.qmgr.authorized_mailq_users()), "view the mail queue")
+        }
+        Request::FlushAll | Request::FlushSite(_) | Request::FlushId(_) => {
+            ("authorized_flush_users", Some(settings.qmgr.authorized_flush_users()), "flush the mail queue")
+        }
+        Request::Control { .. } | Request::Get(_) => ("", None, "do that: it is reserved for the superuser"),
+    };
+    // We are the mail owner, or whoever started all this.
+    if uid == 0 || uid == sys::users::identities().euid {
+        return Ok(());
+    }
+    let name = tokio::task::spawn_blocking(move || sys::users::by_id(uid)).await;
+    let name = name.ok().and_then(Result::ok).flatten().map_or_else(|| "unknown".into(), |a| a.name);
+    let permitted = match list {
+        Some(list) => user_list::permits(parameter, list, &name).map_err(|p| p.to_string())?,
+        None => false,
+    };
+    if permitted { Ok(()) } else { Err(format!("User {name}({uid}) is not allowed to {what}")) }
+}
+
+/// Answers; the inner error is told to the client, the outer one means that it is gone.
+async fn answer<S: Store>(
+    manager: &Manager<S>,
+    settings: &Settings,
+    request: Request,
+    out: &mut BufWriter<UnixStream>,
+) -> io::Result<Result<(), String>> {
+    let store = manager.store();
+    let done = match request {
+        Request::List => {
+            let mut after = None;
+            loop {
+                let page = match store.list(after, PAGE).await {
+                    Ok(page) => page,
+                    Err(e) => return Ok(Err(e.to_string())),
+                };
+                let Some(last) = page.last() else { return Ok(Ok(())) };
+                after = Some(last.id);
+                for summary in page {
+                    write(out, &Answer::Entry(Box::new(entry(&summary)))).await?;
+                }
+            }
+        }
+        Request::FlushAll => flush(manager, Selection::All(None)).await,
+        Request::FlushId(id) => match QueueId::parse(&id) {
+            Some(id) => flush(manager, Selection::Ids(vec![id])).await,
+            None => Err(format!("Cannot flush mail queue - invalid queue_id: \"{id}\"")),
+        },
+        Request::FlushSite(site) => match flushable(settings, &site) {
+            false => Err(format!("Flush service is not configured for destination \"{site}\"")),
+            true => match waiting_for(manager, &site).await {
+                Ok(ids) => flush(manager, Selection::Ids(ids)).await,
+                Err(e) => Err(e.to_string()),
+            },
+        },
+        Request::Control { action, ids, queues } => match control(manager, action, &ids, &queues).await {
+            Ok(touched) => {
+                let ids = touched.iter().map(ToString::to_string).collect();
+                write(out, &Answer::Touched(ids)).await?;
+                Ok(())
+            }
+            Err(e) => Err(e.to_string()),
+        },
+        Request::Get(id) => {
+            let found = match QueueId::parse(&id) {
+                Some(id) => store.get(id).await,
+                None => Ok(None),
+            };
+            match found {
+                Ok(Some(summary)) => {
+                    write(out, &Answer::Entry(Box::new(entry(&summary)))).await?;
+                    match store.body(summary.id).await {
+                        Ok(body) => {
+                            let mut offset = 0;
+                            loop {
+                                let bytes = piece(&body, offset, PIECE)?;
+                                if bytes.is_empty() {
+                                    break;
+                                }
+                                offset += bytes.len();
+                                write(out, &Answer::Content(bytes)).await?;
+                            }
+                            Ok(())
+                        }
+                        Err(e) => Err(e.to_string()),
+                    }
+                }
+                Ok(None) => Err(format!("open queue file {id}: No such file or directory")),
+                Err(e) => Err(e.to_string()),
+            }
+        }
+    };
+    Ok(done)
+}
+
+async fn flush<S: Store>(manager: &Manager<S>, which: Selection) -> Result<(), String> {
+    // Named before they become due: what is taken up the next moment counts as flushed.
+    let ids = match &which {
+        Selection::Ids(ids) => ids.clone(),
+        Selection::All(_) => match every(manager, |s| s.queue == QueueName::Deferred).await {
+            Ok(ids) => ids,
+            Err(e) => return Err(e.to_string()),
+        },
+    };
+    manager.flushed(&ids);
+    manager.store().control(which, Action::Flush).await.map(|_| ()).map_err(|e| e.to_string())
+}
+
+async fn every<S: Store>(
+    manager: &Manager<S>,
+    wanted: impl Fn(&Summary) -> bool,
+) -> Result<Vec<QueueId>, StoreError> {
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let page = manager.store().list(after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(ids) };
+        after = Some(last.id);
+        ids.extend(page.iter().filter(|s| wanted(s)).map(|s| s.id));
+    }
+}
+
+async fn waiting_for<S: Store>(manager: &Manager<S>, site: &str) -> Result<Vec<QueueId>, StoreError> {
+    let site = site.trim_start_matches('[').trim_end_matches(']');
+    every(manager, |s| {
+        s.queue == QueueName::Deferred
+            && s.envelope.recipients.iter().zip(&s.recipients).any(|(r, state)| {
+                !state.settled() && r.address.domain().is_some_and(|d| d.eq_ignore_ascii_case(site))
+            })
+    })
+    .await
+}
+
+/// `fast_flush_domains`: a domain of the list, or one below it.
+fn flushable(settings: &Settings, site: &str) -> bool {
+    let site = site.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let (domains, _) = config::value::expand_files(settings.qmgr.fast_flush_domains());
+    domains.iter().any(|d| {
+        let d = d.trim_start_matches('.').to_ascii_lowercase();
+        site == d || site.strip_suffix(d.as_str()).is_some_and(|rest| rest.ends_with('.'))
+    })
+}
+
+async fn control<S: Store>(
+    manager: &Manager<S>,
+    action: control::Action,
+    ids: &[String],
+    queues: &[Queue],
+) -> Result<Vec<QueueId>, StoreError> {
+    let store = manager.store();
+    let name = |q: &Queue| match q {
+        Queue::Active => QueueName::Active,
+        Queue::Incoming => QueueName::Incoming,
+        Queue::Deferred => QueueName::Deferred,
+        Queue::Hold => QueueName::Hold,
+    };
+    let mut selections = Vec::new();
+    if !ids.is_empty() {
+        let mut named: Vec<QueueId> = ids.iter().filter_map(|id| QueueId::parse(id)).collect();
+        if !queues.is_empty() {
+            let mut kept = Vec::new();
+            for id in named {
+                let here = store.get(id).await?.is_some_and(|s| queues.iter().any(|q| name(q) == s.queue));
+                if here {
+                    kept.push(id);
+                }
+            }
+            named = kept;
+        }
+        selections.push(Selection::Ids(named));
+    } else if queues.is_empty() {
+        selections.push(Selection::All(None));
+    } else {
+        selections.extend(queues.iter().map(|q| Selection::All(Some(name(q)))));
+    }
+    let mut touched = Vec::new();
+    for which in selections {
+        let these = match action {
+            control::Action::Hold => store.control(which, Action::Hold).await?,
+            control::Action::Release => store.control(which, Action::Release).await?,
+            control::Action::Requeue => store.control(which, Action::Requeue).await?,
+            control::Action::Delete => store.control(which, Action::Delete).await?,
+            control::Action::Expire => store.control(which, Action::Expire).await?,
+            control::Action::ExpireRelease => {
+                let mut these = store.control(which.clone(), Action::Expire).await?;
+                these.extend(store.control(which, Action::Release).await?);
+                these
+            }
+        };
+        touched.extend(these);
+    }
+    touched.sort();
+    touched.dedup();
+    Ok(touched)
+}
+
+/// A message as the protocol has it.
+pub fn entry(summary: &Summary) -> Entry {
+    let state = |s: &RecipientState| match s {
+        RecipientState::Pending => State::Pending,
+        RecipientState::Deferred(s) => State::Deferred(s.clone()),
+        RecipientState::Owed(s) => State::Owed(s.clone()),
+        RecipientState::Sent(s) => State::Sent(s.clone()),
+        RecipientState::Bounced(s) => State::Bounced(s.clone()),
+    };
+    Entry {
+        id: summary.id.to_string(),
+        queue: match summary.queue {
+            QueueName::Active => Queue::Active,
+            QueueName::Incoming => Queue::Incoming,
+            QueueName::Deferred => Queue::Deferred,
+            QueueName::Hold => Queue::Hold,
+        },
+        expired: summary.expired,
+        envelope: (*summary.envelope).clone(),
+        states: summary.recipients.iter().map(state).collect(),
+        next_attempt: summary.next_attempt,
+        tries: summary.tries,
+    }
+}
