@@ -273,20 +273,21 @@ impl State {
     }
 }
 
-/// The fields whose addresses are rewritten.
+/// The fields whose addresses are rewritten, with the class that Postfix gives them.
 fn place_of(lower: &str) -> Option<Place> {
-    match lower.strip_prefix("resent-").unwrap_or(lower) {
-        "from" | "sender" | "reply-to" => Some(Place::HeaderSender),
-        "to" | "cc" | "bcc" => Some(Place::HeaderRecipient),
-        _ => match lower {
-            "errors-to"
-            | "return-receipt-to"
-            | "disposition-notification-to"
-            | "mail-followup-to"
-            | "mail-reply-to" => Some(Place::HeaderSender),
-            "apparently-to" => Some(Place::HeaderRecipient),
-            _ => None,
-        },
+    match lower {
+        "from"
+        | "sender"
+        | "reply-to"
+        | "resent-from"
+        | "resent-sender"
+        | "errors-to"
+        | "return-receipt-to"
+        | "disposition-notification-to"
+        | "mail-followup-to" => Some(Place::HeaderSender),
+        "to" | "cc" | "bcc" | "resent-to" | "resent-cc" | "resent-bcc" | "resent-reply-to"
+        | "apparently-to" => Some(Place::HeaderRecipient),
+        _ => None,
     }
 }
 
