@@ -30,9 +30,6 @@ pub fn run(_name: &str, args: &[String]) -> ExitCode {
     }
 }
 
-/// Table types that this build opens.
-const TABLES: &str = "btree\ncdb\ncidr\nhash\ninline\nlmdb\npcre\nproxy\nregexp\nstatic\ntexthash\nunix\n";
-
 /// The names that services bring, and those the administrator made, in the light of both files.
 pub(super) fn other_names(
     config: &config::Config,
@@ -52,7 +49,8 @@ fn go(options: &Options) -> Done {
         return Ok(());
     }
     if options.listing('m') {
-        print(TABLES);
+        let types = pcre::register(tables::Types::builder()).build();
+        types.names().iter().for_each(|name| print(&format!("{name}\n")));
         return Ok(());
     }
     // No SASL type and no TLS library is part of this build; both lists are empty.

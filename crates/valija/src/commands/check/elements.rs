@@ -2,8 +2,8 @@
 
 use config::value::split_list;
 
-/// Restrictions that are obeyed.
-const OBEYED: [&str; 24] = [
+/// Restrictions that are obeyed, and old names of such; `smtpd::restrictions` has the same set.
+const OBEYED: [&str; 31] = [
     "permit",
     "reject",
     "defer",
@@ -26,27 +26,20 @@ const OBEYED: [&str; 24] = [
     "reject_unlisted_recipient",
     "reject_unlisted_sender",
     "reject_multi_recipient_bounce",
-    "check_recipient_maps",
     "reject_plaintext_session",
+    "reject_unknown_recipient",
+    "check_relay_domains",
+    "check_client_access",
+    "check_reverse_client_hostname_access",
+    "check_helo_access",
+    "check_sender_access",
+    "check_recipient_access",
+    "check_etrn_access",
 ];
 
 /// Table types that Postfix has and this build does not open.
-const TABLES_TO_COME: [&str; 14] = [
-    "mysql",
-    "pgsql",
-    "ldap",
-    "sqlite",
-    "tcp",
-    "socketmap",
-    "memcache",
-    "unionmap",
-    "randmap",
-    "pipemap",
-    "nis",
-    "internal",
-    "environ",
-    "mongodb",
-];
+const TABLES_TO_COME: [&str; 9] =
+    ["mysql", "pgsql", "ldap", "sqlite", "tcp", "socketmap", "memcache", "nis", "mongodb"];
 
 /// Elements of `text`, the expanded value of `name`, that have no effect or another one.
 pub(super) fn unsupported(name: &str, text: &str, classes: &[String]) -> Vec<String> {
@@ -84,11 +77,7 @@ mod tests {
         let classes = ["my_class".to_string()];
         assert_eq!(
             unsupported("smtpd_client_restrictions", text, &classes),
-            [
-                "reject_rbl_client comes with a later version",
-                "check_client_access comes with a later version",
-                "mysql: tables come with a later version",
-            ]
+            ["reject_rbl_client comes with a later version", "mysql: tables come with a later version",]
         );
         assert_eq!(unsupported("mydestination", "a_b, hash:/x", &[]), [""; 0]);
         assert_eq!(unsupported("alias_maps", "proxy:ldap:/x", &[]).len(), 1);
