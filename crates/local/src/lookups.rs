@@ -24,13 +24,15 @@ impl Lookups {
     /// Opens what the parameters name. What cannot be opened fails when it is asked.
     pub fn open(config: &Config, params: &Local) -> Lookups {
         let types = Types::for_config(config).build();
+        // A stranger's address never becomes part of a command or of the name of a file.
+        let strict = Types::for_config(config).without_substitution().build();
         let text = |name: &str| config.get(name).unwrap_or_default();
         let of = |name: &str, list: &config::value::List| Maps::of(&types, name, &list.0);
         let mydestination = tables::split_list(&text("mydestination"));
         Lookups {
-            alias: of("alias_maps", params.alias_maps()),
+            alias: Maps::of(&strict, "alias_maps", &params.alias_maps().0),
             mailbox_transport: of("mailbox_transport_maps", params.mailbox_transport_maps()),
-            mailbox_command: of("mailbox_command_maps", params.mailbox_command_maps()),
+            mailbox_command: Maps::of(&strict, "mailbox_command_maps", &params.mailbox_command_maps().0),
             fallback_transport: of("fallback_transport_maps", params.fallback_transport_maps()),
             transport: Maps::open(&types, "transport_maps", &text("transport_maps")),
             mydestination: StringList::open(&types, "mydestination", &mydestination),

@@ -133,6 +133,18 @@ fn local(config: &Config, mail: &Mail<'_>, answer: &Answer) {
         Ok(locks) => locks,
         Err(what) => return fail(what),
     };
+    let most = config.get("message_size_limit").ok().and_then(|t| t.trim().parse::<i64>().ok()).unwrap_or(0);
+    let mailbox = *params.mailbox_size_limit();
+    if mailbox > 0 && (most == 0 || most > mailbox) {
+        say(
+            answer,
+            &BadService {
+                what: "main.cf configuration error: mailbox_size_limit is smaller than message_size_limit"
+                    .into(),
+            },
+        );
+        return all(mail, answer, &Status::new(Code(4, 3, 0), "mail transport unavailable"));
+    }
     let lookups = Lookups::open(config, &params);
     let mut problems = Vec::new();
     // The value may be the name of a file.

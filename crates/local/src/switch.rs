@@ -139,6 +139,11 @@ impl<'a> Engine<'a> {
             let line = self.line(to, status, Action::Relayed, Some(n));
             self.lines.push(line);
         }
+        if self.lines.is_empty() && self.pass.is_none() {
+            // An empty list of addresses is a destination, too; no mail goes without a word.
+            let to = self.target.recipient.address.clone();
+            self.done(&to, Status::new(Code(2, 0, 0), "discarded (the list is empty)"));
+        }
         let class = |class: u8| self.lines.iter().map(|l| &l.status).find(|s| s.code.0 == class);
         // A destination that must wait makes the whole recipient wait.
         let result = class(4).or_else(|| class(5)).or_else(|| class(2)).cloned();
@@ -308,9 +313,6 @@ impl<'a> Engine<'a> {
     /// Nobody has that name.
     fn unknown(&mut self, state: &State) {
         let item = self.item(state);
-        if !self.first_time(format!("unknown {}", item.local)) {
-            return;
-        }
         let lookups = self.set.lookups;
         match self.by_user(&lookups.fallback_transport, state, &item.user) {
             Err(()) => return,
@@ -322,7 +324,8 @@ impl<'a> Engine<'a> {
             return self.pass_to(state, fallback);
         }
         let relay = &self.set.params.luser_relay().0;
-        if !relay.is_empty() {
+        // A relay address that is unknown itself would lead here again.
+        if !relay.is_empty() && self.first_time("luser_relay".into()) {
             match self.expand(relay, &item, None, None) {
                 Ok(text) => {
                     let state = State { unmatched: None, ..state.clone() };

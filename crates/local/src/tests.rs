@@ -249,7 +249,7 @@ fn one_identity() {
     let looped = w.run(&w.job(&format!("{me}@example.org"), ""), message.as_bytes(), "");
     looped.is(&[&format!("{me}@example.org: 5.4.6 mail forwarding loop for {me}@example.org")]);
     let before = w.read(&format!("spool/{me}"));
-    let limit = format!("mailbox_size_limit = {}\n", before.len() + 100);
+    let limit = format!("message_size_limit = 100\nmailbox_size_limit = {}\n", before.len() + 100);
     let full = w.deliver_with(&format!("{me}@example.org"), &limit);
     full.is(&[&format!(
         "{me}@example.org: 5.2.2 cannot update mailbox {at}/spool/{me} for user {me}. error writing message: File too large"
@@ -268,6 +268,26 @@ fn one_identity() {
     let told = w.run(&job, MESSAGE, "");
     assert_eq!(told.report.expanded.as_ref().unwrap().0, Action::Expanded);
     assert!(told.report.forwards[0].recipients[0].notify.never);
+}
+
+#[test]
+fn strangers_put_nothing_into_commands() {
+    let w = World::new("regexp");
+    let at = w.root.display().to_string();
+    w.write("patterns", "/^x(.*)$/ |touch $1\n/^y(.*)$/ jose@other.example\n");
+    let maps = format!("alias_maps = regexp:{at}/patterns\n");
+    let none = w.deliver_with("x;id@example.org", &maps);
+    none.is(&["\"x;id\"@example.org: 5.1.1 unknown user: \"x;id\""]);
+    w.deliver_with("yes@example.org", &maps).is(&["yes@example.org: 2.0.0 forwarded as"]);
+    // An address that comes back to itself is nobody, not nothing.
+    let relay = w.deliver_with("noexiste@example.org", "luser_relay = nobody-here\n");
+    relay.is(&["nobody-here@example.org: 5.1.1 unknown user: \"nobody-here\""]);
+    w.write("empty", "# nobody\n");
+    w.write("aliases", &format!("list: :include:{at}/empty\n"));
+    let empty = w.deliver_with("list@example.org", "default_privs = nobody\n");
+    empty.is(&["list@example.org: 2.0.0 discarded (the list is empty)"]);
+    let limits = w.deliver_with("list@example.org", "mailbox_size_limit = 10\n");
+    limits.is(&["list@example.org: 4.3.0 mail transport unavailable"]);
 }
 
 #[test]

@@ -64,9 +64,10 @@ pub fn open(
     _: Options,
     engine: Engine,
 ) -> Result<Arc<dyn Table>, TableError> {
+    let substitution = types.substitution();
     let parse: Parse<Vec<Rule>> = Box::new(move |path, bytes| {
         let label = format!("{} map {}", engine.kind, path.display());
-        Ok(rules(engine, &label, bytes))
+        Ok(rules(engine, &label, bytes, substitution))
     });
     Ok(Arc::new(Patterns { name: name.into(), source: Source::open(types, name, rest, parse)? }))
 }
@@ -125,7 +126,7 @@ fn fill(pieces: &[Piece], key: &str, groups: &Groups) -> String {
     out
 }
 
-fn rules(engine: Engine, label: &str, bytes: &[u8]) -> Content<Vec<Rule>> {
+fn rules(engine: Engine, label: &str, bytes: &[u8], substitution: bool) -> Content<Vec<Rule>> {
     let (lines, faults) = logical_lines(bytes);
     let mut out = Content { value: Vec::new(), clean: faults.is_empty(), faults: Vec::new() };
     out.faults.extend(faults.iter().map(|f| format!("{label}{f}")));
@@ -164,6 +165,12 @@ fn rules(engine: Engine, label: &str, bytes: &[u8]) -> Content<Vec<Rule>> {
             continue;
         }
         match rule(engine, if conditional { rest } else { text }, conditional, line.first) {
+            Ok((Rule { then: Then::Answer(pieces), .. }, _))
+                if !substitution && pieces.iter().any(|p| matches!(p, Piece::Group(_))) =>
+            {
+                let what = "regular expression substitution is not allowed: skipping this rule";
+                fault(what.into(), true);
+            }
             Ok((rule, hints)) => {
                 hints.into_iter().for_each(|h| fault(h, false));
                 if conditional {

@@ -44,6 +44,7 @@ struct Inner {
     opener: Opener,
     listener: Option<Listener>,
     alias_tables: HashSet<String>,
+    substitution: bool,
     open: Mutex<HashMap<(String, Options), Weak<dyn Table>>>,
 }
 
@@ -53,6 +54,7 @@ pub struct Builder {
     opener: Opener,
     listener: Option<Listener>,
     alias_tables: HashSet<String>,
+    substitution: bool,
 }
 
 impl Builder {
@@ -85,6 +87,13 @@ impl Builder {
         self
     }
 
+    /// No part of a key may get into a result (`$1`): results of alias tables are commands and files
+    /// in local delivery, and keys come from strangers. aliases(5)
+    pub fn without_substitution(mut self) -> Builder {
+        self.substitution = false;
+        self
+    }
+
     /// Done.
     pub fn build(self) -> Types {
         Types(Arc::new(Inner {
@@ -92,6 +101,7 @@ impl Builder {
             opener: self.opener,
             listener: self.listener,
             alias_tables: self.alias_tables,
+            substitution: self.substitution,
             open: Mutex::default(),
         }))
     }
@@ -125,6 +135,7 @@ impl Types {
             opener: Arc::new(|path: &Path| File::open(path)),
             listener: None,
             alias_tables: HashSet::new(),
+            substitution: true,
         }
     }
 
@@ -136,6 +147,11 @@ impl Types {
             builder = builder.alias_tables(split_list(&text));
         }
         builder
+    }
+
+    /// Whether patterns may put parts of the key into results.
+    pub fn substitution(&self) -> bool {
+        self.0.substitution
     }
 
     /// The names of the types, sorted: `postconf -m`.
