@@ -46,7 +46,9 @@ pub(super) fn show(options: &Options, directory: &Path) -> Done {
         out.push_str(&fold::setting(name, &value, options));
         Ok(())
     };
-    let set = |name: &str| name == "config_directory" || config.explicit(name).is_some();
+    // As Postfix sees it, who names the folder sets the parameter.
+    let folder_named = options.directory.is_some() || std::env::var_os("MAIL_CONFIG").is_some();
+    let set = |name: &str| name == "config_directory" && folder_named || config.explicit(name).is_some();
     if options.words.is_empty() {
         for (name, classes) in &names.all {
             if classes.iter().any(|c| options.classes.contains(c)) && (!options.listing('n') || set(name)) {
