@@ -262,7 +262,7 @@ impl<B: Backend> Session<B> {
                 Subject::client(&self.client),
                 &mut notes,
             );
-            self.settle(Stage::Connect, None, verdict, notes).map_err(|r| *r)?;
+            self.settle(Stage::Connect, None, verdict, notes)?;
         }
         Ok(Reply::new(220, service.smtpd.smtpd_banner().clone()))
     }
@@ -387,7 +387,7 @@ impl<B: Backend> Session<B> {
         recipient: Option<&Address>,
         verdict: Verdict,
         mut notes: Notes,
-    ) -> Result<(), Box<Reply>> {
+    ) -> Result<(), Reply> {
         self.delay += notes.delay;
         let verdict = match (verdict, notes.defer_if_permit.take()) {
             (Verdict::Reject(rejection), _) | (_, Some(rejection)) => Some(rejection),
@@ -416,7 +416,7 @@ impl<B: Backend> Session<B> {
             None => Ok(()),
             Some(Rejection { reply, .. }) => {
                 self.refusal("reject", stage, recipient, &reply);
-                Err(Box::new(reply))
+                Err(reply)
             }
         }
     }
@@ -472,6 +472,6 @@ fn place_of(stage: Stage) -> &'static str {
 }
 
 /// A refusal as the machine takes it.
-pub(crate) fn no(reply: Box<Reply>) -> Decision {
-    Decision::Reply(*reply)
+pub(crate) fn no(reply: Reply) -> Decision {
+    Decision::Reply(reply)
 }

@@ -38,7 +38,7 @@ impl<B: Backend> Session<B> {
         })
     }
 
-    fn pass(&mut self, list: &List, stage: Stage, subject: Subject) -> Result<(), Box<Reply>> {
+    fn pass(&mut self, list: &List, stage: Stage, subject: Subject) -> Result<(), Reply> {
         if list.is_empty() {
             return Ok(());
         }
