@@ -112,8 +112,6 @@ pub(super) struct Index {
     pub unsynced_since: u64,
     /// Logs to be written anew, because what is in their file cannot be trusted.
     pub broken: BTreeSet<u32>,
-    /// What recovery found of messages that were leased.
-    pub unmerged: Vec<(QueueId, Vec<(usize, RecipientState)>)>,
     /// Directory `seg` has names that are not durable.
     pub names: bool,
     /// Files in `big/` whose message is gone, with the log that says so.

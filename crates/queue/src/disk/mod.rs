@@ -112,9 +112,8 @@ impl DiskStore<RealDisk> {
         match DirBuilder::new().mode(0o700).create(&directory) {
             Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
                 return Err(format!(
-                    "make {}: {e}: make {} and let the mail owner write to it",
+                    "make {}: {e}: create it as root, owned by mail_owner, mode 0700",
                     directory.display(),
-                    queue_directory.display()
                 ));
             }
             _ => {}

@@ -6,7 +6,7 @@ use super::device::{Disk, DiskFile, read_fully, write_fully};
 use super::engine::{Engine, Index, Options, Place, Segment, locked};
 use super::format::{self, BLOCK, HEADER, Header, Identity, Kind, LOG_HEAD, PLAN};
 use super::state_log::{self, StateLog, log_path, segment_path};
-use crate::encode;
+use crate::encode::{self, StateBody};
 use crate::events::{Corrupt, FormatRestored, LogTorn, SegmentMissing};
 use crate::ledger::Plan;
 use crate::state::RecipientState;
@@ -25,8 +25,10 @@ pub(super) struct Found {
     pub big: bool,
     /// Where its last whole state is.
     pub state: u32,
-    /// What changed since.
+    /// What changed since, while the message was leased.
     pub changes: Vec<(usize, RecipientState)>,
+    /// The whole state that comes of both, still to be written.
+    pub merged: Option<StateBody>,
 }
 
 /// What a state log says.
@@ -107,6 +109,30 @@ impl LogScan {
     }
 }
 
+impl Found {
+    /// Makes a whole state of the last one and what changed since. Needs nothing but the log: a
+    /// state may know of fewer recipients than the envelope, the others are pending.
+    fn merge(&mut self, log: &[u8], identity: &Identity, segment: u32) {
+        if self.changes.is_empty() {
+            return;
+        }
+        let record = log.get(self.state as usize..).filter(|_| self.state != 0);
+        let record = record.and_then(|bytes| format::read_state(bytes, identity, segment).ok());
+        let body = record.and_then(|r| encode::read_state(r.payload.get(PLAN..)?)).unwrap_or_default();
+        let mut all = body.all.unwrap_or_default();
+        for (i, state) in std::mem::take(&mut self.changes) {
+            // An envelope has no more recipients than this; the number is only a claim.
+            if i >= all.len() && i < format::LONGEST_ENVELOPE / 16 {
+                all.resize(i + 1, RecipientState::Pending);
+            }
+            if let Some(old) = all.get_mut(i).filter(|s| !s.settled()) {
+                *old = state;
+            }
+        }
+        self.merged = Some(StateBody { all: Some(all), changes: Vec::new(), envelope: body.envelope });
+    }
+}
+
 /// What there is of a segment.
 struct Scanned {
     number: u32,
@@ -169,7 +195,6 @@ impl<D: Disk> Engine<D> {
         for scanned in engine.scan_all(&numbers, options.threads)? {
             engine.adopt(scanned, read_only)?;
         }
-        engine.merge_changes(read_only);
         if !read_only {
             engine.remove_orphans();
             engine.tend(true);
@@ -221,7 +246,10 @@ impl<D: Disk> Engine<D> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => (Vec::new(), false),
             Err(e) => return Err(format!("read {path}: {e}")),
         };
-        let log = scan_log(&bytes, &self.identity, number);
+        let mut log = scan_log(&bytes, &self.identity, number);
+        for found in log.found.values_mut() {
+            found.merge(&bytes, &self.identity, number);
+        }
         drop(bytes);
         let path = segment_path(number);
         let file = match patiently(|| self.disk.open(&path)) {
@@ -387,6 +415,13 @@ impl<D: Disk> Engine<D> {
             }
             let mut place = Place::new(number, found.offset, found.length, found.big);
             place.state = found.state;
+            if let (Some(merged), Some(segment)) = (&found.merged, index.segments.get_mut(&number)) {
+                let all = merged.all.as_deref().unwrap_or_default();
+                place.state = segment.log.append(&self.identity, (Kind::State, id, found.offset), |o| {
+                    o.extend_from_slice(&plan.write());
+                    encode::state(all, merged.envelope.as_ref(), o);
+                });
+            }
             index.ledger.insert(id, plan, place);
             index.last_id = index.last_id.max(id.0);
             if let Some(segment) = index.segments.get_mut(&number) {
@@ -400,9 +435,6 @@ impl<D: Disk> Engine<D> {
                     });
                 }
             }
-            if !found.changes.is_empty() {
-                index.unmerged.push((id, found.changes));
-            }
         }
         if scanned.log.sealed.is_none()
             && let Some(segment) = index.segments.get_mut(&number)
@@ -414,27 +446,6 @@ impl<D: Disk> Engine<D> {
             index.dirty.insert(number);
         }
         Ok(())
-    }
-
-    /// Makes whole states of those that changed while the message was leased.
-    fn merge_changes(&self, read_only: bool) {
-        let unmerged = std::mem::take(&mut self.lock().unmerged);
-        for (id, changes) in unmerged {
-            let Ok(loaded) = self.load(id) else { continue };
-            let mut live = loaded.into_live();
-            for (i, state) in changes {
-                if let Some(old) = live.recipients.get_mut(i).filter(|s| !s.settled()) {
-                    *old = state;
-                }
-            }
-            let mut guard = self.lock();
-            let index = &mut *guard;
-            index.live.insert(id, live);
-            if !read_only {
-                index.record_state(&self.identity, id);
-                index.cool(id);
-            }
-        }
     }
 
     /// Bodies whose message never was, or is gone.

@@ -56,7 +56,7 @@ impl Inode {
 enum Op {
     Bind(String, usize),
     Unlink(String),
-    Rename(String, String),
+    Rename(String, String, usize),
 }
 
 pub struct World {
@@ -223,10 +223,9 @@ fn apply(names: &mut BTreeMap<String, usize>, op: &Op) {
         Op::Unlink(name) => {
             names.remove(name);
         }
-        Op::Rename(from, to) => {
-            if let Some(inode) = names.remove(from) {
-                names.insert(to.clone(), inode);
-            }
+        Op::Rename(from, to, inode) => {
+            names.remove(from);
+            names.insert(to.clone(), *inode);
         }
     }
 }
@@ -288,7 +287,7 @@ impl Disk for SimulatedDisk {
         let ops = std::mem::take(&mut world.ops);
         for op in ops {
             let name = match &op {
-                Op::Bind(n, _) | Op::Unlink(n) | Op::Rename(n, _) => n,
+                Op::Bind(n, _) | Op::Unlink(n) | Op::Rename(n, _, _) => n,
             };
             let well = matches!(fate, Fate::Well) || world.rng.one_in(2);
             if directory(name) == path && well {
@@ -297,10 +296,15 @@ impl Disk for SimulatedDisk {
                 world.ops.push(op);
             }
         }
-        match fate {
-            Fate::Well => Ok(()),
-            Fate::Fails(e) => Err(e),
+        if let Fate::Fails(e) = fate {
+            return Err(e);
         }
+        // Whatever came before: names are now as they are.
+        let world = &mut *world;
+        world.durable.retain(|name, _| directory(name) != path);
+        let here = world.names.iter().filter(|(name, _)| directory(name) == path);
+        world.durable.extend(here.map(|(name, inode)| (name.clone(), *inode)));
+        Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -310,7 +314,7 @@ impl Disk for SimulatedDisk {
         }
         let inode = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         world.names.insert(to.into(), inode);
-        world.ops.push(Op::Rename(from.into(), to.into()));
+        world.ops.push(Op::Rename(from.into(), to.into(), inode));
         Ok(())
     }
 
