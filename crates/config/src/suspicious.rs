@@ -53,9 +53,9 @@ pub fn suspicious(config: &Config) -> Vec<Problem> {
                     format!("{element:?} contains {odd}, which nothing is compared with"),
                     "remove the markup or quotes",
                 );
-            } else if group(&ADDRESSES) {
-                address(pattern, element, &mut note);
-            } else if group(&CLIENTS) && pattern.contains(['[', ']', '/']) && !table(pattern) {
+            } else if group(&ADDRESSES)
+                || group(&CLIENTS) && pattern.contains(['[', ']', '/']) && !table(pattern)
+            {
                 address(pattern, element, &mut note);
             } else if group(&DOMAINS) {
                 domain(pattern, element, &mut note);

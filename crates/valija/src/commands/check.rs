@@ -55,7 +55,7 @@ fn check(directory: &std::path::Path) -> Report {
     report.notes.extend(config.warnings().iter().chain(&services.warnings).cloned());
     report.notes.extend(config::suspicious(&config));
     let dangers = config::danger(&config, &services.all);
-    let allowed = config.get("valija_allow_open_relay").is_ok_and(|v| v.eq_ignore_ascii_case("yes"));
+    let allowed = config::params::main::Main::load(&config).is_ok_and(|m| *m.valija_allow_open_relay());
     if allowed {
         report.notes.extend(dangers)
     } else {

@@ -110,7 +110,7 @@ fn apply(mode: Mode, edit: Edit, bytes: &[u8], requests: &[Request]) -> Result<C
             continue;
         }
         hits.iter().filter_map(|i| matched.get_mut(*i).map(|m| *m = true)).for_each(drop);
-        let requests = hits.iter().filter_map(|i| requests.get(*i));
+        let mut requests = hits.iter().filter_map(|i| requests.get(*i));
         match (mode, edit) {
             (Mode::Services | Mode::Main, Edit::Comment) => block.pieces.iter().for_each(|p| {
                 if p.kind != PieceKind::Aside {
@@ -121,7 +121,7 @@ fn apply(mode: Mode, edit: Edit, bytes: &[u8], requests: &[Request]) -> Result<C
             (Mode::Services | Mode::Main, _) => {
                 // The comments that follow a replaced entry stay behind it.
                 if edit == Edit::Set
-                    && let Some(request) = requests.last()
+                    && let Some(request) = requests.next_back()
                 {
                     file::push_line(&mut out, &entry::read(&request.value)?.print(true));
                 }
