@@ -21,12 +21,12 @@ pub struct Role {
     pub child: Child,
 }
 
-/// Starts the mail role as `identity`. Descriptor 3 is its channel to master, which is returned.
-pub fn mail(config: &Config, identity: Option<&Identity>) -> Result<(Role, Channel), String> {
+/// Starts the mail role as `identity`; with `output` it keeps standard output. Descriptor 3 is its channel to master, which is returned.
+pub fn mail(config: &Config, identity: Option<&Identity>, output: bool) -> Result<(Role, Channel), String> {
     let program = find(Program::Valija, Some(config))?;
     let (ours, theirs) = Channel::pair().map_err(|e| e.to_string())?;
     let args = [OsStr::new("-c"), config.directory().as_os_str()];
-    let child = spawn(&program, MAIL, &args, &[theirs.as_fd()], identity, &environment())
+    let child = spawn(&program, MAIL, &args, &[theirs.as_fd()], identity, &environment(), output)
         .map_err(|e| format!("{}: {e}", program.display()))?;
     Ok((Role { name: "mail", child }, ours))
 }
@@ -34,11 +34,11 @@ pub fn mail(config: &Config, identity: Option<&Identity>) -> Result<(Role, Chann
 /// Starts the deliver role. Descriptor 3 is its channel to the mail role, whose end is returned.
 /// It is started anew at each reload: it keeps the configuration it began with until the mail
 /// role closes the channel and its last child has ended.
-pub fn deliver(config: &Config) -> Result<(Role, Channel), String> {
+pub fn deliver(config: &Config, output: bool) -> Result<(Role, Channel), String> {
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     let (ours, theirs) = Channel::pair().map_err(|e| e.to_string())?;
     let args = [OsStr::new("-c"), config.directory().as_os_str()];
-    let child = spawn(&program, DELIVER, &args, &[theirs.as_fd()], None, &environment())
+    let child = spawn(&program, DELIVER, &args, &[theirs.as_fd()], None, &environment(), output)
         .map_err(|e| format!("{}: {e}", program.display()))?;
     Ok((Role { name: "deliver", child }, ours))
 }

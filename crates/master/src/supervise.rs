@@ -52,7 +52,7 @@ pub fn start_and_wait(_args: &Args, words: &[String]) -> ExitCode {
         .map(AsRef::as_ref)
         .collect();
     let environment: Vec<(String, String)> = std::env::vars().collect();
-    let child = sys::spawn::spawn(&program, "master", &rest, &[theirs.as_fd()], None, &environment);
+    let child = sys::spawn::spawn(&program, "master", &rest, &[theirs.as_fd()], None, &environment, false);
     drop(theirs);
     if let Err(e) = child {
         return fail(format!("{}: {e}", program.display()));
@@ -93,7 +93,7 @@ pub fn run(args: &Args) -> ExitCode {
     if let Err(what) = plan.install_log(args.keep_output) {
         return refuse(&mut report, &console, what);
     }
-    match System::start(plan, say.clone(), args.directory.clone(), report) {
+    match System::start(plan, say.clone(), args, report) {
         Ok(mut system) => system.supervise(args.exit_time),
         Err((what, mut report)) => {
             // Said in the log and to whoever started the system.
@@ -113,7 +113,11 @@ struct System {
     delivers: Vec<Role>,
     pause: u64,
     start_again: Option<Instant>,
+    deliver_pause: u64,
+    deliver_since: Instant,
+    deliver_again: Option<Instant>,
     report: Option<std::fs::File>,
+    keep_output: bool,
     ever_ready: bool,
     reloading: bool,
     _lock: Lock,
@@ -126,7 +130,7 @@ impl System {
     fn start(
         plan: Plan,
         say: events::Source,
-        directory: PathBuf,
+        args: &Args,
         report: Option<std::fs::File>,
     ) -> Result<System, Refused> {
         let owners = plan.identity.as_ref().map(|i| Owners {
@@ -151,7 +155,7 @@ impl System {
             say.say(&Note { what: note.clone() });
         }
         let mut system = System {
-            directory,
+            directory: args.directory.clone(),
             plan,
             say,
             signals,
@@ -160,7 +164,11 @@ impl System {
             delivers: Vec::new(),
             pause: 1,
             start_again: None,
+            deliver_pause: 1,
+            deliver_since: Instant::now(),
+            deliver_again: None,
             report,
+            keep_output: args.keep_output,
             ever_ready: false,
             reloading: false,
             _lock: lock,
@@ -172,15 +180,17 @@ impl System {
     }
 
     fn start_roles(&mut self) -> Result<(), String> {
-        let (mail, channel) = roles::mail(&self.plan.config, self.plan.identity.as_ref())?;
+        let (mail, channel) = roles::mail(&self.plan.config, self.plan.identity.as_ref(), self.keep_output)?;
         self.mail = Some((mail, channel, Instant::now()));
         self.equip()
     }
 
     /// Sends the mail role its listeners and a fresh deliver role.
     fn equip(&mut self) -> Result<(), String> {
-        let (deliver, jobs) = roles::deliver(&self.plan.config)?;
+        let (deliver, jobs) = roles::deliver(&self.plan.config, self.keep_output)?;
         self.delivers.push(deliver);
+        self.deliver_since = Instant::now();
+        self.deliver_again = None;
         let Some((_, channel, _)) = &self.mail else { return Ok(()) };
         let send = |order: Order, fd: &[BorrowedFd<'_>]| {
             channel.send(&order.encode(), fd).map_err(|e| format!("mail role: {e}"))
@@ -199,7 +209,7 @@ impl System {
             let mut fds = vec![self.signals.as_fd()];
             fds.extend(self.mail.iter().map(|(_, c, _)| c.as_fd()));
             let now = Instant::now();
-            let wake = [end, self.start_again].into_iter().flatten().min();
+            let wake = [end, self.start_again, self.deliver_again].into_iter().flatten().min();
             let ready = sys::poll::readable(&fds, wake.map(|t| t.saturating_duration_since(now)));
             drop(fds);
             let ready = ready.unwrap_or_default();
@@ -225,6 +235,12 @@ impl System {
             if end.is_some_and(|t| Instant::now() >= t) {
                 self.stop();
                 return ExitCode::SUCCESS;
+            }
+            if self.deliver_again.is_some_and(|t| Instant::now() >= t) {
+                self.deliver_again = None;
+                if let Err(what) = self.equip() {
+                    self.say.say(&RoleNotStarted { role: "deliver".into(), what });
+                }
             }
             if self.start_again.is_some_and(|t| Instant::now() >= t) {
                 self.start_again = None;
@@ -263,7 +279,6 @@ impl System {
                 self.ever_ready = true;
                 if let Some(mut pipe) = self.report.take() {
                     let _ = pipe.write_all(b"ready\n");
-                    silence();
                 }
             }
             Some(Ask::Failed(what)) if !self.ever_ready => return Err(self.give_up(what)),
@@ -307,11 +322,14 @@ impl System {
             }
         });
         if let Some((role, pid, status)) = newest_died {
-            self.say.say(&RoleEnded { role: role.into(), pid, how: how(status), pause: 0 });
-            // A fresh one at once; the mail role reports what was under way as deferred.
-            if let Err(what) = self.equip() {
-                self.say.say(&RoleNotStarted { role: "deliver".into(), what });
+            if self.deliver_since.elapsed() > Duration::from_secs(60) {
+                self.deliver_pause = 1;
             }
+            let pause = self.deliver_pause;
+            self.say.say(&RoleEnded { role: role.into(), pid, how: how(status), pause });
+            // The mail role reports what was under way as deferred, and waits for the new one.
+            self.deliver_again = Some(Instant::now() + Duration::from_secs(pause));
+            self.deliver_pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Ok(())
     }
@@ -408,12 +426,5 @@ fn how(status: std::process::ExitStatus) -> String {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => "ended".into(),
-    }
-}
-
-/// In the background nobody reads our output any more.
-fn silence() {
-    if let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
-        let _ = sys::spawn::replace_standard_streams(&null);
     }
 }

@@ -87,8 +87,7 @@ impl Rewriter {
                 return Err(too("expansion size"));
             }
             let mut depth = 0;
-            loop {
-                let Some(address) = all.get(index).cloned() else { break };
+            while let Some(address) = all.get(index).cloned() {
                 let key = address.internal().to_lowercase();
                 if to_itself.contains(&key) {
                     break;

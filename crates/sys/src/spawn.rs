@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 /// Who a child becomes before it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,8 @@ pub fn give(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
 
 /// Starts `program` with `argv0` as its name. The child gets `fds` as descriptors 3, 4, … in that
 /// order and nothing else but 0, 1 and 2; it becomes `identity`, when given, and can then never
-/// gain privileges by executing a set-id program (`no_new_privs`).
+/// gain privileges by executing a set-id program (`no_new_privs`). Without `output` its standard
+/// streams are /dev/null: a daemon must not hold the pipe of whoever started it.
 pub fn spawn(
     program: &Path,
     argv0: &str,
@@ -68,6 +69,7 @@ pub fn spawn(
     fds: &[BorrowedFd<'_>],
     identity: Option<&Identity>,
     environment: &[(String, String)],
+    output: bool,
 ) -> io::Result<Child> {
     // Copies above the range they will be moved to, so that no move overwrites a later source.
     let floor = 3 + fds.len() as i32;
@@ -83,6 +85,9 @@ pub fn spawn(
     let identity = identity.cloned();
     let mut command = Command::new(program);
     command.arg0(argv0).args(args).env_clear().envs(environment.iter().map(|(n, v)| (n, v)));
+    if !output {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    }
     let setup = move || {
         for (i, n) in numbers.iter().enumerate() {
             // SAFETY: dup2 on descriptors that this process owns; async-signal-safe.

@@ -4,6 +4,7 @@
 //! other name.
 
 mod commands;
+mod mail;
 
 use std::process::ExitCode;
 
@@ -12,6 +13,9 @@ fn main() -> ExitCode {
     let called = words.next().unwrap_or_default();
     let name = called.rsplit('/').next().unwrap_or_default();
     let mut args: Vec<String> = words.collect();
+    if name == mail::NAME {
+        return mail::main(&args);
+    }
     if let Some(command) = commands::find(name) {
         return (command.run)(name, &args);
     }

@@ -1,7 +1,7 @@
 //! Parameters that the supervisor obeys.
 
 use crate::params;
-use crate::value::{Count, List, Text};
+use crate::value::{Count, List, Text, Time};
 
 params! {
     /// What is started, where it listens, where it logs.
@@ -20,6 +20,8 @@ params! {
         syslog_facility: Text = "mail";
         /// How many clients may wait to be accepted.
         default_process_limit: Count = "100", min 1;
+        /// The longest that one delivery may take.
+        daemon_timeout: Time = "18000s";
         /// The version that is shown; that of the Postfix whose behaviour is followed, and ours.
         mail_version: Text = "3.7.11";
     }

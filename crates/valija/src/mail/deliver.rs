@@ -1,0 +1,293 @@
+//! The way to the `deliver` role: sends a job, reads what its child answers.
+//!
+//! What a child says is not trusted: it can only name recipients it was asked about; it is cut off
+//! when it says too much, or nothing for too long. A child that dies leaves its recipients without
+//! report, and the queue manager defers them.
+
+use proto::job::{Ended, Frame, FrameReader, How, Job, Say, Target, frame_job};
+use qmgr::agent::{Agent, Done, Report, Request};
+use queue::store::Body;
+use std::collections::HashMap;
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use sys::channel::Channel;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, Interest};
+use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
+
+events::events! {
+    /// What a delivery process reports about itself.
+    ChildSays { text: String } Info "{text}"
+    /// What a delivery process warns of.
+    ChildWarns { text: String } Warning "{text}"
+    /// What a delivery process cannot do.
+    ChildErrs { text: String } Error "{text}"
+    /// Why a delivery process gave up.
+    ChildFails { text: String } Fatal "{text}"
+    /// A delivery process ended without finishing its answer.
+    ChildDied { how: String } Warning "delivery process {how}; its recipients are tried again later"
+    /// A delivery could not be started.
+    NotStarted { what: String } Warning "cannot start a delivery: {what}"
+}
+
+/// Who speaks for a transport: `postfix/local`.
+pub type Voices = Arc<dyn Fn(&str) -> events::Source + Send + Sync>;
+
+/// The agent for everything that a child of `deliver` delivers.
+pub struct Deliver {
+    link: Mutex<Option<Arc<Link>>>,
+    next: AtomicU64,
+    under_way: AtomicU64,
+    voices: Mutex<Voices>,
+    patience: Duration,
+}
+
+impl Deliver {
+    /// Without a channel yet; deliveries wait for [`Deliver::connect`]. `patience` is the longest
+    /// that a child may take (`daemon_timeout`).
+    pub fn new(voices: Voices, patience: Duration) -> Deliver {
+        let (next, under_way) = (AtomicU64::new(1), AtomicU64::new(0));
+        Deliver { link: Mutex::new(None), next, under_way, voices: Mutex::new(voices), patience }
+    }
+
+    /// Uses a new channel; the old one carries what was begun on it to its end.
+    pub fn connect(&self, channel: Channel) -> io::Result<()> {
+        let link = Arc::new(Link { channel: super::orders::watched(channel)?, waiting: Mutex::default() });
+        tokio::spawn(link.clone().listen());
+        let old = lock(&self.link).replace(link);
+        if let Some(old) = old {
+            let _ = old.channel.get_ref().finish();
+        }
+        Ok(())
+    }
+
+    /// Uses other speakers after a reload.
+    pub fn speak_as(&self, voices: Voices) {
+        *lock(&self.voices) = voices;
+    }
+
+    /// How many deliveries are under way.
+    pub fn under_way(&self) -> u64 {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    async fn attempt(&self, request: Request) -> Done {
+        let voice = (lock(&self.voices))(&request.transport);
+        let begun = Instant::now();
+        let mut done = Done::default();
+        let mut rest = vec![request.recipients.clone()];
+        while let Some(recipients) = rest.pop() {
+            let Some(job) = job(&request, &recipients).encode() else {
+                // Too long for one message: two jobs of half the recipients.
+                if recipients.len() > 1 {
+                    let (first, second) = recipients.split_at(recipients.len() / 2);
+                    rest.extend([second.to_vec(), first.to_vec()]);
+                } else {
+                    voice.say_of(request.id, &NotStarted { what: "the envelope is too long".into() });
+                }
+                continue;
+            };
+            let asked: Vec<usize> = recipients.iter().map(|(place, _)| *place).collect();
+            match self.one(&request.body, &job).await {
+                Ok((answer, how)) => self.take(&request, &voice, answer, how, &asked, &mut done),
+                Err(e) => voice.say_of(request.id, &NotStarted { what: e.to_string() }),
+            }
+        }
+        done.transmit = begun.elapsed().as_micros() as u64;
+        done
+    }
+
+    /// One job: the frames answered and how the child ended.
+    async fn one(&self, body: &Body, job: &[u8]) -> io::Result<(Answer, Option<How>)> {
+        let link =
+            lock(&self.link).clone().ok_or_else(|| io::Error::other("the deliver role is not there"))?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let sealed;
+        let content: &File = match body {
+            Body::Memory(bytes) => {
+                sealed = sys::memory_file::sealed(bytes)?;
+                &sealed
+            }
+            Body::File(file, _) => file,
+        };
+        let (ours, theirs) = io::pipe()?;
+        let mut ours = pipe::Receiver::from_owned_fd(ours.into())?;
+        let (tell, ended) = oneshot::channel();
+        lock(&link.waiting).insert(number, tell);
+        let message = frame_job(number, job);
+        let send = |c: &Channel| c.send(&message, &[content.as_fd(), theirs.as_fd()]);
+        if let Err(e) = link.channel.async_io(Interest::WRITABLE, send).await {
+            lock(&link.waiting).remove(&number);
+            return Err(e);
+        }
+        drop(theirs);
+        let answer = tokio::time::timeout(self.patience, read(&mut ours)).await;
+        drop(ours);
+        let answer = answer.unwrap_or_else(|_| Answer { garbage: true, ..Answer::default() });
+        // The pipe is closed when the child is gone, so its end is known at once.
+        let how = tokio::time::timeout(Duration::from_secs(10), ended).await.ok().and_then(Result::ok);
+        Ok((answer, how))
+    }
+
+    fn take(
+        &self,
+        request: &Request,
+        voice: &events::Source,
+        answer: Answer,
+        how: Option<How>,
+        asked: &[usize],
+        done: &mut Done,
+    ) {
+        let voice = if answer.number == 0 { voice.clone() } else { voice.numbered(answer.number) };
+        done.number = answer.number;
+        for (say, text) in answer.log {
+            match say {
+                Say::Info => voice.say(&ChildSays { text }),
+                Say::Warning => voice.say(&ChildWarns { text }),
+                Say::Error => voice.say(&ChildErrs { text }),
+                Say::Fatal => voice.say(&ChildFails { text }),
+            }
+        }
+        let mut seen = Vec::new();
+        for report in answer.reports {
+            if asked.contains(&report.recipient) && !seen.contains(&report.recipient) {
+                seen.push(report.recipient);
+                done.reports.push(report);
+            }
+        }
+        if !answer.ended || answer.garbage {
+            let how = match how {
+                Some(How::Exit(code)) => format!("ended with status {code}"),
+                Some(How::Signal(signal)) => format!("was killed by signal {signal}"),
+                Some(How::NotStarted(why)) => format!("could not be started: {why}"),
+                None if answer.garbage => "said what means nothing, or took too long".to_string(),
+                None => "vanished".to_string(),
+            };
+            voice.say_of(request.id, &ChildDied { how });
+            done.crashed = true;
+        }
+    }
+}
+
+impl Agent for Deliver {
+    fn deliver(&self, request: Request) -> Pin<Box<dyn Future<Output = Done> + Send + '_>> {
+        Box::pin(async move {
+            let _counted = Counted::new(&self.under_way);
+            self.attempt(request).await
+        })
+    }
+}
+
+/// Counts a delivery as long as it lives, dropped halfway or not.
+struct Counted<'a>(&'a AtomicU64);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicU64) -> Counted<'a> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct Link {
+    channel: AsyncFd<Channel>,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<How>>>,
+}
+
+impl Link {
+    /// Tells each delivery how its child ended, until the role is gone.
+    async fn listen(self: Arc<Link>) {
+        while let Ok(Some((bytes, _))) = self.channel.async_io(Interest::READABLE, |c| c.receive()).await {
+            if let Some(ended) = Ended::decode(&bytes)
+                && let Some(tell) = lock(&self.waiting).remove(&ended.number)
+            {
+                let _ = tell.send(ended.how);
+            }
+        }
+        // Those who wait learn by the dropped senders that nobody will answer.
+        lock(&self.waiting).clear();
+    }
+}
+
+#[derive(Default)]
+struct Answer {
+    number: u32,
+    log: Vec<(Say, String)>,
+    reports: Vec<Report>,
+    ended: bool,
+    garbage: bool,
+}
+
+async fn read(from: &mut pipe::Receiver) -> Answer {
+    let mut answer = Answer::default();
+    let mut frames = FrameReader::default();
+    let mut buffer = vec![0; 4096];
+    loop {
+        let got = match from.read(&mut buffer).await {
+            Ok(0) | Err(_) => return answer,
+            Ok(n) => n,
+        };
+        if frames.receive(&buffer[..got]).is_err() {
+            answer.garbage = true;
+            return answer;
+        }
+        loop {
+            match frames.next_frame() {
+                Ok(Some(Frame::Begin { number })) => answer.number = number,
+                Ok(Some(Frame::Log { say, text })) => answer.log.push((say, text)),
+                Ok(Some(Frame::Report(report))) => answer.reports.push(*report),
+                Ok(Some(Frame::End)) => answer.ended = true,
+                Ok(None) => break,
+                Err(_) => {
+                    answer.garbage = true;
+                    return answer;
+                }
+            }
+        }
+    }
+}
+
+fn job(request: &Request, recipients: &[(usize, proto::Address)]) -> Job {
+    let envelope = &request.envelope;
+    let targets = recipients.iter().filter_map(|(place, address)| {
+        let recipient = envelope.recipients.get(*place)?;
+        let recipient = proto::envelope::Recipient { address: address.clone(), ..recipient.clone() };
+        Some(Target { place: u32::try_from(*place).ok()?, recipient })
+    });
+    Job {
+        transport: request.transport.clone(),
+        nexthop: request.nexthop.clone(),
+        queue_id: request.id.to_string(),
+        sender: envelope.sender.clone(),
+        recipients: targets.collect(),
+        client: envelope.client.clone(),
+        size: envelope.size,
+        arrival: envelope.arrival,
+        encoding: envelope.encoding,
+        smtputf8: envelope.smtputf8,
+        dsn_envid: envelope.dsn_envid.clone(),
+        dsn_ret: envelope.dsn_ret,
+        offset: 0,
+        length: match &request.body {
+            Body::Memory(bytes) => bytes.len() as u64,
+            Body::File(_, length) => *length,
+        },
+    }
+}
+
+/// A value that was being changed when its thread died is still whole here.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,238 @@
+//! The mail role: everything that touches the network and the queue, as the mail user, confined.
+//!
+//! `master` starts it with a channel on descriptor 3, over which come the listeners and the way to
+//! the deliver role. It never forks and never executes anything.
+
+mod addresses;
+mod deliver;
+mod files;
+mod listeners;
+mod orders;
+mod snapshot;
+
+use cleanup::pickup::Pickup;
+use config::params::main::Main;
+use config::params::master::Master as MasterParams;
+use deliver::Deliver;
+use files::Passed;
+use listeners::Listeners;
+use orders::Master;
+use proto::supervision::{Ask, Order};
+use queue::Store;
+use snapshot::{Snapshot, join};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+use sys::channel::Channel;
+
+/// The queue that this role runs.
+pub type Queue = queue::disk::DiskStore;
+
+/// The name by which `master` starts this role.
+pub const NAME: &str = "valija-mail";
+
+/// How long deliveries that are under way may take at a stop.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+events::events! {
+    /// What the kernel confines this process with.
+    Confined { landlock: String, seccomp: String } Info "sandbox: landlock {landlock}, seccomp {seccomp}"
+    /// A reload was asked for, but the configuration cannot be used; the one in force stays.
+    ReloadFailed { what: String } Error "reload refused, the running configuration stays in force: {what}"
+    /// A socket for local programs could not be made.
+    NoSocket { path: String, what: String } Warning "socket {path}: {what}"
+}
+
+/// The present snapshot, shared by everything that lives longer than one.
+type Present = Arc<RwLock<Arc<Snapshot>>>;
+
+/// Runs the role until `master` tells it to drain, or is gone.
+pub fn main(args: &[String]) -> ExitCode {
+    let Some(channel) = sys::spawn::inherited(3).map(Channel::from_descriptor) else {
+        eprintln!("valija-mail: fatal: this program is started by master; use `postfix start`");
+        return ExitCode::FAILURE;
+    };
+    let directory = match args {
+        [flag, directory] if flag == "-c" => PathBuf::from(directory),
+        _ => PathBuf::from("/etc/postfix"),
+    };
+    match prepare(&directory) {
+        Ok(prepared) => match run(directory, channel, prepared) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(what) => {
+            let _ = channel.send(&Ask::Failed(what).encode(), &[]);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Prepared {
+    queue: Arc<Queue>,
+    queue_directory: PathBuf,
+    config: config::Config,
+    services: config::master_cf::Services,
+    syslog_name: String,
+}
+
+/// What is done before the first thread: log, confinement, the queue.
+fn prepare(directory: &Path) -> Result<Prepared, String> {
+    let (config, services) = Snapshot::read(directory)?;
+    let main = Main::load(&config).map_err(join)?;
+    let master = MasterParams::load(&config).map_err(join)?;
+    install_log(&master)?;
+    let syslog_name = main.syslog_name().clone();
+    let queue_directory = PathBuf::from(main.queue_directory());
+    if let Some(left) = queue::leftovers(&queue_directory) {
+        return Err(left.to_string());
+    }
+    let log = Path::new(master.maillog_file().as_str()).to_path_buf();
+    let mut writable = vec![queue_directory.as_path(), Path::new(master.data_directory().as_str())];
+    if log.is_file() {
+        writable.push(&log);
+    }
+    let force = sys::sandbox::confine(&writable);
+    let say = events::Source::new(&syslog_name, "master", std::process::id());
+    say.say(&Confined { landlock: force.landlock, seccomp: force.seccomp });
+    let options = queue::disk::Options::from_config(&config).map_err(join)?;
+    let source = events::Source::new(&syslog_name, "qmgr", std::process::id());
+    let queue = Arc::new(Queue::open(&queue_directory, &options, source)?);
+    Ok(Prepared { queue, queue_directory, config, services, syslog_name })
+}
+
+fn install_log(master: &MasterParams) -> Result<(), String> {
+    let sink =
+        events::sink_for(master.maillog_file(), &master.maillog_file_prefixes().0, master.syslog_facility())?;
+    events::install(sink);
+    Ok(())
+}
+
+fn run(directory: PathBuf, channel: Channel, prepared: Prepared) -> Result<(), String> {
+    let workers = std::thread::available_parallelism().map_or(2, |n| n.get()).clamp(2, 8);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .max_blocking_threads(16)
+        .thread_keep_alive(Duration::from_secs(5))
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|e| format!("start the runtime: {e}"))?;
+    let queue = prepared.queue.clone();
+    let done = runtime.block_on(async move {
+        let master = Master::new(channel).map_err(|e| e.to_string())?;
+        let outcome = serve(&directory, &master, prepared).await;
+        if let Err(what) = &outcome {
+            master.tell(&Ask::Failed(what.clone())).await;
+        }
+        outcome
+    });
+    // Sessions that are open are dropped: nothing of theirs was acknowledged.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    queue::block_on(queue.close());
+    done
+}
+
+async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<(), String> {
+    let Prepared { queue, queue_directory, config, services, syslog_name } = prepared;
+    let counters = Arc::new(smtpd::limits::Limits::new(Duration::from_secs(60)));
+    let say = events::Source::new(&syslog_name, "master", std::process::id());
+    let (mut sockets, jobs) = equipment(master).await.ok_or("master is gone")?;
+    let passed = Passed::fetch(&config, master).await;
+    let snapshot = Arc::new(Snapshot::build(config, services, &queue, &counters, passed)?);
+    let patience = *MasterParams::load(&snapshot.config).map_err(join)?.daemon_timeout();
+    let agent = Arc::new(Deliver::new(snapshot.voices(), patience));
+    if let Some(jobs) = jobs {
+        agent.connect(jobs).map_err(|e| format!("deliver: {e}"))?;
+    }
+    let present: Present = Arc::new(RwLock::new(snapshot.clone()));
+    start_pickup(&queue_directory, &present, &say);
+    let mut listeners = Listeners::serve(std::mem::take(&mut sockets), &snapshot);
+    master.tell(&Ask::Ready).await;
+
+    loop {
+        match master.next().await {
+            Some((Order::Reload, _)) => {
+                let Some((sockets, jobs)) = equipment(master).await else { break };
+                let passed = match Snapshot::read(directory) {
+                    Ok((config, services)) => {
+                        let passed = Passed::fetch(&config, master).await;
+                        Snapshot::build(config, services, &queue, &counters, passed)
+                    }
+                    Err(what) => Err(what),
+                };
+                match passed {
+                    Ok(new) => {
+                        let new = Arc::new(new);
+                        if let Ok(params) = MasterParams::load(&new.config) {
+                            let _ = install_log(&params);
+                        }
+                        agent.speak_as(new.voices());
+                        *present.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
+                        listeners = Listeners::serve(sockets, &new);
+                    }
+                    Err(what) => say.say(&ReloadFailed { what }),
+                }
+                if let Some(jobs) = jobs {
+                    let _ = agent.connect(jobs);
+                }
+                master.tell(&Ask::Ready).await;
+            }
+            Some((Order::Drain, _)) | None => break,
+            // A new deliver role after the old one died comes with all listeners again.
+            Some((Order::Deliver, mut descriptors)) => {
+                if let Some(jobs) = descriptors.pop() {
+                    let _ = agent.connect(Channel::from_descriptor(jobs));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    listeners.stop();
+    let limit = Instant::now() + PATIENCE;
+    while agent.under_way() > 0 && Instant::now() < limit {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+/// Listeners and the deliver channel, up to `Begin`; `None` when master is gone.
+async fn equipment(master: &Master) -> Option<(Vec<(String, OwnedFd)>, Option<Channel>)> {
+    let (mut sockets, mut jobs) = (Vec::new(), None);
+    loop {
+        let (order, mut descriptors) = master.next().await?;
+        match (order, descriptors.pop()) {
+            (Order::Listener { service, .. }, Some(fd)) => sockets.push((service, fd)),
+            (Order::Deliver, Some(fd)) => jobs = Some(Channel::from_descriptor(fd)),
+            (Order::Begin, _) => return Some((sockets, jobs)),
+            (Order::Drain, _) => return None,
+            _ => {}
+        }
+    }
+}
+
+fn start_pickup(queue_directory: &Path, present: &Present, say: &events::Source) {
+    let snapshot = present.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let speaker = events::Source::new(&snapshot.syslog_name, "pickup", std::process::id());
+    let source = present.clone();
+    let intake = Arc::new(move || source.read().unwrap_or_else(PoisonError::into_inner).intake.clone());
+    let pickup = Pickup::new(intake, queue_directory.to_path_buf(), speaker);
+    let listener = socket(&queue_directory.join("public/pickup"), say);
+    let interval =
+        snapshot.services.all.iter().find(|s| s.command() == "pickup").map_or(60, |s| s.wakeup().0);
+    tokio::spawn(pickup.run(listener, Duration::from_secs(u64::from(interval).max(1))));
+}
+
+/// A socket that local programs reach through its directory's permissions.
+fn socket(path: &Path, say: &events::Source) -> Option<tokio::net::UnixListener> {
+    // One left by a process that was killed; nobody else may write to the directory.
+    let _ = std::fs::remove_file(path);
+    let made = tokio::net::UnixListener::bind(path).and_then(|listener| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+        Ok(listener)
+    });
+    made.map_err(|e| say.say(&NoSocket { path: path.display().to_string(), what: e.to_string() })).ok()
+}

@@ -1,0 +1,138 @@
+//! Everything the mail role makes of one reading of the configuration. Built as a whole before it
+//! is used; what began with an older one keeps that.
+
+use super::Queue;
+use super::addresses;
+use super::deliver::Voices;
+use super::files::Passed;
+use cleanup::Intake;
+use cleanup::intake::Door;
+use config::master_cf::{Kind, Services};
+use config::params::main::Main;
+use config::{Config, Problem};
+use rewrite::Rewriter;
+use smtpd::limits::Limits;
+use smtpd::{Parts, Service};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use tables::Types;
+
+events::events! {
+    /// A lookup table has a fault, or row, that the administrator should mend.
+    TableWarning { what: String } Warning "{what}"
+    /// A lookup table changed.
+    TableNews { what: String } Info "{what}"
+}
+
+/// One configuration in force.
+pub struct Snapshot {
+    /// main.cf.
+    pub config: Config,
+    /// master.cf.
+    pub services: Arc<Services>,
+    /// What addresses mean.
+    pub rewriter: Arc<Rewriter>,
+    /// The doors into the queue.
+    pub intake: Intake<Queue>,
+    /// The SMTP servers, by the name of their service.
+    pub smtpd: BTreeMap<String, Arc<Service<Intake<Queue>>>>,
+    /// How many sessions each may have at once; 0 is without limit.
+    pub limits: BTreeMap<String, usize>,
+    /// `syslog_name`.
+    pub syslog_name: String,
+}
+
+impl Snapshot {
+    /// Reads main.cf and master.cf; the text of an error names file, line and remedy.
+    pub fn read(directory: &Path) -> Result<(Config, Services), String> {
+        let config = Config::load(directory).map_err(join)?;
+        let services = config::master_cf::load(directory).map_err(join)?;
+        Ok((config, services))
+    }
+
+    /// Builds everything from what was read.
+    pub fn build(
+        config: Config,
+        services: Services,
+        queue: &Arc<Queue>,
+        counters: &Arc<Limits>,
+        passed: Passed,
+    ) -> Result<Snapshot, String> {
+        let main = Main::load(&config).map_err(join)?;
+        let syslog_name = main.syslog_name().clone();
+        let types = types(&config, &syslog_name, passed);
+        let own = addresses::own(&config);
+        let rewriter = Arc::new(Rewriter::open(&config, &types, &own).map_err(join)?);
+        let intake = doors(&config, &services, queue, &rewriter)?;
+        let default_limit = config.get("default_process_limit").ok().and_then(|t| t.parse().ok());
+        let (mut smtpd, mut limits) = (BTreeMap::new(), BTreeMap::new());
+        for service in services.all.iter().filter(|s| s.kind == Kind::Inet && s.command() == "smtpd") {
+            let own_config = service.config(&config);
+            let parts = Parts {
+                backend: intake.clone(),
+                world: rewriter.clone(),
+                types: types.clone(),
+                limits: counters.clone(),
+                name: service.name.clone(),
+                own_addresses: own.iter().copied().collect(),
+            };
+            let built = Service::load(&own_config, parts).map_err(join)?;
+            smtpd.insert(service.name.clone(), Arc::new(built));
+            let limit = service.process_limit().map(|n| n as usize).or(default_limit);
+            limits.insert(service.name.clone(), limit.unwrap_or(100));
+        }
+        Ok(Snapshot { config, services: Arc::new(services), rewriter, intake, smtpd, limits, syslog_name })
+    }
+
+    /// Who speaks for the deliveries of a transport: the program of its service, under the
+    /// service's `syslog_name`.
+    pub fn voices(&self) -> Voices {
+        let mut names = BTreeMap::new();
+        for service in self.services.all.iter().filter(|s| s.kind != Kind::Inet) {
+            let config = service.config(&self.config);
+            let tag =
+                Main::load(&config).map_or_else(|_| self.syslog_name.clone(), |m| m.syslog_name().clone());
+            names.insert(service.name.clone(), (tag, service.command().to_string()));
+        }
+        let default = self.syslog_name.clone();
+        Arc::new(move |transport| match names.get(transport) {
+            Some((tag, program)) => events::Source::new(tag, program, std::process::id()),
+            None => events::Source::new(&default, transport, std::process::id()),
+        })
+    }
+}
+
+fn types(config: &Config, syslog_name: &str, passed: Passed) -> Types {
+    let source = events::Source::new(syslog_name, "proxymap", std::process::id());
+    pcre::register(Types::for_config(config))
+        .opener(Arc::new(move |path: &Path| passed.open(path)))
+        .notices(move |notice| match notice.warning {
+            true => source.say(&TableWarning { what: notice.to_string() }),
+            false => source.say(&TableNews { what: notice.to_string() }),
+        })
+        .build()
+}
+
+fn doors(
+    config: &Config,
+    services: &Services,
+    queue: &Arc<Queue>,
+    rewriter: &Arc<Rewriter>,
+) -> Result<Intake<Queue>, String> {
+    let mut named = BTreeMap::new();
+    for service in services.all.iter().filter(|s| s.kind == Kind::Unix && s.command() == "cleanup") {
+        let door = Door::load(&service.config(config), rewriter.clone()).map_err(join)?;
+        named.insert(service.name.clone(), door);
+    }
+    let door = match named.remove("cleanup") {
+        Some(door) => door,
+        None => Door::load(config, rewriter.clone()).map_err(join)?,
+    };
+    Ok(Intake::new(queue.clone(), door, named))
+}
+
+/// All problems in one line.
+pub fn join(problems: Vec<Problem>) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
