@@ -44,7 +44,6 @@ pub type Voices = Arc<dyn Fn(&str) -> events::Source + Send + Sync>;
 pub struct Deliver {
     link: Mutex<Option<Arc<Link>>>,
     next: AtomicU64,
-    under_way: AtomicU64,
     voices: Mutex<Voices>,
     patience: Duration,
 }
@@ -53,8 +52,7 @@ impl Deliver {
     /// Without a channel yet; deliveries wait for [`Deliver::connect`]. `patience` is the longest
     /// that a child may take (`daemon_timeout`).
     pub fn new(voices: Voices, patience: Duration) -> Deliver {
-        let (next, under_way) = (AtomicU64::new(1), AtomicU64::new(0));
-        Deliver { link: Mutex::new(None), next, under_way, voices: Mutex::new(voices), patience }
+        Deliver { link: Mutex::new(None), next: AtomicU64::new(1), voices: Mutex::new(voices), patience }
     }
 
     /// Uses a new channel; the old one carries what was begun on it to its end.
@@ -71,11 +69,6 @@ impl Deliver {
     /// Uses other speakers after a reload.
     pub fn speak_as(&self, voices: Voices) {
         *lock(&self.voices) = voices;
-    }
-
-    /// How many deliveries are under way.
-    pub fn under_way(&self) -> u64 {
-        self.under_way.load(Ordering::Relaxed)
     }
 
     async fn attempt(&self, request: Request) -> Done {
@@ -178,26 +171,7 @@ impl Deliver {
 
 impl Agent for Deliver {
     fn deliver(&self, request: Request) -> Pin<Box<dyn Future<Output = Done> + Send + '_>> {
-        Box::pin(async move {
-            let _counted = Counted::new(&self.under_way);
-            self.attempt(request).await
-        })
-    }
-}
-
-/// Counts a delivery as long as it lives, dropped halfway or not.
-struct Counted<'a>(&'a AtomicU64);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicU64) -> Counted<'a> {
-        count.fetch_add(1, Ordering::Relaxed);
-        Counted(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        Box::pin(self.attempt(request))
     }
 }
 

@@ -18,14 +18,17 @@ use files::Passed;
 use listeners::Listeners;
 use orders::Master;
 use proto::supervision::{Ask, Order};
+use qmgr::Manager;
+use qmgr::agent::Agent;
 use queue::Store;
 use snapshot::{Snapshot, join};
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use sys::channel::Channel;
 
 /// The queue that this role runs.
@@ -148,6 +151,10 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     if let Some(jobs) = jobs {
         agent.connect(jobs).map_err(|e| format!("deliver: {e}"))?;
     }
+    let manager = Manager::start(queue.clone(), parts(&snapshot, &agent)?);
+    if let Some(listener) = socket(&queue_directory.join("public/showq"), &say) {
+        tokio::spawn(qmgr::showq::serve(listener, manager.clone()));
+    }
     let present: Present = Arc::new(RwLock::new(snapshot.clone()));
     start_pickup(&queue_directory, &present, &say);
     let mut listeners = Listeners::serve(std::mem::take(&mut sockets), &snapshot);
@@ -164,9 +171,11 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
                     }
                     Err(what) => Err(what),
                 };
-                match passed {
-                    Ok(new) => {
+                let whole = passed.and_then(|new| parts(&new, &agent).map(|parts| (new, parts)));
+                match whole {
+                    Ok((new, parts)) => {
                         let new = Arc::new(new);
+                        manager.reload(parts);
                         if let Ok(params) = MasterParams::load(&new.config) {
                             let _ = install_log(&params);
                         }
@@ -192,11 +201,20 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
         }
     }
     listeners.stop();
-    let limit = Instant::now() + PATIENCE;
-    while agent.under_way() > 0 && Instant::now() < limit {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    manager.drain(PATIENCE).await;
     Ok(())
+}
+
+/// What the queue manager gets of a snapshot.
+fn parts(snapshot: &Snapshot, agent: &Arc<Deliver>) -> Result<qmgr::Parts<Queue>, String> {
+    let settings = qmgr::Settings::load(&snapshot.config, &snapshot.services).map_err(join)?;
+    let agents = ["local", "pipe"].map(|program| (program.to_string(), agent.clone() as Arc<dyn Agent>));
+    Ok(qmgr::Parts {
+        settings,
+        intake: snapshot.intake.clone(),
+        router: snapshot.rewriter.clone(),
+        agents: HashMap::from(agents),
+    })
 }
 
 /// Listeners and the deliver channel, up to `Begin`; `None` when master is gone.

@@ -61,7 +61,7 @@ impl Reader {
         }
         self.in_headers = self.nested && line.is_empty();
         if !self.in_headers && !self.parts.body {
-            return self.parts.mime || self.parts.headers && self.parts.mime;
+            return self.parts.mime;
         }
         let more = !self.parts.body || each(&line);
         self.nested = false;
