@@ -2,10 +2,11 @@
 //! the maildrop, `postqueue` talks to the queue manager.
 //!
 //! They run with the rights of a group that their caller lacks, so they take nothing on trust:
-//! not the configuration directory, not the environment (nothing is looked up by it and no
-//! program is started), not the input.
+//! not the configuration directory, not the environment (nothing is looked up by it), not the
+//! input. No program is started, but for root who lists the queue of a stopped system.
 
 mod drop;
+mod postqueue;
 
 use std::process::ExitCode;
 
@@ -19,8 +20,9 @@ fn main() -> ExitCode {
     }
     match name.as_str() {
         "postdrop" => drop::run(&args),
+        "postqueue" => postqueue::run(&args),
         _ => {
-            eprintln!("{name}: call this program as postdrop");
+            eprintln!("{name}: call this program as postdrop or postqueue");
             ExitCode::from(64)
         }
     }

@@ -129,6 +129,8 @@ async fn answer<S: Store>(
         Request::FlushAll => flush(manager, Selection::All(None)).await,
         Request::FlushId(id) => match QueueId::parse(&id) {
             Some(id) => flush(manager, Selection::Ids(vec![id])).await,
+            // Nothing of that name is in the queue; Postfix says nothing either.
+            None if id.bytes().all(|b| b.is_ascii_alphanumeric()) => Ok(()),
             None => Err(format!("Cannot flush mail queue - invalid queue_id: \"{id}\"")),
         },
         Request::FlushSite(site) => match flushable(settings, &site) {

@@ -12,6 +12,7 @@ pub mod listing;
 use crate::envelope::{Encoding, Envelope, Ret};
 use crate::job::wire::{Reader, Writer};
 use crate::status::{Code, Remote, Status};
+use std::io::{self, Read, Write};
 
 /// Raised when the layout changes.
 pub const VERSION: u8 = 1;
@@ -272,6 +273,28 @@ impl Answer {
             _ => return None,
         };
         r.finished().then_some(answer)
+    }
+}
+
+/// Asks one question on a fresh connection and hands every piece of the answer to `each`. Gives
+/// the last one: [`Answer::End`], [`Answer::Refused`] or [`Answer::Failed`].
+pub fn ask(
+    stream: &mut (impl Read + Write),
+    request: &Request,
+    mut each: impl FnMut(Answer) -> io::Result<()>,
+) -> io::Result<Answer> {
+    stream.write_all(&frame(&request.encode()))?;
+    stream.flush()?;
+    let garbage = || io::Error::new(io::ErrorKind::InvalidData, "the queue manager's answer makes no sense");
+    loop {
+        let mut head = [0; 4];
+        stream.read_exact(&mut head)?;
+        let mut body = vec![0; length(head).ok_or_else(garbage)?];
+        stream.read_exact(&mut body)?;
+        match Answer::decode(&body).ok_or_else(garbage)? {
+            last @ (Answer::End | Answer::Refused(_) | Answer::Failed(_)) => return Ok(last),
+            piece => each(piece)?,
+        }
     }
 }
 

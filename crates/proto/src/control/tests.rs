@@ -63,6 +63,34 @@ fn answers_read_back() {
     }
 }
 
+#[test]
+fn a_conversation() {
+    use std::os::unix::net::UnixStream;
+    let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+    let server = std::thread::spawn(move || {
+        let mut head = [0; 4];
+        theirs.read_exact(&mut head).unwrap();
+        let mut body = vec![0; length(head).unwrap()];
+        theirs.read_exact(&mut body).unwrap();
+        assert_eq!(Request::decode(&body), Some(Request::List));
+        for answer in [Answer::Entry(Box::new(entry())), Answer::End] {
+            theirs.write_all(&frame(&answer.encode())).unwrap();
+        }
+    });
+    let mut pieces = Vec::new();
+    let last = ask(&mut ours, &Request::List, |piece| {
+        pieces.push(piece);
+        Ok(())
+    });
+    assert_eq!(last.unwrap(), Answer::End);
+    assert_eq!(pieces, [Answer::Entry(Box::new(entry()))]);
+    server.join().unwrap();
+    // A server that dies is an error, not an end.
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    drop(theirs);
+    assert!(ask(&mut ours, &Request::List, |_| Ok(())).is_err());
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
