@@ -8,6 +8,7 @@ mod postfix;
 mod postlog;
 mod postmap;
 mod sendmail;
+mod spool;
 
 use std::process::ExitCode;
 
@@ -29,13 +30,21 @@ const POSTFIX: &[Command] = &[
     Command { name: "sendmail", what: "hand a message over", run: sendmail::run },
     Command { name: "newaliases", what: "check the alias tables", run: newaliases::run },
     Command { name: "postalias", what: "check, ask or change alias tables", run: postalias::run },
+    Command { name: "postcat", what: "show a message of the queue", run: spool::postcat },
     Command { name: "postlog", what: "write a line to the mail log", run: postlog::run },
     Command { name: "postmap", what: "check, ask or change lookup tables", run: postmap::run },
+    Command {
+        name: "postsuper",
+        what: "hold, release, requeue, delete or expire mail",
+        run: spool::postsuper,
+    },
 ];
 
 /// Commands of valija's own: `valija NAME`.
-const OWN: &[Command] =
-    &[Command { name: "check", what: "what becomes of each setting of a configuration", run: check::run }];
+const OWN: &[Command] = &[
+    Command { name: "check", what: "what becomes of each setting of a configuration", run: check::run },
+    Command { name: "queue-listing", what: "list the queue of a stopped system", run: spool::listing },
+];
 
 /// A command of Postfix's.
 pub fn find(name: &str) -> Option<&'static Command> {
