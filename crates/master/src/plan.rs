@@ -43,8 +43,13 @@ impl Plan {
         let main = Main::load(&config).map_err(join)?;
         let master = Master::load(&config).map_err(join)?;
         let services = config::master_cf::load(directory).map_err(join)?;
+        let danger = config::refused(&config, &services.all);
+        if !danger.is_empty() {
+            return Err(join(danger));
+        }
         let mut notes: Vec<String> =
             config.warnings().iter().chain(&services.warnings).map(ToString::to_string).collect();
+        notes.extend(config::suspicious(&config).iter().map(ToString::to_string));
         let mut all = Vec::new();
         for service in services.all.iter().filter(|s| s.kind == config::master_cf::Kind::Inet) {
             if service.command() != "smtpd" {

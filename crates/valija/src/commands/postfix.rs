@@ -246,6 +246,13 @@ impl Setting {
             Ok(services) => services,
             Err(problems) => return self.voice.refuse(first(problems)),
         };
+        let danger = config::refused(&self.config, &services.all);
+        if !danger.is_empty() {
+            return self.voice.refuse(first(danger));
+        }
+        for problem in config::suspicious(&self.config) {
+            self.voice.say(&Noticed { what: problem.to_string() });
+        }
         for problem in self.config.warnings().iter().chain(&services.warnings) {
             self.voice.say(&Noticed { what: problem.to_string() });
         }
