@@ -20,7 +20,7 @@ impl Normal {
     /// Numbers the queue ids of a log.
     pub fn new(lines: &[Line]) -> Normal {
         let mut ids = HashMap::new();
-        for line in lines {
+        for line in lines.iter().filter(|line| !is_abandoned(line, lines)) {
             let named =
                 line.text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| is_queue_id(word));
             // Only what stands where queue ids stand: at the start, or after the words that introduce one.
@@ -50,6 +50,7 @@ impl Normal {
             (r#""message_size": \d+"#.to_string(), "\"message_size\": 0"),
             (r"\bpid[ =]\d+".to_string(), "pid <PID>"),
             (r"process id \d+".to_string(), "process id <PID>"),
+            (r"\bid [0-9A-F]{6,}\b".to_string(), "id <QID?>"),
             (r"\b\d{9,10}\.V[0-9a-f]+I[0-9a-f]+M\d+\.".to_string(), "<UNIQUE>."),
             (r"\b\d{9,10}\.P\d+\.".to_string(), "<UNIQUE>."),
             // What clients wrote, not the mail system: a date without its zone's name, and mutt's message id.
@@ -100,10 +101,20 @@ impl Normal {
 
     /// The log in its canonical order; see [`canonical`].
     pub fn log(&self, lines: &[Line]) -> String {
-        let shown: Vec<String> =
-            lines.iter().filter(|line| compared(line)).map(|line| self.text(&line.shown())).collect();
+        let shown: Vec<String> = lines
+            .iter()
+            .filter(|line| compared(line) && !is_abandoned(line, lines))
+            .map(|line| self.text(&line.shown()))
+            .collect();
         canonical(&shown.join("\n"))
     }
+}
+
+/// Whether a line names a message id and nothing else is known of the message: a notice that Postfix began and gave up,
+/// since nobody wanted it.
+fn is_abandoned(line: &Line, lines: &[Line]) -> bool {
+    let Some(id) = line.queue_id().filter(|_| line.tag.ends_with("/cleanup")) else { return false };
+    lines.iter().all(|other| other == line || !other.text.contains(id))
 }
 
 /// A queue listing with its entries in the order of their ids: Postfix lists them as they lie in its folders.

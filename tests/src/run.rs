@@ -17,7 +17,7 @@ struct Ability {
     client_names: bool,
 }
 
-const VALIJA: Ability = Ability { starttls: false, client_names: false };
+const VALIJA: Ability = Ability { starttls: false, client_names: true };
 
 /// Texts by name: dialogues as `<name>.smtp`, outputs of commands, files by path, `log`, and `queue` when it is not empty.
 pub type Results = BTreeMap<String, String>;
