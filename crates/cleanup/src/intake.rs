@@ -504,7 +504,12 @@ impl<S: Store> Message<S> {
                     }
                 }
             };
-            let made = orcpt.unwrap_or_else(|| format!("rfc822;{}", xtext(&whole.to_string())));
+            // smtpd tells the recipient as the client wrote it, sendmail one that is complete.
+            let smtp = matches!(self.origin.source, Source::Smtp { .. });
+            let made = orcpt.unwrap_or_else(|| {
+                let shown = if smtp { original.clone() } else { whole.to_string() };
+                format!("rfc822;{}", xtext(&shown))
+            });
             for address in expanded {
                 let original = if keep_original { original.clone() } else { address.to_string() };
                 let folded = Address::from_internal(&address.internal().to_ascii_lowercase());

@@ -44,7 +44,7 @@ fn seconds(micros: u64, digits: u32) -> String {
     .min(digits.min(6));
     let unit = 10u64.pow(6 - decimals);
     let mut n = (micros + unit / 2) / unit;
-    while decimals > 0 && n % 10 == 0 {
+    while decimals > 0 && n.is_multiple_of(10) {
         n /= 10;
         decimals -= 1;
     }

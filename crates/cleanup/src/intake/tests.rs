@@ -94,7 +94,7 @@ fn a_local_message_is_completed() {
     assert!(lines[5].starts_with("Date: Fri, 20 Nov 2026 "));
     assert_eq!(&lines[6..], ["From: jose@example.org", "", "hola", ""]);
     assert_eq!(envelope.sender.internal(), "jose@example.org");
-    assert_eq!(envelope.recipients[0].dsn_orcpt.as_deref(), Some("rfc822;usuario@example.org"));
+    assert_eq!(envelope.recipients[0].dsn_orcpt.as_deref(), Some("rfc822;usuario"));
     assert_eq!(envelope.recipients[0].original, "usuario");
     // Every line here is shorter than 128 bytes: each counts two bytes for its end, as CRLF does.
     assert_eq!(envelope.size, text.len() as u64);
