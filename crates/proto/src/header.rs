@@ -155,7 +155,8 @@ impl Scanner {
 
     fn end_line(&mut self, tell: &mut dyn FnMut(Part<'_>)) {
         match self.classify() {
-            Line::Continuation => self.field.extend_from_slice(b"\r\n"),
+            Line::Continuation if self.field.len() + 2 < self.limit => self.field.extend_from_slice(b"\r\n"),
+            Line::Continuation => return self.line.clear(),
             Line::Field(_) => self.tell_field(tell),
             kind => {
                 self.tell_field(tell);
@@ -281,6 +282,7 @@ mod tests {
     fn long_fields_lose_their_end() {
         assert_eq!(scan(&[b"A: 123456789\r\nB: 1\r\n\r\nx"], 8), "[A= 12345][B= 1]/x");
         assert_eq!(scan(&[b"A: 1", b"23456789", b"01\r\nB: 1\r\n\r\nx"], 8), "[A= 12345][B= 1]/x");
+        assert_eq!(scan(&[b"A: 1\r\n 2\r\n 3\r\n 4\r\n\r\n"], 10), "[A= 1\r\n 2]/");
         assert_eq!(scan(&[b"nothing here", b" at all\r\nx"], 8), "!nothing here at all\r\nx");
     }
 
