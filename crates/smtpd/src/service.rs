@@ -203,6 +203,8 @@ impl<B: Backend> Service<B> {
     /// The machine's settings for this client.
     pub(crate) fn settings_for(&self, client: &Client, source: &events::Source) -> Settings {
         let mut settings = self.settings.clone();
+        // XFORWARD stays with whoever connected, as in Postfix; the rest follows XCLIENT.
+        settings.xforward = self.xforward.has(client, source);
         self.adapt(&mut settings, client, source);
         settings
     }
@@ -210,7 +212,6 @@ impl<B: Backend> Service<B> {
     /// Sets what depends on the client, also after XCLIENT.
     pub(crate) fn adapt(&self, settings: &mut Settings, client: &Client, source: &events::Source) {
         settings.xclient = self.xclient.has(client, source);
-        settings.xforward = self.xforward.has(client, source);
         let excluded =
             self.bare_newline != BareNewline::Allow && self.bare_newline_exclusions.has(client, source);
         settings.bare_newline = if excluded { BareNewline::Allow } else { self.bare_newline };

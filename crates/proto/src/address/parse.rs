@@ -78,6 +78,11 @@ fn build(tokens: &[Token], rules: Rules) -> Result<Address, BadAddress> {
         None => (tokens, None),
     };
     let local = join(local, true)?;
+    if local.ends_with('@')
+        && at.is_some_and(|at| tokens.get(at.wrapping_sub(1)) == Some(&Token::Special('@')))
+    {
+        return Err(BadAddress);
+    }
     let Some(domain) = domain else { return Ok(Address::new(local, None::<String>)) };
     let domain = match domain {
         [Token::Literal(literal)] if is_address_literal(literal) => literal.clone(),
@@ -114,8 +119,12 @@ fn join(tokens: &[Token], local: bool) -> Result<String, BadAddress> {
                 out.push('.');
                 false
             }
-            Token::Special('@') if local => {
+            Token::Special('@') if local && !out.ends_with('@') => {
                 out.push('@');
+                false
+            }
+            Token::Special(':') if local => {
+                out.push(':');
                 false
             }
             _ => return Err(BadAddress),
@@ -293,6 +302,8 @@ mod tests {
             ("<a@b..org>", None),
             ("<a@b.org.>", Some("a@b.org.")),
             ("<a@>", None),
+            ("<a@@b.org>", None),
+            ("a:b@c.org", Some("\"a:b\"@c.org")),
             ("<é@b.org>", Some("é@b.org")),
             ("<é@é.org>", None),
             ("<a@b.org,c@d.org>", None),

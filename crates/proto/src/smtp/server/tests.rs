@@ -1,6 +1,7 @@
 //! The session machine: dialogues, cuts of the input, limits.
 
 use super::*;
+use crate::smtp::data::BareNewline;
 use proptest::prelude::*;
 
 /// Plays a driver that takes everything but unknown users.
