@@ -2,9 +2,10 @@
 
 use crate::backend::Backend;
 use crate::client::Client;
+use crate::commands;
 use crate::events::{TableTrouble, UnknownKeyword};
 use crate::limits::Limits;
-use crate::restrictions::{List, OpenTable};
+use crate::restrictions::{List, Notes, OpenTable, Question, Subject, Verdict};
 use crate::world::World;
 use config::params::cleanup::Cleanup;
 use config::params::main::Main;
@@ -12,6 +13,7 @@ use config::params::queue::Queue;
 use config::params::rewrite::Rewrite;
 use config::params::smtpd::Smtpd;
 use config::{Config, Problem};
+use proto::Address;
 use proto::smtp::data::BareNewline;
 use proto::smtp::server::{Extensions, Settings};
 use std::collections::{BTreeMap, HashSet};
@@ -218,6 +220,46 @@ impl<B: Backend> Service<B> {
         settings.forbid_unauth_pipelining = *self.smtpd.smtpd_forbid_unauth_pipelining();
     }
 
+    /// Whether these rules relay for strangers anywhere on the internet: the first permission found,
+    /// with its reason. A start or reload with such rules needs a written override.
+    pub fn relays_for_strangers(&self) -> Option<String> {
+        let (sender, recipient) =
+            (Address::new("a", Some("sender.invalid")), Address::new("b", Some("relay.invalid")));
+        let mut permitted = STRANGERS.iter().filter_map(|ip| {
+            let ip: IpAddr = ip.parse().ok()?;
+            let (name, address) = ("unknown".to_string(), ip.to_string());
+            let client =
+                Client { reverse_name: name.clone(), name, address, ip: Some(ip), ..Client::default() };
+            let question = Question {
+                rules: &self.rules,
+                world: &*self.world,
+                client: &client,
+                helo: Some("sender.invalid"),
+                sender: Some(&sender),
+                recipient: Some(&recipient),
+                recipients: 0,
+                etrn: "",
+                pipelined: false,
+            };
+            match commands::may_receive(self, question, &mut Notes::default()) {
+                Verdict::Reject(_) => None,
+                _ => Some(self.why_permitted(question, &address_of(&client))),
+            }
+        });
+        // One alone may be of a network that is really ours.
+        permitted.next().and(permitted.next())
+    }
+
+    fn why_permitted(&self, question: Question<'_>, client: &str) -> String {
+        let subject = Subject { value: String::new(), class: "Recipient address" };
+        let (list, mut notes) = (&self.lists.relay, Notes::default());
+        let why = match list.ask(question, subject, &mut notes) {
+            Verdict::Permit(why) => why.to_string(),
+            _ => "smtpd_relay_restrictions and smtpd_recipient_restrictions refuse nobody".to_string(),
+        };
+        format!("any client, such as {client}, may send anywhere: {why}")
+    }
+
     /// The limits on connections, messages and recipients do not hold for this client.
     pub(crate) fn unlimited(&self, client: &Client, source: &events::Source) -> bool {
         self.event_limit_exceptions.has(client, source)
@@ -249,6 +291,27 @@ impl<B: Backend> Service<B> {
     pub(crate) fn timeout(&self) -> Duration {
         *self.smtpd.smtpd_timeout()
     }
+}
+
+/// Addresses all over the internet, far from each other: no site's own networks hold two.
+const STRANGERS: [&str; 13] = [
+    "5.5.5.5",
+    "23.77.1.9",
+    "45.33.7.1",
+    "66.102.13.5",
+    "91.198.174.7",
+    "104.16.9.3",
+    "133.11.93.2",
+    "151.101.7.4",
+    "185.199.5.8",
+    "203.0.113.77",
+    "217.70.184.9",
+    "2001:db8:77::9",
+    "2a03:77::9",
+];
+
+fn address_of(client: &Client) -> String {
+    format!("[{}]", client.address)
 }
 
 fn code(n: &i64) -> u16 {

@@ -300,7 +300,7 @@ fn silence_ends_the_session() {
 #[test]
 fn xclient_and_xforward() {
     let world =
-        world("smtpd_authorized_xclient_hosts = 127.0.0.1\nsmtpd_authorized_xforward_hosts = 192.0.2.9\n");
+        world("smtpd_authorized_xclient_hosts = 127.0.0.1\nsmtpd_authorized_xforward_hosts = 127.0.0.1\n");
     let text = "XCLIENT NAME=pc.example.net ADDR=192.0.2.9\r\nXCLIENT NAME=x\r\nEHLO pc\r\n\
                 XFORWARD NAME=mua ADDR=192.0.2.77 IDENT=4F\r\nMAIL FROM:<>\r\nRCPT TO:<foo@bar.org>\r\n\
                 RCPT TO:<usuario@example.org>\r\nQUIT\r\n";
@@ -316,6 +316,22 @@ fn xclient_and_xforward() {
     assert!(
         log[3].starts_with("disconnect from pc.example.net[192.0.2.9] ehlo=1 xclient=0/2 xforward=1"),
         "{log:?}"
+    );
+}
+
+#[test]
+fn open_relays_are_seen() {
+    let danger = |settings: &str| world(settings).service.relays_for_strangers();
+    assert_eq!(danger(""), None);
+    assert_eq!(danger("mynetworks = 203.0.113.0/24 10.0.0.0/8\n"), None);
+    let why = danger("mynetworks = 0.0.0.0/0\n").unwrap();
+    assert!(why.contains("smtpd_relay_restrictions: permit_mynetworks (mynetworks: 0.0.0.0/0)"), "{why}");
+    assert!(danger("mynetworks = [::]/0\n").is_some());
+    assert!(danger("mynetworks = 128.0.0.0/1\n").is_some());
+    assert!(danger("smtpd_relay_restrictions =\n").unwrap().contains("refuse nobody"));
+    assert_eq!(
+        danger("smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = reject_unauth_destination\n"),
+        None
     );
 }
 

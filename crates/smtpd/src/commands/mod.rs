@@ -8,3 +8,5 @@ mod mail;
 mod rcpt;
 mod vrfy;
 mod xclient;
+
+pub(crate) use rcpt::may_receive;
