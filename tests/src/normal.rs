@@ -71,9 +71,8 @@ impl Normal {
         let text = self.listed.replace_all(text, |found: &Captures<'_>| {
             // id left-justified in 11, a space, size right-justified in 7, a space
             let id = &found[1];
-            let whole = found[0].as_bytes();
             let size = found[2].trim();
-            if whole.len() < 20 || found[0].get(..20) != Some(format!("{id:<11} {size:>7} ").as_str()) {
+            if !found[0].starts_with(&format!("{id:<11} {size:>7} ")) {
                 return found[0].to_string();
             }
             format!("{id} <SIZE> <TIME>  {}", &found[3])

@@ -34,7 +34,8 @@ pub fn header(origin: &Origin, here: &Here<'_>, only: Option<&str>) -> String {
             for line in &origin.received_extra {
                 out.push_str(&format!("\t{}\r\n", clean(line)));
             }
-            let protocol = &client.protocol;
+            // RFC 6531 4.3
+            let protocol = if origin.smtputf8 { "UTF8SMTP" } else { &client.protocol };
             out.push_str(&format!("\tby {myhostname} ({mail_name}) with {protocol} id {id}"));
             match only {
                 Some(recipient) => out.push_str(&format!("\r\n\tfor <{}>; {date}", clean(recipient))),

@@ -126,9 +126,8 @@ pub(crate) fn run(run: Run<'_>, content: &Content, tell: &dyn Tell) -> Ran {
         Err(e) => {
             let name = run.argv.first().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
             let what = format!("{}execvp {name}: {}", run.program.1, os_text(&e));
-            let output = format!("{}: fatal: {what} ", run.program.0);
-            say(tell, &CommandNotRun { what });
-            return temporary(&output);
+            // Not in the log: the words are taken for the command's own.
+            return temporary(&format!("{}: fatal: {what} ", run.program.0));
         }
     };
     let shown = run.shown.to_string();

@@ -39,7 +39,7 @@ pub fn entry(entry: &Entry, arrival: &str) -> String {
     }
     for (reason, recipients) in groups {
         if !reason.is_empty() {
-            out.push_str(&format!("{:>78}\n", format!("({})", clean(reason))));
+            out.push_str(&format!("{:>78}\n", format!("({})", clean(reason.trim_end()))));
         }
         for address in recipients {
             out.push_str(&format!("{:41}{}\n", "", clean(&address.to_string())));

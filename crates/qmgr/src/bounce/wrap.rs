@@ -8,7 +8,8 @@ const INDENT: &str = "    ";
 /// lines after the first begin with four spaces. White space elsewhere is kept.
 pub fn fold(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut rest = text;
+    // Output of commands ends with the space that their last line end became.
+    let mut rest = text.trim_end_matches(is_space);
     let mut indent = "";
     loop {
         let room = WIDTH - indent.len();

@@ -4,6 +4,7 @@ use config::Config;
 use config::directory::{Caller, decide};
 use config::programs::{Program, find};
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -35,8 +36,11 @@ struct Voice {
 
 impl Voice {
     fn say<E: events::Event>(&self, event: &E) {
-        events::install(events::Sink::Stderr);
-        self.log.say(event);
+        // Scripts that start or stop the system hear of trouble only, as from Postfix.
+        if E::LEVEL != events::Level::Info || std::io::stderr().is_terminal() {
+            events::install(events::Sink::Stderr);
+            self.log.say(event);
+        }
         events::install(self.sink.clone());
         self.log.say(event);
     }

@@ -9,7 +9,7 @@ use config::{Config, Problem};
 use std::path::Path;
 
 /// Expanded only when they are used, with names of their own; `-x` leaves them alone.
-const RAW: [&str; 9] = [
+pub(super) const RAW: [&str; 9] = [
     "command_execution_directory",
     "default_rbl_reply",
     "forward_path",

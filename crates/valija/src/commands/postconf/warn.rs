@@ -16,6 +16,10 @@ pub(super) fn undefined(config: &Config, services: &[Service], names: &Names, di
     }
     let known = |name: &str| config.explicit(name).is_some() || names.all.contains_key(name);
     for setting in config.set_names().chain(config.override_names()) {
+        // What is expanded with names of its own may mention any.
+        if super::show_main::RAW.contains(&setting) {
+            continue;
+        }
         let Some(raw) = config.explicit(setting) else { continue };
         for name in names::mentioned(&raw.text).iter().filter(|n| !known(n)) {
             warning(&format!("{}: undefined parameter: {name}", directory.join("main.cf").display()));
