@@ -37,6 +37,12 @@ impl Limits {
         Limits { unit, clients: Mutex::default() }
     }
 
+    /// As `anvil_rate_time_unit` says, or over a minute where that cannot be read.
+    pub fn of(config: &config::Config) -> Limits {
+        let unit = config::params::smtpd::Smtpd::load(config).map(|p| *p.anvil_rate_time_unit());
+        Limits::new(unit.unwrap_or(Duration::from_secs(60)).max(Duration::from_secs(1)))
+    }
+
     /// A connection begins: how many are open, and how many were made in this time unit.
     pub fn connect(&self, service: &str, client: IpAddr, now: Instant) -> (u64, u64) {
         self.with(service, client, now, |entry| {

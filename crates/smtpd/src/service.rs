@@ -151,7 +151,8 @@ impl<B: Backend> Service<B> {
             }
         };
         let number = |n: &i64| u64::try_from(*n).unwrap_or(0);
-        let settings = settings(&main, &smtpd, &cleanup, types, &source);
+        let mut settings = settings(&main, &smtpd, &cleanup, types, &source);
+        settings.soft_bounce = config.get("soft_bounce").is_ok_and(|v| v.eq_ignore_ascii_case("yes"));
         let open: OpenTable<'_> = &|name| types.open_or_broken(name);
         let read = |parameter: &str, list: &config::value::List| List::read(config, parameter, &list.0, open);
         let classes = smtpd.smtpd_restriction_classes().0.iter().map(|class| {

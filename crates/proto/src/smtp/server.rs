@@ -497,7 +497,13 @@ impl Session {
         self.queued.push_back(Event::Notice(notice));
     }
 
-    fn say(&mut self, reply: Reply) {
+    fn say(&mut self, mut reply: Reply) {
+        if self.settings.soft_bounce && reply.code >= 500 {
+            reply.code -= 100;
+            if reply.text.starts_with("5.") {
+                reply.text.replace_range(..1, "4");
+            }
+        }
         reply.render(&mut self.output);
     }
 

@@ -141,7 +141,7 @@ fn run(directory: PathBuf, channel: Channel, prepared: Prepared) -> Result<(), S
 
 async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<(), String> {
     let Prepared { queue, queue_directory, config, services, syslog_name } = prepared;
-    let counters = Arc::new(smtpd::limits::Limits::new(Duration::from_secs(60)));
+    let counters = Arc::new(smtpd::limits::Limits::of(&config));
     let say = events::Source::new(&syslog_name, "master", std::process::id());
     let (mut sockets, jobs) = equipment(master).await.ok_or("master is gone")?;
     let passed = Passed::fetch(&config, master).await;

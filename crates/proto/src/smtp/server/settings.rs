@@ -100,6 +100,8 @@ pub struct Settings {
     pub extensions: Extensions,
     /// The words to log when EHLO leaves keywords out; `None` when it leaves none out, or silently.
     pub discarding: Option<String>,
+    /// `soft_bounce`: refusals for good become refusals for now.
+    pub soft_bounce: bool,
     /// Everything but QUIT is answered so: the client was refused when it connected.
     pub denied: Option<Reply>,
     /// The client may use XCLIENT.
@@ -130,6 +132,7 @@ impl Default for Settings {
             forbidden: Arc::new(|_| false),
             extensions: Extensions::ALL,
             discarding: None,
+            soft_bounce: false,
             denied: None,
             xclient: false,
             xforward: false,

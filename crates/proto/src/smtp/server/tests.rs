@@ -68,6 +68,15 @@ fn counts_are_in_postfix_order() {
 }
 
 #[test]
+fn soft_bounce_makes_refusals_temporary() {
+    let soft = Settings { soft_bounce: true, ..settings() };
+    assert_eq!(
+        run(soft, &[b"FOO\r\nEHLO\r\n"]).0,
+        "400 4.5.2 Error: command not recognized\r\n401 Syntax: EHLO hostname\r\n"
+    );
+}
+
+#[test]
 fn limits() {
     let many = |n: usize, line: &str| line.repeat(n).into_bytes();
     let (out, log, _) = run(Settings { hard_error_limit: 3, ..settings() }, &[&many(9, "FOO\r\n")]);
