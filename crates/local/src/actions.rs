@@ -11,6 +11,7 @@ use crate::mbox::{self, Failure, Target};
 use crate::mbox_lock::DotLock;
 use crate::switch::{Engine, Setting, State, Via};
 use crate::tokens::Token;
+use proto::Address;
 use proto::status::{Code, Status};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -29,6 +30,8 @@ pub(crate) struct Destination<'a> {
     rights: Rights,
     /// The working directory of commands.
     directory: Result<PathBuf, String>,
+    /// Added to the addresses that are found.
+    extension: Option<String>,
     done: RefCell<HashSet<String>>,
 }
 
@@ -42,7 +45,12 @@ impl<'a> Destination<'a> {
             text => engine.expand(text, &item, Some(rights), Some(filter)).map(PathBuf::from),
         };
         let done = RefCell::default();
-        Destination { set, mail: engine.mail, item, rights: rights.clone(), directory, done }
+        Destination { set, mail: engine.mail, item, rights: rights.clone(), directory, extension: None, done }
+    }
+
+    /// The same, with an extension for the addresses found.
+    pub fn with_extension(self, extension: Option<String>) -> Destination<'a> {
+        Destination { extension, ..self }
     }
 
     /// `line_length_limit`.
@@ -59,7 +67,16 @@ impl<'a> Destination<'a> {
         for token in tokens {
             let found = |t: &Token| Record::Found(crate::forward::words(t), via == Via::Include);
             match &token {
-                Token::Address(_) => leaf.send(&found(&token)),
+                Token::Address(text) => match &self.extension {
+                    None => leaf.send(&found(&token)),
+                    Some(extension) => {
+                        let delimiter: String = self.set.delimiter.chars().take(1).collect();
+                        let address = Address::from_internal(text);
+                        let local = format!("{}{delimiter}{extension}", address.local());
+                        let address = Address::new(local, address.domain());
+                        leaf.send(&found(&Token::Address(address.internal())));
+                    }
+                },
                 _ if hand_back => leaf.send(&found(&token)),
                 Token::Command(text) => {
                     if self.first_time(format!("command {text}")) {

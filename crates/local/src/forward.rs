@@ -9,7 +9,7 @@ use crate::answer::say;
 use crate::events::{ForwardNotRegular, ForwardOwner, ForwardTrouble, ForwardWritable};
 use crate::identity::Rights;
 use crate::leaf::{self, Leaf, Record};
-use crate::mail::os_text;
+use crate::mail::{Item, os_text};
 use crate::switch::{Engine, State, Via};
 use crate::tokens::{self, Token};
 use proto::status::{Code, Status};
@@ -46,10 +46,11 @@ impl Engine<'_> {
         let destination = Destination::new(self, &next, &rights);
         let (uid, limit) = (account.uid, self.set.line_limit);
         let said = leaf::run(&rights, self.mail.content, self.file_limit(), |leaf| {
-            for path in &paths {
+            for (path, extension) in &paths {
                 match read(path, uid, leaf) {
                     Ok(None) => {}
                     Ok(Some(text)) => {
+                        let destination = destination.with_extension(extension.clone());
                         destination.obey(leaf, tokens::parse_lines(&text, limit), Via::Forward, uid == 0);
                         return;
                     }
@@ -65,15 +66,21 @@ impl Engine<'_> {
         self.heard(&next, said, Via::Forward)
     }
 
-    /// The files to try, in order.
-    fn forward_paths(&self, item: &crate::mail::Item, account: &Account) -> Result<Vec<PathBuf>, String> {
+    /// The files to try, in order, each with the extension that its addresses get.
+    fn forward_paths(
+        &self,
+        item: &Item,
+        account: &Account,
+    ) -> Result<Vec<(PathBuf, Option<String>)>, String> {
         let filter = &self.set.params.forward_expansion_filter().0;
         let rights = Rights::from(account);
         let mut paths = Vec::new();
         for element in tables::split_list(&self.set.params.forward_path().0) {
             let path = account.home.join(self.expand(&element, item, Some(&rights), Some(filter))?);
-            if !paths.contains(&path) {
-                paths.push(path);
+            // An extension that chose the file is used up. propagate_unmatched_extensions
+            let goes_on = self.set.propagate.iter().any(|p| p == "forward") && !element.contains("extension");
+            if !paths.iter().any(|(p, _)| *p == path) {
+                paths.push((path, item.extension.clone().filter(|_| goes_on)));
             }
         }
         Ok(paths)

@@ -56,6 +56,9 @@ impl Engine<'_> {
             return self.done(&state.to, refused());
         }
         let mut next = state.clone();
+        if !self.set.propagate.iter().any(|p| p == "include") {
+            next.unmatched = None;
+        }
         let none = state.rights.as_ref().is_none_or(|r| r.uid == 0);
         if none && meta.uid() != 0 {
             match users::by_id(meta.uid()) {

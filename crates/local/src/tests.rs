@@ -488,6 +488,16 @@ fn in_a_namespace() {
     let list = format!("jose+lista@example.org: 2.0.0 delivered to file: {at}/h/jose/lista");
     w.deliver("jose+lista@example.org").is(&[&list]);
     w.deliver("jose+otra@example.org").is(&["jose+otra@example.org: 2.0.0 delivered to mailbox"]);
+    forward("ana\n");
+    let goes_on = "propagate_unmatched_extensions = forward\n";
+    for (to, more, found) in [
+        ("jose+otra", "", "ana@example.org"),
+        ("jose+otra", goes_on, "ana+otra@example.org"),
+        ("jose", goes_on, "ana@example.org"),
+    ] {
+        let sent = w.deliver_with(&format!("{to}@example.org"), more);
+        assert_eq!(sent.report.forwards[0].recipients[0].address.to_string(), found);
+    }
     // Files that cannot be trusted, and files that only root could read.
     let path = forward("ana\n");
     chown(&path, Some(ANA), None).unwrap();
