@@ -34,7 +34,8 @@ fn start(name: &str, more: &str) -> Role {
     let args = [OsStr::new("-c"), directory.as_os_str()];
     let environment = [("PATH".to_string(), "/usr/bin:/bin".to_string())];
     let process =
-        sys::spawn::spawn(program, "valija-deliver", &args, &[theirs.as_fd()], None, &environment).unwrap();
+        sys::spawn::spawn(program, "valija-deliver", &args, &[theirs.as_fd()], None, &environment, false)
+            .unwrap();
     Role { directory, channel: ours, process }
 }
 
