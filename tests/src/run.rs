@@ -53,8 +53,8 @@ fn steps(world: &World, scenario: &Scenario, results: &mut Results) -> Result<()
             Step::Stop => world.expect_success("root", "postfix stop")?,
             Step::Settle => world.settle()?,
             Step::Empty => world.empty()?,
-            Step::Wait(text) => world.log.wait(&format!("{text:?}"), PATIENCE, |lines| {
-                lines.iter().any(|line| line.shown().contains(text.as_str()))
+            Step::Wait(count, text) => world.log.wait(&format!("{text:?}"), PATIENCE, |lines| {
+                lines.iter().filter(|line| line.shown().contains(text.as_str())).count() >= *count
             })?,
             Step::Smtp { name, from, port } => {
                 let script = scenario.dialogues.get(name).ok_or("no such dialogue")?;

@@ -43,8 +43,8 @@ pub enum Step {
     Settle,
     /// Wait until no message is left.
     Empty,
-    /// Wait until a log line containing this text appears.
-    Wait(String),
+    /// Wait until so many log lines contain this text.
+    Wait(usize, String),
     /// Start the mail system and wait until it says so.
     Start,
     /// Stop it and wait until it is gone.
@@ -195,7 +195,8 @@ fn parse_steps(text: &str) -> Result<Vec<Step>, String> {
             "empty" => Step::Empty,
             "start" => Step::Start,
             "stop" => Step::Stop,
-            "wait" => Step::Wait(line["wait".len()..].trim().to_string()),
+            "wait" => Step::Wait(1, line["wait".len()..].trim().to_string()),
+            "wait*2" => Step::Wait(2, line["wait*2".len()..].trim().to_string()),
             "smtp" => {
                 let name = words.next().ok_or(line)?.to_string();
                 let (mut from, mut port) = ("127.0.0.1".to_string(), 25);

@@ -107,7 +107,9 @@ impl Rewriter {
             }
             reasons.push(Reason::hit("transport_maps", &hit));
         }
-        let bad = (broken || class == Class::Default && !plausible(&domain))
+        // A name that a command could take for an option.
+        let option = recipient.local().starts_with('-') && !*self.params.allow_min_user();
+        let bad = (broken || option || class == Class::Default && !plausible(&domain))
             .then(|| "bad address syntax".to_string());
         Ok(Resolved { transport, nexthop, recipient, class, routed, bad, reasons })
     }

@@ -14,6 +14,8 @@ params! {
         swap_bangpath: Bool = "yes";
         /// Read `user%domain` as `user@domain`.
         allow_percent_hack: Bool = "yes";
+        /// Accept addresses that begin with a hyphen, which commands may take for options.
+        allow_min_user: Bool = "no";
         /// Look into quoted local parts of local addresses for routing operators.
         resolve_dequoted_address: Bool = "yes";
         /// Who gets mail to the null address.

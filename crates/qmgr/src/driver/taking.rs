@@ -93,7 +93,10 @@ async fn take_up<S: Store>(
             action: Action::Delivered,
         },
     };
-    for (place, (recipient, state)) in envelope.recipients.iter().zip(&lease.recipients).enumerate() {
+    // In the order of their addresses, as Postfix: those of one delivery, and what notices tell, follow it.
+    let mut in_order: Vec<_> = envelope.recipients.iter().zip(&lease.recipients).enumerate().collect();
+    in_order.sort_by_cached_key(|(_, (recipient, _))| recipient.address.to_string().to_ascii_lowercase());
+    for (place, (recipient, state)) in in_order {
         match state {
             RecipientState::Sent(_) | RecipientState::Bounced(_) => {}
             RecipientState::Owed(status) => {

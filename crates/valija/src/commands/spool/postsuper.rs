@@ -93,7 +93,11 @@ fn work(command: &Command, wishes: Wishes) -> Result<(), String> {
             count += command.control(*action, &[], &queues)?.len();
         } else {
             for part in ids.chunks(10_000) {
-                count += command.control(*action, part, &queues)?.len();
+                let touched = command.control(*action, part, &queues)?;
+                for id in &touched {
+                    command.tell(format!("{id}: {}", done_to(*action)));
+                }
+                count += touched.len();
             }
         }
         let plural = if count == 1 { "" } else { "s" };
@@ -112,6 +116,18 @@ fn valid(command: &Command, id: &str) -> Option<String> {
         return None;
     }
     Some(id.to_string())
+}
+
+/// What is said of one message that was named.
+fn done_to(action: Action) -> &'static str {
+    match action {
+        Action::Hold => "placed on hold",
+        Action::Release => "released from hold",
+        Action::Requeue => "requeued",
+        Action::Delete => "removed",
+        Action::Expire => "expired",
+        Action::ExpireRelease => "expired and released from hold",
+    }
 }
 
 fn summary(action: Action) -> &'static str {
