@@ -13,7 +13,7 @@ use config::params::cleanup::Cleanup;
 use config::params::main::Main;
 use config::{Config, Problem};
 use proto::date::DateTime;
-use proto::envelope::{Client, Encoding, Envelope, Notify, Recipient, Ret};
+use proto::envelope::{Client, Encoding, Envelope, Notify, Recipient, Ret, Trace};
 use proto::{Address, QueueId};
 use queue::{Draft, Store, StoreError};
 use std::collections::{BTreeMap, HashSet};
@@ -62,6 +62,8 @@ pub struct Origin {
     pub verp: Option<String>,
     /// A notice made here (see `Envelope::notice`).
     pub notice: bool,
+    /// A report by mail that the submitter asked for.
+    pub trace: Trace,
     /// When it arrived, microseconds since 1970.
     pub arrival: u64,
     /// The size the client declared (SIZE=), 0 when it did not.
@@ -93,6 +95,7 @@ impl Origin {
             dsn_ret: None,
             verp: None,
             notice: false,
+            trace: Trace::None,
             arrival,
             declared_size: 0,
             received_extra: Vec::new(),
@@ -323,6 +326,7 @@ impl<S: Store> Message<S> {
             hold: false,
             verp: origin.verp,
             notice: origin.notice,
+            trace: origin.trace,
         };
         match draft.commit(envelope).await {
             Ok(id) => Ok(Accepted { id }),

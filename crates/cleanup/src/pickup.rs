@@ -10,7 +10,7 @@
 use crate::events::{Corrupt, Foreign, Malformed, NotRemoved, Pickup as Taken, Postponed, Unreadable};
 use crate::intake::{Intake, Origin, Refused, Source};
 use proto::Address;
-use proto::envelope::{Encoding, Notify};
+use proto::envelope::{Encoding, Notify, Trace};
 use proto::record::{self, Decoder, Item, Walker, attribute};
 use queue::Store;
 use std::collections::HashSet;
@@ -28,9 +28,6 @@ const AT_ONCE: usize = 16;
 
 /// An incomplete file that nobody wrote to for so long is removed.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
-
-/// What becomes of a probe (Postfix's `sendmail -bv`): reports of deliverability are not made.
-const UNVERIFIED: &str = "error:5.3.3 reports of deliverability (sendmail -bv) are not supported";
 
 /// Gives the intake of the present configuration.
 pub type PresentIntake<S> = Arc<dyn Fn() -> Intake<S> + Send + Sync>;
@@ -231,7 +228,6 @@ struct Gathered {
     origin: Origin,
     notify: Notify,
     orcpt: Option<String>,
-    trace: u32,
 }
 
 async fn read<S: Store>(
@@ -243,7 +239,7 @@ async fn read<S: Store>(
     let (mut decoder, mut walker) = (Decoder::default(), Walker::new(true));
     let mut origin = Origin::new(Source::Pickup { uid }, Address::null(), sys::time::now_micros());
     origin.client.uid = Some(uid);
-    let mut gathered = Gathered { origin, notify: Notify::default(), orcpt: None, trace: 0 };
+    let mut gathered = Gathered { origin, notify: Notify::default(), orcpt: None };
     let mut recipients: Vec<(Address, Option<String>, Notify)> = Vec::new();
     let mut message = None;
     let mut content = Vec::new();
@@ -282,11 +278,7 @@ async fn read<S: Store>(
                 Item::Recipient(text) => {
                     let orcpt = gathered.orcpt.take();
                     let address = Address::from_internal(&String::from_utf8_lossy(text));
-                    let mut notify = std::mem::take(&mut gathered.notify);
-                    if gathered.trace & record::TRACE_RECORD != 0 && notify == Notify::default() {
-                        // `sendmail -v`: hear about it, whatever happens.
-                        notify = Notify { never: false, success: true, failure: true, delay: true };
-                    }
+                    let notify = std::mem::take(&mut gathered.notify);
                     recipients.push((address, orcpt, notify));
                 }
                 Item::Content => message = Some(begin(intake, &gathered.origin, &recipients, speaker)),
@@ -353,11 +345,14 @@ impl Gathered {
                 };
             }
             Item::Attribute(attribute::TRACE_FLAGS, value) => {
-                self.trace = value.parse().unwrap_or(0);
-                if self.trace & record::TRACE_VERIFY != 0 {
-                    // A probe must reach nobody. Its sender is told by mail, as it was promised.
-                    self.origin.content_filter = UNVERIFIED.into();
-                }
+                let flags: u32 = value.parse().unwrap_or(0);
+                self.origin.trace = if flags & record::TRACE_VERIFY != 0 {
+                    Trace::Verify
+                } else if flags & record::TRACE_RECORD != 0 {
+                    Trace::Record
+                } else {
+                    Trace::None
+                };
             }
             Item::Attribute(attribute::SMTPUTF8, value) => {
                 let wishes: u32 = value.parse().unwrap_or(0);

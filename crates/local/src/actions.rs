@@ -109,6 +109,9 @@ impl<'a> Destination<'a> {
 
     /// Runs a command.
     pub fn command(&self, leaf: &Leaf, text: &str) -> Status {
+        if self.mail.job.probe {
+            return would(format!("delivers to command: {text}"));
+        }
         let params = self.set.params;
         let directory = match &self.directory {
             Ok(directory) => directory,
@@ -191,6 +194,9 @@ impl<'a> Destination<'a> {
         if path.ends_with('/') {
             return self.maildir(leaf, Path::new(path));
         }
+        if self.mail.job.probe {
+            return would(format!("delivers to file: {path}"));
+        }
         let target = Target {
             path: Path::new(path),
             owner: None,
@@ -220,6 +226,9 @@ impl<'a> Destination<'a> {
 
     /// A maildir.
     pub fn maildir(&self, leaf: &Leaf, path: &Path) -> Status {
+        if self.mail.job.probe {
+            return would("delivers to maildir");
+        }
         let before = headers(&self.item, self.file_headers(false), "MAILER-DAEMON", "", b"\n");
         match crate::maildir::deliver(path, &before, &leaf.content, self.set.file_limit(), leaf) {
             Ok(()) => Status::new(Code(2, 0, 0), "delivered to maildir"),
@@ -229,6 +238,9 @@ impl<'a> Destination<'a> {
 
     /// A user's mailbox.
     fn mailbox(&self, leaf: &Leaf, path: &Path, dot_lock: bool) -> Status {
+        if self.mail.job.probe {
+            return would("delivers to mailbox");
+        }
         let owner = Some((self.rights.uid, *self.set.params.strict_mailbox_ownership()));
         let target = Target { path, owner, dot_lock, dot_lock_may_fail: false, refuse_executable: false };
         match self.append(leaf, &target) {
@@ -236,6 +248,11 @@ impl<'a> Destination<'a> {
             Err(failure) => not_updated(path, &self.item.user, failure),
         }
     }
+}
+
+/// The answer to a probe.
+pub(crate) fn would(text: impl Into<String>) -> Status {
+    Status::new(Code(2, 0, 0), text)
 }
 
 fn not_updated(path: &Path, user: &str, (code, why): Failure) -> Status {
@@ -369,7 +386,8 @@ impl<'a> Engine<'a> {
             Ok((mode, gid)) if mode & 0o020 != 0 => (false, gid),
             _ => (false, rights.gid),
         };
-        if own || !identity::can_change() {
+        // A probe makes neither mailbox nor lock.
+        if own || self.mail.job.probe || !identity::can_change() {
             return self.deliver_mailbox(state, rights, &path, self.set.locks.dot);
         }
         match self.prepare(&path, rights.uid, group) {

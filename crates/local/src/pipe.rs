@@ -304,6 +304,10 @@ pub(crate) fn deliver(service: &Service, config: &Config, mail: &Mail<'_>, answe
             return all(mail, answer, &misconfigured());
         }
     };
+    if job.probe {
+        let program = attributes.argv.first().map(String::as_str).unwrap_or_default();
+        return all(mail, answer, &crate::actions::would(format!("delivers to command: {program}")));
+    }
     let export = tables::split_list(&text("export_environment"));
     let directory = attributes.directory.clone().unwrap_or_else(|| text("queue_directory").into());
     let environment = command::exported(&export, config.directory());

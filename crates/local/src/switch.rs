@@ -416,6 +416,14 @@ impl<'a> Engine<'a> {
         if !self.first_time(format!("indirect {}", state.to.internal().to_lowercase())) {
             return;
         }
+        if self.mail.job.probe {
+            let status = crate::actions::would(format!("forwards to {}", state.to));
+            let mut line = self.line(state.to.clone(), status, Action::Delivered, None);
+            if state.owner.is_some() {
+                line.orig_to = state.to.to_string();
+            }
+            return self.lines.push(line);
+        }
         let wanted = self.set.header_for.iter().any(|w| w == "forward");
         let delivered = state.delivered.as_ref().filter(|_| wanted).map(Address::to_string);
         let delivered_to = delivered.unwrap_or_default();

@@ -271,6 +271,53 @@ fn one_identity() {
 }
 
 #[test]
+fn a_probe_delivers_nothing() {
+    let mut w = World::new("probe");
+    let (me, at) = (own_name(), w.root.display().to_string());
+    w.write(
+        "aliases",
+        &format!(
+            "a: {me}, x@other.example\ncmd: \"|touch {at}/t/ran\"\nfile: {at}/t/file\nmd: {at}/t/md/\n\
+             list: y@other.example\nowner-list: {me}\n"
+        ),
+    );
+    if sys::users::identities().euid == 0 {
+        w.main_cf.push_str("default_privs = nobody\n");
+        std::fs::set_permissions(w.root.join("t"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    w.main_cf.push_str("forward_path =\n");
+    w.master_cf.push_str("mypipe unix - n n - - pipe user=nobody argv=/bin/touch t/ran\n");
+    let probe = |to: &str, transport: &str, more: &str| {
+        let job = Job { probe: true, ..w.job(to, transport) };
+        let got = w.run(&job, MESSAGE, more);
+        assert!(got.report.forwards.is_empty());
+        got
+    };
+    let mine = format!("{me}@example.org: 2.0.0 delivers to mailbox");
+    probe(&format!("{me}@example.org"), "", "").is(&[&mine]);
+    probe("a@example.org", "", "").is(&[&mine, "x@other.example: 2.0.0 forwards to x@other.example"]);
+    let list = probe("list@example.org", "", "");
+    list.is(&["y@other.example: 2.0.0 forwards to y@other.example"]);
+    assert_eq!(list.report.lines[0].orig_to, "y@other.example");
+    let command = format!("cmd@example.org: 2.0.0 delivers to command: touch {at}/t/ran");
+    probe("cmd@example.org", "", "").is(&[&command]);
+    probe("file@example.org", "", "")
+        .is(&[&format!("file@example.org: 2.0.0 delivers to file: {at}/t/file")]);
+    let more = "allow_mail_to_files = alias,forward\n";
+    probe("md@example.org", "", more).is(&["md@example.org: 2.0.0 delivers to maildir"]);
+    probe("none@example.org", "", "").is(&["none@example.org: 5.1.1 unknown user: \"none\""]);
+    let home = format!("{me}@example.org: 2.0.0 delivers to maildir");
+    probe(&format!("{me}@example.org"), "", "home_mailbox = valija-probe-Maildir/\n").is(&[&home]);
+    let piped = probe("p@example.org", "mypipe", "");
+    if sys::users::identities().euid == 0 {
+        piped.is(&["p@example.org: 2.0.0 delivers to command: /bin/touch"]);
+    }
+    for path in ["spool", "t"] {
+        assert_eq!(std::fs::read_dir(w.root.join(path)).unwrap().count(), 0, "{path}");
+    }
+}
+
+#[test]
 fn strangers_put_nothing_into_commands() {
     let w = World::new("regexp");
     let at = w.root.display().to_string();

@@ -32,6 +32,20 @@ pub struct Envelope {
     /// This is a notice (bounce, delay warning …) made here; failures of it go to nobody or to
     /// the postmaster, never into another bounce to its sender.
     pub notice: bool,
+    /// The sender is mailed a report.
+    pub trace: Trace,
+}
+
+/// A report by mail that a submitter asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trace {
+    /// None.
+    #[default]
+    None,
+    /// `sendmail -bv`: of what a delivery would do; nothing is delivered.
+    Verify,
+    /// `sendmail -v`: of what the first attempt did.
+    Record,
 }
 
 /// One recipient of a message.

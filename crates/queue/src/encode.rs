@@ -8,7 +8,7 @@ use minicbor::decode::Error;
 use minicbor::encode::write::Write;
 use minicbor::{Decoder, Encoder};
 use proto::Address;
-use proto::envelope::{Client, Encoding, Envelope, Notify, Recipient, Ret};
+use proto::envelope::{Client, Encoding, Envelope, Notify, Recipient, Ret, Trace};
 use proto::status::{Code, Remote, Status};
 
 type Out<'a> = Encoder<&'a mut Vec<u8>>;
@@ -133,6 +133,12 @@ fn put_envelope(o: &mut Out<'_>, e: &Envelope) -> Written {
     number(o, 10, u64::from(e.hold))?;
     option(o, 11, e.verp.as_deref())?;
     number(o, 12, u64::from(e.notice))?;
+    let trace = match e.trace {
+        Trace::None => 0,
+        Trace::Verify => 1,
+        Trace::Record => 2,
+    };
+    number(o, 13, trace)?;
     o.end()?;
     Ok(())
 }
@@ -243,6 +249,13 @@ fn get_envelope(d: &mut Decoder<'_>) -> Result<Envelope, Error> {
             10 => e.hold = d.u64()? != 0,
             11 => e.verp = Some(d.str()?.to_string()),
             12 => e.notice = d.u64()? != 0,
+            13 => {
+                e.trace = match d.u64()? {
+                    1 => Trace::Verify,
+                    2 => Trace::Record,
+                    _ => Trace::None,
+                }
+            }
             _ => return Ok(false),
         }
         Ok(true)

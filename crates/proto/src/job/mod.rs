@@ -24,7 +24,7 @@ use wire::{Reader, Writer};
 pub const LONGEST_JOB: usize = 60 * 1024;
 
 /// The first byte of a job; raised when its layout changes, so that an old child refuses it.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// One delivery attempt: some recipients of one message for one transport and next hop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct Job {
     pub offset: u64,
     /// How long the content is, bytes (CRLF lines).
     pub length: u64,
+    /// Nothing is to be delivered: the answer is what would be done.
+    pub probe: bool,
 }
 
 /// A recipient and its place in the envelope, by which reports name it.
@@ -99,6 +101,7 @@ impl Job {
         });
         w.u64(self.offset);
         w.u64(self.length);
+        w.bool(self.probe);
         Some(w.done()).filter(|bytes| bytes.len() + 8 <= LONGEST_JOB)
     }
 
@@ -138,6 +141,7 @@ impl Job {
         };
         job.offset = r.u64()?;
         job.length = r.u64()?;
+        job.probe = r.bool()?;
         r.finished().then_some(job)
     }
 }

@@ -59,7 +59,7 @@ prop_compose! {
         targets in proptest::collection::vec((any::<u32>(), recipient()), 0..4),
         client in client(),
         numbers in any::<[u64; 4]>(),
-        kinds in (0..3u8, any::<bool>(), 0..3u8),
+        kinds in (0..3u8, any::<(bool, bool)>(), 0..3u8),
         envid in proptest::option::of(text()),
     ) -> Job {
         let [transport, nexthop, queue_id] = texts;
@@ -68,7 +68,8 @@ prop_compose! {
             transport, nexthop, queue_id, sender, client, size, arrival, offset, length,
             recipients: targets.into_iter().map(|(place, recipient)| Target { place, recipient }).collect(),
             encoding: [Encoding::Unknown, Encoding::SevenBit, Encoding::EightBit][usize::from(kinds.0)],
-            smtputf8: kinds.1,
+            smtputf8: kinds.1.0,
+            probe: kinds.1.1,
             dsn_ret: [None, Some(Ret::Full), Some(Ret::Headers)][usize::from(kinds.2)],
             dsn_envid: envid,
         }

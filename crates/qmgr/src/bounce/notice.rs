@@ -4,7 +4,7 @@ use super::template::{Kind, Template};
 use super::wrap::fold;
 use proto::Address;
 use proto::date::DateTime;
-use proto::envelope::Envelope;
+use proto::envelope::{Envelope, Trace};
 use proto::job::Action;
 use proto::status::Status;
 
@@ -166,6 +166,12 @@ impl Notice<'_> {
         let action = match (self.kind, r.action) {
             (Kind::Failure, _) => "failed",
             (Kind::Delay, _) => "delayed",
+            (Kind::Verify, _) if self.envelope.trace == Trace::Verify => match r.status.code.0 {
+                2 => "deliverable",
+                _ => "undeliverable",
+            },
+            (Kind::Verify, _) if r.status.code.0 == 5 => "failed",
+            (Kind::Verify, _) if r.status.code.0 == 4 => "delayed",
             (_, Action::Delivered) => "delivered",
             (_, Action::Relayed) => "relayed",
             (_, Action::Expanded) => "expanded",

@@ -11,6 +11,7 @@ use crate::events::{Crashed, Passing, Quarantined, QueueTrouble, Result as Line}
 use crate::line::Delays;
 use crate::schedule::Event;
 use crate::schedule::destination::Feedback;
+use proto::envelope::Trace;
 use proto::job::Action;
 use proto::status::{Code, Status};
 use queue::{Outcome, RecipientState, Store, StoreError};
@@ -198,13 +199,24 @@ impl<S: Store> Context<'_, S> {
     fn single(&self, place: usize, status: Status, settlement: &mut Settlement) {
         let report = self.message.report(place, status.clone(), Action::Delivered);
         self.log(&self.message.resolved(place), &report.original, "none", &status);
-        self.conclude(place, status, Vec::new(), settlement);
+        let mut news = Vec::new();
+        if self.message.trace != Trace::None {
+            news.push(News { place, kind: Kind::Verify, reported: report });
+        }
+        self.conclude(place, status, news, settlement);
+    }
+
+    /// Nothing is delivered, whatever was said is an answer.
+    fn probe(&self) -> bool {
+        self.message.trace == Trace::Verify
     }
 
     /// Logs a line; with `soft_bounce` failures are only delays, and the log says so.
     fn log(&self, to: &proto::Address, original: &str, relay: &str, status: &Status) -> Status {
         let mut status = status.clone();
         let word = match status.code.0 {
+            2 if self.probe() => "deliverable",
+            _ if self.probe() => "undeliverable",
             2 => "sent",
             4 => "deferred",
             _ if self.soft_bounce => {
@@ -280,30 +292,34 @@ impl<S: Store> Context<'_, S> {
         {
             result = why.clone();
         }
-        if self.soft_bounce && result.code.0 == 5 {
+        if self.soft_bounce && !self.probe() && result.code.0 == 5 {
             result.code.0 = 4;
         }
         let recipient = self.message.envelope.recipients.get(place);
-        let orcpt = recipient.and_then(|r| r.dsn_orcpt.clone());
         let mut news = Vec::new();
         for (line, status) in &lines {
             let reported = |status: Status| Reported {
                 to: line.to.clone(),
                 original: line.orig_to.clone(),
-                orcpt: orcpt.clone(),
+                // It belongs to the address that the sender wrote.
+                orcpt: recipient.filter(|r| r.original == line.orig_to).and_then(|r| r.dsn_orcpt.clone()),
                 status,
                 action: line.action,
             };
+            if self.message.trace != Trace::None {
+                let status = via(&line.relay, status);
+                news.push(News { place, kind: Kind::Verify, reported: reported(status) });
+            }
             match status.code.0 {
+                _ if self.probe() => {}
                 // A failure among delays is told when the recipient is concluded, with the rest.
                 5 if result.code.0 != 4 => {
                     news.push(News { place, kind: Kind::Failure, reported: reported(status.clone()) });
                 }
+                // A report of the attempt says it, too.
+                2 if self.message.trace == Trace::Record => {}
                 2 if report.expanded.is_none() => {
-                    let mut status = status.clone();
-                    if line.relay != "none" && !line.relay.is_empty() {
-                        status.text = format!("delivery via {}: {}", line.relay, status.text);
-                    }
+                    let status = via(&line.relay, status);
                     news.push(News { place, kind: Kind::Success, reported: reported(status) });
                 }
                 _ => {}
@@ -311,6 +327,7 @@ impl<S: Store> Context<'_, S> {
         }
         if let Some((action, status)) = &report.expanded
             && result.code.0 == 2
+            && self.message.trace == Trace::None
         {
             let reported = self.message.report(place, status.clone(), *action);
             news.push(News { place, kind: Kind::Success, reported });
@@ -329,8 +346,10 @@ impl<S: Store> Context<'_, S> {
         let mut told: Vec<News> =
             news.into_iter().filter(|n| n.kind != Kind::Success || tells_success).collect();
         let state = match result.code.0 {
+            // The answer to a probe is final, whatever it is.
+            _ if self.probe() => RecipientState::Owed(result),
             4 => {
-                told.clear();
+                told.retain(|n| n.kind == Kind::Verify);
                 RecipientState::Deferred(result)
             }
             5 => {
@@ -340,7 +359,7 @@ impl<S: Store> Context<'_, S> {
                     result
                 };
                 if self.soft_bounce {
-                    told.clear();
+                    told.retain(|n| n.kind == Kind::Verify);
                     RecipientState::Deferred(result)
                 } else {
                     if !told.iter().any(|n| n.kind == Kind::Failure) {
@@ -362,6 +381,14 @@ impl<S: Store> Context<'_, S> {
         };
         settlement.news.extend(told);
         settlement.states.push((place, state));
+    }
+}
+
+/// The words of a delivery in a report, with the transport that said them.
+fn via(relay: &str, status: &Status) -> Status {
+    match relay {
+        "none" | "" => status.clone(),
+        relay => Status { text: format!("delivery via {relay}: {}", status.text), ..status.clone() },
     }
 }
 

@@ -54,28 +54,28 @@ async fn conclude<S: Store>(shared: &Arc<Shared<S>>, message: &Arc<Message>) -> 
     // What is owed: the notices first, then the states.
     let news = message.take_news();
     let mut outcome = Outcome::default();
-    for kind in [Kind::Failure, Kind::Success] {
-        let these: Vec<News> = news.iter().filter(|n| n.kind == kind).cloned().collect();
+    let mut unsaid: Vec<usize> = Vec::new();
+    for kind in [Kind::Failure, Kind::Success, Kind::Verify] {
+        let these: Vec<&News> = news.iter().filter(|n| n.kind == kind).collect();
         if these.is_empty() {
             continue;
         }
         let all: Vec<_> = these.iter().map(|n| (message.notify(n.place), n.reported.clone())).collect();
-        if notices::send(shared, &parts, message, kind, &all).await {
-            for n in &these {
-                let both = news.iter().any(|o| o.place == n.place && o.kind != n.kind);
-                // Told about twice (an alias with members that failed and members that did not):
-                // the second notice settles it.
-                if both && kind == Kind::Failure {
-                    continue;
-                }
-                let status = n.reported.status.clone();
-                let state = if status.code.0 == 2 {
-                    RecipientState::Sent(status)
-                } else {
-                    RecipientState::Bounced(status)
-                };
-                outcome.recipients.push((n.place, state));
-            }
+        if !notices::send(shared, &parts, message, kind, &all).await {
+            unsaid.extend(these.iter().map(|n| n.place));
+        }
+    }
+    // Settled is who was told about in every notice that is due (an alias may have members that
+    // failed and members that did not).
+    for (place, state) in message.states().into_iter().enumerate() {
+        let RecipientState::Owed(status) = state else { continue };
+        if news.iter().any(|n| n.place == place) && !unsaid.contains(&place) {
+            let state = if status.code.0 == 2 {
+                RecipientState::Sent(status)
+            } else {
+                RecipientState::Bounced(status)
+            };
+            outcome.recipients.push((place, state));
         }
     }
     message.keep(&outcome.recipients, Vec::new());

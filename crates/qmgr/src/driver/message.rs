@@ -3,7 +3,7 @@
 use super::lock;
 use crate::bounce::notice::Reported;
 use crate::bounce::template::Kind;
-use proto::envelope::{Envelope, Notify};
+use proto::envelope::{Envelope, Notify, Trace};
 use proto::job::Action;
 use proto::status::Status;
 use proto::{Address, QueueId};
@@ -33,6 +33,8 @@ pub struct Message {
     pub active: u64,
     /// A delay warning was sent before.
     pub delay_warned: bool,
+    /// What is reported to the sender about this attempt: `sendmail -v` means the first alone.
+    pub trace: Trace,
     body: OnceCell<Body>,
     progress: Mutex<Progress>,
     _places: Vec<OwnedSemaphorePermit>,
@@ -57,6 +59,7 @@ impl Message {
         envelope: Arc<Envelope>,
         active: u64,
         delay_warned: bool,
+        trace: Trace,
         states: Vec<RecipientState>,
         resolved: HashMap<usize, Address>,
         news: Vec<News>,
@@ -69,6 +72,7 @@ impl Message {
             envelope,
             active,
             delay_warned,
+            trace,
             body: OnceCell::new(),
             progress: Mutex::new(progress),
             _places: places,

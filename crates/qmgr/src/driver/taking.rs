@@ -7,7 +7,7 @@ use crate::events::{Active, Expired, NoTransport, NotServed, QueueTrouble, Resul
 use crate::line::Delays;
 use crate::schedule::Group;
 use proto::Address;
-use proto::envelope::{Envelope, Recipient};
+use proto::envelope::{Envelope, Recipient, Trace};
 use proto::job::Action;
 use proto::status::{Code, Status};
 use queue::{Leased, Outcome, RecipientState, Store, StoreError};
@@ -100,7 +100,12 @@ async fn take_up<S: Store>(
         match state {
             RecipientState::Sent(_) | RecipientState::Bounced(_) => {}
             RecipientState::Owed(status) => {
-                let kind = if status.code.0 == 2 { Kind::Success } else { Kind::Failure };
+                let kind = match envelope.trace {
+                    Trace::Verify => Kind::Verify,
+                    Trace::Record if status.code.0 == 2 => Kind::Verify,
+                    _ if status.code.0 == 2 => Kind::Success,
+                    _ => Kind::Failure,
+                };
                 news.push(report(place, recipient, kind, status.clone()));
             }
             RecipientState::Deferred(status) if lease.expired => {
@@ -142,11 +147,16 @@ async fn take_up<S: Store>(
         settings.voice.say_of(lease.id, &Expired { sender, status: "force-expired" });
     }
     let nothing = resolved.is_empty();
+    let trace = match envelope.trace {
+        Trace::Record if lease.tries > 0 => Trace::None,
+        trace => trace,
+    };
     let message = Arc::new(Message::new(
         lease.id,
         envelope,
         now,
         lease.delay_warned,
+        trace,
         lease.recipients,
         resolved,
         news,
@@ -207,6 +217,8 @@ fn route<S: Store>(
         return ("error".into(), format!("5.1.3 {why}"), answer.recipient);
     }
     let (transport, nexthop) = match &envelope.filter {
+        // A probe asks where the mail would end; a filter would let it in again.
+        _ if envelope.trace == Trace::Verify => (answer.transport, answer.nexthop),
         None => (answer.transport, answer.nexthop),
         // content_filter(5): a next hop left out is this host.
         Some(filter) => {

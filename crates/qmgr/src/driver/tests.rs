@@ -5,7 +5,7 @@ use crate::agent::{Done, Line, Report, Request};
 use cleanup::{Context, Door, Origin, Place, Rewriting, Source};
 use config::Config;
 use proto::Address;
-use proto::envelope::{Notify, Recipient};
+use proto::envelope::{Notify, Recipient, Trace};
 use proto::job::{Action as Act, Forward, Pass};
 use proto::status::{Code, Status};
 use queue::{Body, MemoryStore, RecipientState};
@@ -146,11 +146,16 @@ fn world(main: &str) -> World {
 
 impl World {
     async fn send(&self, sender: &str, to: &[&str], notify: Notify) -> QueueId {
-        let origin = Origin::new(
+        self.send_traced(sender, to, notify, Trace::None).await
+    }
+
+    async fn send_traced(&self, sender: &str, to: &[&str], notify: Notify, trace: Trace) -> QueueId {
+        let mut origin = Origin::new(
             Source::Pickup { uid: 1001 },
             Address::from_internal(sender),
             sys::time::now_micros(),
         );
+        origin.trace = trace;
         let mut message = self.intake.begin(origin);
         for to in to {
             message.recipient(Address::from_internal(to), None, notify);
@@ -442,4 +447,53 @@ async fn the_control_socket_lists_flushes_and_controls() {
     assert_eq!(w.store.counts().total(), 0);
     w.manager.drain(Duration::from_secs(1)).await;
     let _ = std::fs::remove_file(&path);
+}
+
+#[tokio::test]
+async fn a_probe_is_answered_whatever_the_answer() {
+    let w = world("");
+    let to = ["usuario", "noexiste", "later", "x@ret.example", "x@none.example", "x@err.example"];
+    let id = w.send_traced("jose@example.org", &to, Notify::default(), Trace::Verify).await;
+    w.rest(0).await;
+    let lines = w.lines();
+    let status = |to: &str| {
+        let line = lines.iter().find(|l| l.contains(&format!("{id}: to=<{to}"))).unwrap();
+        line.split_once("dsn=").unwrap().1.to_string()
+    };
+    assert_eq!(status("usuario"), "2.0.0, status=deliverable (delivered to mailbox)");
+    assert_eq!(status("noexiste"), "5.1.1, status=undeliverable (unknown user: \"noexiste\")");
+    assert_eq!(status("later"), "4.2.2, status=undeliverable (mailbox full)");
+    assert_eq!(status("x@ret.example"), "4.5.6, status=undeliverable (later)");
+    assert_eq!(status("x@none.example"), "4.3.0, status=undeliverable (mail transport unavailable)");
+    assert_eq!(status("x@err.example"), "5.7.9, status=undeliverable (go away)");
+    let told = |what: &str| lines.iter().filter(|l| l.contains(what)).count();
+    assert_eq!((told("sender delivery status notification"), told("notification:")), (1, 1), "{lines:#?}");
+    let got = w.fake.got.lock().unwrap();
+    let report = &got.iter().find(|(to, _)| to == "jose@example.org").unwrap().1;
+    assert!(report.contains("\r\nSubject: Mail Delivery Status Report\r\n"));
+    let unfolded = report.replace("\r\n    ", " ");
+    assert!(unfolded.contains(
+        "\r\n\r\n<usuario@example.org> (expanded from <usuario>): delivery via local: delivered to mailbox\r\n"
+    ));
+    assert!(report.contains("\r\nAction: deliverable\r\nStatus: 2.0.0\r\n"));
+    assert_eq!(report.matches("\r\nAction: undeliverable\r\n").count(), 5);
+}
+
+#[tokio::test]
+async fn the_first_attempt_is_reported_once() {
+    let w = world("minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\nqueue_run_delay = 1s\n");
+    let to = ["usuario", "noexiste", "later"];
+    let id = w.send_traced("jose@example.org", &to, Notify::default(), Trace::Record).await;
+    w.rest(1).await;
+    let told = |lines: &[String], what: &str| lines.iter().filter(|l| l.contains(what)).count();
+    let lines = w.lines();
+    assert_eq!(told(&lines, "sender non-delivery notification"), 1, "{lines:#?}");
+    assert_eq!(told(&lines, "sender delivery status notification"), 1, "{lines:#?}");
+    let report = w.fake.got.lock().unwrap().iter().find(|g| g.1.contains("Status Report")).unwrap().1.clone();
+    for action in ["delivered\r\nStatus: 2.0.0", "failed\r\nStatus: 5.1.1", "delayed\r\nStatus: 4.2.2"] {
+        assert_eq!(report.matches(&format!("\r\nAction: {action}\r\n")).count(), 1, "{report}");
+    }
+    w.store.control(queue::Selection::Ids(vec![id]), queue::Action::Flush).await.unwrap();
+    w.rest(1).await;
+    assert_eq!(told(&w.lines(), "notification:"), 0);
 }

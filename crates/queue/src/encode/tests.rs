@@ -52,7 +52,7 @@ fn envelopes() -> impl Strategy<Value = Envelope> {
     let rest = (
         any::<(u64, u64, bool, bool, bool)>(),
         0u8..3,
-        0u8..3,
+        (0u8..3, 0usize..3),
         proptest::collection::vec(proptest::option::of(".{0,9}"), 3),
     );
     (address, proptest::collection::vec(recipient, 0..5), client, rest).prop_map(
@@ -60,7 +60,7 @@ fn envelopes() -> impl Strategy<Value = Envelope> {
             sender,
             recipients,
             client,
-            ((arrival, size, smtputf8, hold, notice), encoding, ret, mut texts),
+            ((arrival, size, smtputf8, hold, notice), encoding, (ret, trace), mut texts),
         )| Envelope {
             sender,
             recipients,
@@ -75,6 +75,7 @@ fn envelopes() -> impl Strategy<Value = Envelope> {
             hold,
             verp: texts.pop().flatten(),
             notice,
+            trace: [Trace::None, Trace::Verify, Trace::Record][trace],
         },
     )
 }

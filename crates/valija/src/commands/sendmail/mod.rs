@@ -22,7 +22,7 @@ use std::io::{IsTerminal, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use submit::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, Failure, Submission};
+use submit::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_USAGE, Failure, Submission};
 use sys::users::{self, Account};
 use text::{Endings, Text};
 
@@ -125,11 +125,7 @@ fn act(config: &Config, options: &Options) -> Result<ExitCode, Failure> {
             let (who, _) = caller(config)?;
             smtp::serve(config, who)
         }
-        Mode::Verify => Err((
-            EX_UNAVAILABLE,
-            "unsupported: -bv; to see what is known of an address ask the tables with postmap -q".into(),
-        )),
-        Mode::Mail => mail(config, options),
+        Mode::Verify | Mode::Mail => mail(config, options),
     }
 }
 
@@ -173,13 +169,18 @@ fn mail(config: &Config, options: &Options) -> Result<ExitCode, Failure> {
             "Recipient addresses must be specified on the command line or via the -t option".to_string();
         return Err((EX_USAGE, format!("{shown}: {what}")));
     }
-    if options.verbose == 1 {
+    let probe = options.mode == Mode::Verify;
+    if options.verbose == 1 || probe {
         println!("Mail Delivery Status Report will be mailed to <{sender}>.");
     }
     let records = envelope(options, account.as_ref(), &sender, &recipients);
     let result = Submission::start(config).and_then(|mut submission| {
         submission.write(&records);
-        content(config, options, &mut submission, &recipients)?;
+        if probe {
+            submission.write(&probe_content(&sender, &recipients));
+        } else {
+            content(config, options, &mut submission, &recipients)?;
+        }
         submission.finish()
     });
     result.map(|_| ExitCode::SUCCESS).map_err(|(code, what)| (code, format!("{shown}: {what}")))
@@ -210,8 +211,13 @@ fn envelope(options: &Options, account: Option<&Account>, sender: &str, recipien
         let value = if encoding == Encoding::EightBit { "8bit" } else { "7bit" };
         record::put_attribute(&mut out, attribute::ENCODING, value);
     }
-    if options.verbose == 1 {
-        record::put_attribute(&mut out, attribute::TRACE_FLAGS, &record::TRACE_RECORD.to_string());
+    let trace = match options.mode {
+        Mode::Verify => record::TRACE_VERIFY,
+        _ if options.verbose == 1 => record::TRACE_RECORD,
+        _ => 0,
+    };
+    if trace != 0 {
+        record::put_attribute(&mut out, attribute::TRACE_FLAGS, &trace.to_string());
     }
     recipients.iter().for_each(|r| put_recipient(&mut out, options, r));
     record::put(&mut out, kind::CONTENT, b"");
@@ -223,6 +229,20 @@ fn put_recipient(out: &mut Vec<u8>, options: &Options, address: &Address) {
         record::put_attribute(out, attribute::NOTIFY_FLAGS, &record::notify_flags(notify).to_string());
     }
     record::put(out, kind::RECIPIENT, address.internal().as_bytes());
+}
+
+/// The message of a probe, of which the report returns the header.
+fn probe_content(sender: &str, recipients: &[Address]) -> Vec<u8> {
+    let shown: Vec<String> = recipients.iter().map(Address::to_string).collect();
+    let mut out = Vec::new();
+    let from = Address::from_internal(sender);
+    let text = format!("From: {from}\nSubject: probe\nTo:\t{}\n", shown.join(",\n\t"));
+    for line in text.lines() {
+        record::put(&mut out, kind::LINE, line.as_bytes());
+    }
+    record::put(&mut out, kind::EXTRACTED, b"");
+    record::put(&mut out, kind::END, b"");
+    out
 }
 
 /// Standard input into content records, then what the header named.

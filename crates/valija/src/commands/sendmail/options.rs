@@ -124,6 +124,17 @@ pub fn read(name: &str, args: &[String]) -> Result<Options, String> {
             options.plain(letter);
         }
     }
+    if options.mode == Mode::Verify {
+        let given = [
+            (options.extract, "-t"),
+            (options.notify.is_some(), "-N"),
+            (options.ret.is_some(), "-R"),
+            (options.verbose == 1, "-v"),
+        ];
+        if let Some((_, option)) = given.iter().find(|(given, _)| *given) {
+            return Err(format!("{option} option cannot be used with -bv"));
+        }
+    }
     Ok(options)
 }
 
@@ -262,7 +273,18 @@ mod tests {
             assert_eq!(of(line).mode, mode, "{line}");
         }
         assert_eq!(read("mailq", &[]).unwrap().mode, Mode::List);
-        for bad in ["-Q", "-bz", "-qR", "-qS", "-B FOO", "-f"] {
+        for bad in [
+            "-Q",
+            "-bz",
+            "-qR",
+            "-qS",
+            "-B FOO",
+            "-f",
+            "-bv -t",
+            "-bv -N never x",
+            "-R full -bv x",
+            "-bv -v x",
+        ] {
             assert!(read("sendmail", &words(bad)).is_err(), "{bad}");
         }
     }
