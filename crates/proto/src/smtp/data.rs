@@ -138,7 +138,11 @@ impl Receiver {
                     let end = lone && (exact || self.newline == BareNewline::Allow);
                     (self.held, self.has_text, self.dot, self.at_start) = (0, false, false, true);
                     self.after_crlf = crlf;
-                    return (at + 1, if end { Step::End } else { Step::Added(CRLF) });
+                    at += 1;
+                    if lone && !end {
+                        continue; // Postfix leaves the line out.
+                    }
+                    return (at, if end { Step::End } else { Step::Added(CRLF) });
                 }
                 _ if self.held > 0 => {
                     let crs = self.held.min(CRS.len());

@@ -201,12 +201,12 @@ async fn a_message_is_delivered_and_removed() {
         lines[1..],
         [
             format!(
-                "postfix/local[7]: {id}: to=<usuario@example.org>, orig_to=<usuario>, relay=local, \
-                 dsn=2.0.0, status=sent (delivered to mailbox)"
-            ),
-            format!(
                 "postfix/local[7]: {id}: to=<alumno@example.org>, relay=local, dsn=2.0.0, \
                  status=sent (delivered to mailbox)"
+            ),
+            format!(
+                "postfix/local[7]: {id}: to=<usuario@example.org>, orig_to=<usuario>, relay=local, \
+                 dsn=2.0.0, status=sent (delivered to mailbox)"
             )
         ]
     );

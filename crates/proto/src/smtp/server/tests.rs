@@ -131,7 +131,7 @@ fn bare_newlines() {
     let head = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<b@b>\r\nDATA\r\n";
     let smuggled = b"x\n.\nMAIL FROM:<c@b>\r\n.\r\n";
     let (_, log, _) = run(settings(), &[head, smuggled]);
-    assert_eq!(log.last().unwrap(), "message of 22 bytes");
+    assert_eq!(log.last().unwrap(), "message of 20 bytes");
     let reject = Settings { bare_newline: BareNewline::Reject, ..settings() };
     let (out, log, _) = run(reject, &[head, smuggled]);
     assert!(out.ends_with("550 5.5.2 Error: bare <LF> received\r\n"), "{out}");
