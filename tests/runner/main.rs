@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
-use valija_tests::run::{differences, expected, record, run};
+use valija_tests::run::{differences, expected, record, record_differences, run};
 use valija_tests::scenario::{self, Scenario};
 use valija_tests::world::Product;
 
@@ -132,6 +132,9 @@ fn both(scenario: &Scenario, worlds: &[Product], tree: Option<&Path>) -> String 
             Err(error) => error,
             Ok(actual) if recording && product == Product::Postfix => {
                 record(scenario, &actual).err().map(|error| error.to_string()).unwrap_or_default()
+            }
+            Ok(actual) if recording && scenario.differs.is_some() => {
+                record_differences(scenario, &actual).err().map(|error| error.to_string()).unwrap_or_default()
             }
             Ok(actual) => differences(&expected(product, scenario), &actual),
         };

@@ -138,10 +138,11 @@ fn listing(text: &str) -> String {
 }
 
 /// Whether a line belongs to what is compared: all but the supervisor's daily business, statistics, and what tells of the
-/// machine's clock or of a delay too short to be counted in hours.
+/// machine's clock, of a reload, or of a delay too short to be counted in hours.
 fn compared(line: &Line) -> bool {
     let circumstance = [
         "file system clock",
+        "problem talking to service",
         "resetting file time stamps",
         "[built-in]: zero result",
         "please reduce time unit",

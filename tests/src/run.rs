@@ -252,6 +252,21 @@ pub fn record(scenario: &Scenario, actual: &Results) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Writes what valija shows where it differs on purpose.
+pub fn record_differences(scenario: &Scenario, actual: &Results) -> std::io::Result<()> {
+    let mut plain = scenario.clone();
+    plain.expect.retain(|name, _| !name.ends_with(".valija"));
+    let expected = expected(Product::Valija, &plain);
+    for (name, text) in actual.iter().filter(|(name, text)| expected.get(*name) != Some(*text)) {
+        let path = scenario.folder.join("expect").join(format!("{name}.valija"));
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(path, text)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

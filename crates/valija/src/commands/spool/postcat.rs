@@ -121,13 +121,8 @@ impl<W: Write> Printer<W> {
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let boundary = !self.in_body && text.is_empty();
-        let shown = if self.in_body {
-            self.parts.body
-        } else if boundary {
-            self.parts.body && self.parts.header
-        } else {
-            self.parts.header
-        };
+        // The empty line between them belongs to the body.
+        let shown = if self.in_body || boundary { self.parts.body } else { self.parts.header };
         self.in_body |= boundary;
         if shown {
             if self.verbose && !self.bare() {
@@ -299,7 +294,7 @@ mod tests {
     #[test]
     fn parts() {
         assert_eq!(print("-bh"), "Subject: t\n\nhola\n");
-        assert_eq!(print("-b"), "hola\n");
+        assert_eq!(print("-b"), "\nhola\n");
         assert_eq!(print("-h"), "Subject: t\n");
         let whole = print("-q");
         assert!(whole.starts_with(
