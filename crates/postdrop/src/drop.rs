@@ -54,6 +54,7 @@ fn try_run(args: &[String]) -> Result<u16, Fatal> {
     let dir = directory::decide(option.as_deref(), caller).map_err(|p| configuration(p.to_string()))?;
     let config = Config::load(&dir).map_err(|p| configuration(first(&p)))?;
     let main = Main::load(&config).map_err(|p| configuration(first(&p)))?;
+    QueueId::show_long(*main.enable_long_queue_ids());
     let limits = Cleanup::load(&config).map_err(|p| configuration(first(&p)))?;
     let submission = Submission::load(&config).map_err(|p| configuration(first(&p)))?;
     authorize(submission.authorized_submit_users(), who.uid)?;

@@ -92,7 +92,13 @@ fn options(args: &[String]) -> Result<(Option<String>, Wish), String> {
                 'f' => Wish::Flush(Request::FlushAll),
                 'j' => Wish::Json,
                 'p' => Wish::List,
-                'i' => Wish::Flush(Request::FlushId(argument()?)),
+                'i' => {
+                    let id = argument()?;
+                    if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                        return Err(format!("Cannot flush queue ID - invalid name: \"{id}\""));
+                    }
+                    Wish::Flush(Request::FlushId(id))
+                }
                 's' => {
                     let site = argument()?;
                     if !plausible(&site) {
@@ -113,11 +119,23 @@ fn options(args: &[String]) -> Result<(Option<String>, Wish), String> {
     wish.map(|w| (directory, w)).ok_or_else(|| USAGE.to_string())
 }
 
-/// A domain, an address literal, or either in brackets.
+/// A host or domain name (RFC 1123 2.1, and `_`), or an address literal.
 fn plausible(site: &str) -> bool {
-    !site.is_empty()
-        && site.len() <= 255
-        && site.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':'))
+    if let Some(literal) = site.strip_prefix('[') {
+        let Some(text) = literal.strip_suffix(']') else { return false };
+        let six = text.get(..5).filter(|tag| tag.eq_ignore_ascii_case("ipv6:")).and(text.get(5..));
+        return match six {
+            Some(text) => text.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => text.parse::<std::net::Ipv4Addr>().is_ok(),
+        };
+    }
+    let label = |l: &str| {
+        (1..=63).contains(&l.len())
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+            && l.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+    };
+    site.len() <= 255 && site.split('.').all(label)
 }
 
 fn flush(mut stream: UnixStream, request: &Request) -> Result<(), Stop> {
@@ -196,11 +214,10 @@ mod tests {
         assert_eq!(read("-vj"), none(Wish::Json));
         assert_eq!(read("-c /x -f"), Some((Some("/x".into()), Wish::Flush(Request::FlushAll))));
         assert_eq!(read("-iABC"), none(Wish::Flush(Request::FlushId("ABC".into()))));
-        assert_eq!(
-            read("-s [mx.example.org]"),
-            none(Wish::Flush(Request::FlushSite("[mx.example.org]".into())))
-        );
-        for bad in ["", "-x", "-p -f", "-s", "-i", "p", "-p x", "-s a/b"] {
+        assert_eq!(read("-s [192.0.2.1]"), none(Wish::Flush(Request::FlushSite("[192.0.2.1]".into()))));
+        for bad in
+            ["", "-x", "-p -f", "-s", "-i", "p", "-p x", "-s a/b", "-s [mx.example.org]", "-s a..b", "-i a/b"]
+        {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

@@ -1,11 +1,16 @@
 //! The name of a message in the queue.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How this process shows ids: a matter of the words alone, so that it is decided in one place
+/// instead of travelling with every id. Both styles are read everywhere.
+static LONG: AtomicBool = AtomicBool::new(false);
 
 /// A time-ordered number: tens of microseconds since 2024-01-01 UTC, made unique by the queue.
 /// Shown as 11 or 12 capital hexadecimal digits until the year 2113, as Postfix's short ids look;
-/// in the long style (`enable_long_queue_ids = yes`) as [`QueueId::long`] writes it. It says
-/// nothing about where the message is stored.
+/// in the long style (`enable_long_queue_ids = yes`, see [`QueueId::show_long`]) as
+/// [`QueueId::long`] writes it. It says nothing about where the message is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueId(pub u64);
 
@@ -19,6 +24,16 @@ impl QueueId {
     /// The first id of a moment, given in microseconds since 1970.
     pub fn at(micros: u64) -> QueueId {
         QueueId(micros.saturating_sub(Self::EPOCH * 1_000_000) / 10)
+    }
+
+    /// From now on this process shows ids in the long style, or in the short one.
+    pub fn show_long(long: bool) {
+        LONG.store(long, Ordering::Relaxed);
+    }
+
+    /// The short style, whatever is shown: for names of files.
+    pub fn short(self) -> String {
+        format!("{:010X}", self.0)
     }
 
     /// The long style: ten base-52 digits of the moment, `z`, and one more digit, so that log
@@ -53,10 +68,10 @@ impl QueueId {
     }
 }
 
-/// The short style, at least ten digits.
+/// The style that this process shows; the short one has at least ten digits.
 impl fmt::Display for QueueId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:010X}", self.0)
+        if LONG.load(Ordering::Relaxed) { f.write_str(&self.long()) } else { write!(f, "{:010X}", self.0) }
     }
 }
 

@@ -2,7 +2,7 @@
 //! control and contents. The protocol is [`proto::control`]. Who asks is known from the socket.
 
 use crate::driver::{Manager, piece};
-use crate::events::ControlRefused;
+use crate::events::{ControlRefused, Unresolved};
 use crate::settings::Settings;
 use config::user_list;
 use proto::QueueId;
@@ -133,12 +133,13 @@ async fn answer<S: Store>(
             None if id.bytes().all(|b| b.is_ascii_alphanumeric()) => Ok(()),
             None => Err(format!("Cannot flush mail queue - invalid queue_id: \"{id}\"")),
         },
-        Request::FlushSite(site) => match flushable(settings, &site) {
-            false => Err(format!("Flush service is not configured for destination \"{site}\"")),
-            true => match waiting_for(manager, &site).await {
-                Ok(ids) => flush(manager, Selection::Ids(ids)).await,
-                Err(e) => Err(e.to_string()),
-            },
+        Request::FlushSite(site) => match manager.flushable(&site) {
+            Ok(true) => manager.flush_site(&site).await,
+            Ok(false) => Err(format!("Flush service is not configured for destination \"{site}\"")),
+            Err(why) => {
+                settings.voice.say(&Unresolved { why });
+                Err("Cannot flush mail queue - mail system is down".to_string())
+            }
         },
         Request::Control { action, ids, queues } => match control(manager, action, &ids, &queues).await {
             Ok(touched) => {
@@ -206,25 +207,16 @@ async fn every<S: Store>(
     }
 }
 
-async fn waiting_for<S: Store>(manager: &Manager<S>, site: &str) -> Result<Vec<QueueId>, StoreError> {
-    let site = site.trim_start_matches('[').trim_end_matches(']');
-    every(manager, |s| {
+/// Tries what waits for a destination.
+pub(crate) async fn flush_site<S: Store>(manager: &Manager<S>, site: &str) -> Result<(), String> {
+    let waits = |s: &Summary| {
         s.queue == QueueName::Deferred
             && s.envelope.recipients.iter().zip(&s.recipients).any(|(r, state)| {
                 !state.settled() && r.address.domain().is_some_and(|d| d.eq_ignore_ascii_case(site))
             })
-    })
-    .await
-}
-
-/// `fast_flush_domains`: a domain of the list, or one below it.
-fn flushable(settings: &Settings, site: &str) -> bool {
-    let site = site.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-    let (domains, _) = config::value::expand_files(settings.qmgr.fast_flush_domains());
-    domains.iter().any(|d| {
-        let d = d.trim_start_matches('.').to_ascii_lowercase();
-        site == d || site.strip_suffix(d.as_str()).is_some_and(|rest| rest.ends_with('.'))
-    })
+    };
+    let ids = every(manager, waits).await.map_err(|e| e.to_string())?;
+    flush(manager, Selection::Ids(ids)).await
 }
 
 async fn control<S: Store>(

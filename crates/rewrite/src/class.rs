@@ -28,6 +28,7 @@ pub struct Classes {
     virtual_alias: StringList,
     virtual_mailbox: StringList,
     relay: DomainList,
+    flush: DomainList,
     own: Vec<IpAddr>,
     proxies: Vec<IpAddr>,
 }
@@ -36,13 +37,17 @@ impl Classes {
     /// `own`: the addresses of `inet_interfaces`.
     pub fn open(types: &Types, main: &Main, rewrite: &Rewrite, own: &[IpAddr]) -> Classes {
         let strings = |name: &str, list: &config::value::List| StringList::open(types, name, &list.0);
-        let parents = rewrite.parent_domain_matches_subdomains().0.iter().any(|l| l == "relay_domains");
+        let domains = |name: &str, list: &config::value::List| {
+            let parents = rewrite.parent_domain_matches_subdomains().0.iter().any(|l| l == name);
+            DomainList::open(types, name, &list.0, parents)
+        };
         let proxies = rewrite.proxy_interfaces().0.iter();
         Classes {
             mydestination: strings("mydestination", main.mydestination()),
             virtual_alias: strings("virtual_alias_domains", rewrite.virtual_alias_domains()),
             virtual_mailbox: strings("virtual_mailbox_domains", rewrite.virtual_mailbox_domains()),
-            relay: DomainList::open(types, "relay_domains", &rewrite.relay_domains().0, parents),
+            relay: domains("relay_domains", rewrite.relay_domains()),
+            flush: domains("fast_flush_domains", rewrite.fast_flush_domains()),
             own: own.to_vec(),
             proxies: proxies.filter_map(|p| tables::net::address_of(p)).collect(),
         }
@@ -65,6 +70,11 @@ impl Classes {
         let address = address.to_canonical();
         let listed = |list: &[IpAddr], name| list.contains(&address).then(|| Reason::value(name, literal));
         Ok(listed(&self.own, "inet_interfaces").or_else(|| listed(&self.proxies, "proxy_interfaces")))
+    }
+
+    /// Whether anybody may have mail that waits for `domain` tried again (`fast_flush_domains`).
+    pub fn flushable(&self, domain: &str) -> Result<bool, TableError> {
+        Ok(self.flush.matches(domain)?.is_some())
     }
 
     /// The class of `domain`, and which list said so.

@@ -114,6 +114,11 @@ impl Rewriter {
         }
     }
 
+    /// Whether anybody may have mail that waits for `domain` tried again (`fast_flush_domains`).
+    pub fn flushable(&self, domain: &str) -> Result<bool, tables::TableError> {
+        self.classes.flushable(domain)
+    }
+
     /// How extensions are split off.
     pub fn delimiter(&self) -> &Delimiter {
         &self.delimiter

@@ -26,6 +26,8 @@ params! {
         syslog_name: Text = "${multi_instance_name?{$multi_instance_name}:{postfix}}";
         /// The user's address extension separator.
         recipient_delimiter: Text = "";
+        /// Show queue ids in the long style, which is never used twice.
+        enable_long_queue_ids: Bool = "no";
         /// The Postfix version whose defaults hold, such as 3.6; 0, 1 and 2 are older styles.
         compatibility_level: Text = "0";
         /// Start even though the rules relay mail for the whole world. Ours; Postfix has no such name.

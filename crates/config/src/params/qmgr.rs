@@ -45,7 +45,5 @@ params! {
         authorized_mailq_users: List = "static:anyone";
         /// Who may flush the queue.
         authorized_flush_users: List = "static:anyone";
-        /// Domains that `postqueue -s` may flush.
-        fast_flush_domains: List = "$relay_domains";
     }
 }

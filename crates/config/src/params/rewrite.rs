@@ -24,6 +24,8 @@ params! {
         proxy_interfaces: List = "";
         /// Lists in which a parent domain stands for its subdomains.
         parent_domain_matches_subdomains: List = "debug_peer_list,fast_flush_domains,mynetworks,permit_mx_backup_networks,qmqpd_authorized_clients,relay_domains,smtpd_access_maps";
+        /// Domains whose waiting mail `postqueue -s` and ETRN may have tried again.
+        fast_flush_domains: List = "$relay_domains";
         /// The transport of local domains.
         local_transport: Text = "local:$myhostname";
         /// The transport of virtual mailbox domains.

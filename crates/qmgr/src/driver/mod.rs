@@ -127,11 +127,26 @@ impl<S: Store> Manager<S> {
         self.0.parts().settings.clone()
     }
 
+    /// Whether mail that waits for a destination may be tried at anybody's wish.
+    pub fn flushable(&self, site: &str) -> Result<bool, String> {
+        self.0.parts().router.flushable(bare(site))
+    }
+
+    /// Tries what waits for a destination (`postqueue -s`, ETRN).
+    pub async fn flush_site(&self, site: &str) -> Result<(), String> {
+        crate::showq::flush_site(self, bare(site)).await
+    }
+
     /// These were flushed: deferred transports deliver them once, dead destinations are tried.
     pub fn flushed(&self, ids: &[QueueId]) {
         lock(&self.0.flushed).extend(ids);
         let _ = self.0.inbox.send(Note::Event(Event::Revive));
     }
+}
+
+/// `[host]` and `host` are one destination.
+fn bare(site: &str) -> &str {
+    site.trim_start_matches('[').trim_end_matches(']')
 }
 
 impl<S: Store> Shared<S> {

@@ -50,6 +50,9 @@ impl Router for Plain {
             reasons: Vec::new(),
         })
     }
+    fn flushable(&self, domain: &str) -> Result<bool, String> {
+        Ok(domain == "ret.example")
+    }
     fn rewrite(&self, recipient: &Address) -> Result<Vec<Address>, String> {
         Ok(vec![recipient.clone(), Address::from_internal("second@example.org")])
     }
@@ -402,7 +405,7 @@ async fn ask(socket: &std::path::Path, request: proto::control::Request) -> Vec<
 #[tokio::test]
 async fn the_control_socket_lists_flushes_and_controls() {
     use proto::control::{Action, Answer, Queue, Request};
-    let w = world("fast_flush_domains = ret.example\ndefer_transports = second\n");
+    let w = world("defer_transports = second\n");
     let path = std::env::temp_dir().join(format!("valija-showq-{}", std::process::id()));
     let _ = std::fs::remove_file(&path);
     let listener = tokio::net::UnixListener::bind(&path).unwrap();

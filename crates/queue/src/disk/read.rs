@@ -47,7 +47,7 @@ impl Loaded {
 
 /// The name of a big body's file.
 pub(super) fn big_path(id: QueueId) -> String {
-    format!("big/{id}")
+    format!("big/{}", id.short())
 }
 
 impl<D: Disk> Engine<D> {
@@ -245,7 +245,7 @@ impl<D: Disk> Engine<D> {
             self.source.say_of(id, &DamageSeen { why });
             return;
         }
-        let name = format!("corrupt/{id}");
+        let name = format!("corrupt/{}", id.short());
         // What cannot even be read leaves an empty file: a sign that something was there.
         let bytes = self.record(place).unwrap_or_default();
         if let Err(e) = self.keep_corrupt(&name, &bytes) {
@@ -260,7 +260,7 @@ impl<D: Disk> Engine<D> {
         }
         if place.big() {
             // The record is kept; a body that cannot be is worth no more trouble.
-            let _ = self.disk.rename(&big_path(id), &format!("corrupt/{id}.body"));
+            let _ = self.disk.rename(&big_path(id), &format!("{name}.body"));
             let _ = self.disk.sync_directory("corrupt");
         }
         let mut index = self.lock();

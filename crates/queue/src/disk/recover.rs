@@ -388,7 +388,7 @@ impl<D: Disk> Engine<D> {
             }
         };
         for (id, record) in scanned.torn {
-            let file = format!("corrupt/{id}");
+            let file = format!("corrupt/{}", id.short());
             if read_only || self.keep_corrupt(&file, &record).is_err() {
                 continue;
             }

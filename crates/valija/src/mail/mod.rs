@@ -9,6 +9,7 @@ mod files;
 mod listeners;
 mod orders;
 mod snapshot;
+mod world;
 
 use cleanup::pickup::Pickup;
 use config::params::main::Main;
@@ -17,6 +18,7 @@ use deliver::Deliver;
 use files::Passed;
 use listeners::Listeners;
 use orders::Master;
+use proto::QueueId;
 use proto::supervision::{Ask, Order};
 use qmgr::Manager;
 use qmgr::agent::Agent;
@@ -88,6 +90,7 @@ fn prepare(directory: &Path) -> Result<Prepared, String> {
     let main = Main::load(&config).map_err(join)?;
     let master = MasterParams::load(&config).map_err(join)?;
     install_log(&master)?;
+    QueueId::show_long(*main.enable_long_queue_ids());
     let syslog_name = main.syslog_name().clone();
     let queue_directory = PathBuf::from(main.queue_directory());
     if let Some(left) = queue::leftovers(&queue_directory) {
@@ -145,13 +148,15 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     let say = events::Source::new(&syslog_name, "master", std::process::id());
     let (mut sockets, jobs) = equipment(master).await.ok_or("master is gone")?;
     let passed = Passed::fetch(&config, master).await;
-    let snapshot = Arc::new(Snapshot::build(config, services, &queue, &counters, passed)?);
+    let (wishes, wished) = world::wishes();
+    let snapshot = Arc::new(Snapshot::build(config, services, &queue, &counters, &wishes, passed)?);
     let patience = *MasterParams::load(&snapshot.config).map_err(join)?.daemon_timeout();
     let agent = Arc::new(Deliver::new(snapshot.voices(), patience));
     if let Some(jobs) = jobs {
         agent.connect(jobs).map_err(|e| format!("deliver: {e}"))?;
     }
     let manager = Manager::start(queue.clone(), parts(&snapshot, &agent)?);
+    tokio::spawn(world::fulfil(wished, manager.clone(), say.clone()));
     if let Some(listener) = socket(&queue_directory.join("public/showq"), &say) {
         tokio::spawn(qmgr::showq::serve(listener, manager.clone()));
     }
@@ -167,7 +172,7 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
                 let passed = match Snapshot::read(directory) {
                     Ok((config, services)) => {
                         let passed = Passed::fetch(&config, master).await;
-                        Snapshot::build(config, services, &queue, &counters, passed)
+                        Snapshot::build(config, services, &queue, &counters, &wishes, passed)
                     }
                     Err(what) => Err(what),
                 };
@@ -176,6 +181,9 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
                     Ok((new, parts)) => {
                         let new = Arc::new(new);
                         manager.reload(parts);
+                        if let Ok(main) = Main::load(&new.config) {
+                            QueueId::show_long(*main.enable_long_queue_ids());
+                        }
                         if let Ok(params) = MasterParams::load(&new.config) {
                             let _ = install_log(&params);
                         }

@@ -5,6 +5,7 @@ use super::Queue;
 use super::addresses;
 use super::deliver::Voices;
 use super::files::Passed;
+use super::world::{Wishes, World};
 use cleanup::Intake;
 use cleanup::intake::Door;
 use config::master_cf::{Kind, Services};
@@ -57,6 +58,7 @@ impl Snapshot {
         services: Services,
         queue: &Arc<Queue>,
         counters: &Arc<Limits>,
+        wishes: &Wishes,
         passed: Passed,
     ) -> Result<Snapshot, String> {
         let main = Main::load(&config).map_err(join)?;
@@ -66,12 +68,13 @@ impl Snapshot {
         let rewriter = Arc::new(Rewriter::open(&config, &types, &own).map_err(join)?);
         let intake = doors(&config, &services, queue, &rewriter)?;
         let default_limit = config.get("default_process_limit").ok().and_then(|t| t.parse().ok());
+        let smtpd_voice = events::Source::new(&syslog_name, "smtpd", std::process::id());
         let (mut smtpd, mut limits) = (BTreeMap::new(), BTreeMap::new());
         for service in services.all.iter().filter(|s| s.kind == Kind::Inet && s.command() == "smtpd") {
             let own_config = service.config(&config);
             let parts = Parts {
                 backend: intake.clone(),
-                world: rewriter.clone(),
+                world: Arc::new(World::new(rewriter.clone(), wishes.clone(), smtpd_voice.clone())),
                 types: types.clone(),
                 limits: counters.clone(),
                 name: service.name.clone(),

@@ -51,6 +51,7 @@ impl Command {
             master.syslog_facility(),
         )?;
         events::install(sink);
+        QueueId::show_long(*main.enable_long_queue_ids());
         Ok(Command {
             name: name.into(),
             queue: main.queue_directory().into(),

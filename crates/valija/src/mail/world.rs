@@ -1,0 +1,71 @@
+//! What SMTP sessions ask about addresses: the rewriter answers. ETRN asks for deliveries, too:
+//! those wishes go to the queue manager, one at a time, so that strangers cannot keep it busy.
+
+use proto::Address;
+use qmgr::Manager;
+use queue::Store;
+use rewrite::{Existence, Rewriter};
+use smtpd::world::{Resolved, Trouble};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Destinations whose mail is to be tried.
+pub type Wishes = mpsc::Sender<String>;
+
+/// More wishes at once are refused; the client may ask again.
+const MOST: usize = 32;
+
+events::events! {
+    /// A table could not say whether ETRN is allowed.
+    EtrnUndecided { why: String } Warning "{why}"
+    /// The queue could not be searched for ETRN.
+    EtrnFailed { domain: String, why: String } Warning "flush {domain}: {why}"
+}
+
+/// The way of wishes to the queue manager.
+pub fn wishes() -> (Wishes, mpsc::Receiver<String>) {
+    mpsc::channel(MOST)
+}
+
+/// Has the queue manager do what clients wished, until nobody can wish any more.
+pub async fn fulfil<S: Store>(mut wished: mpsc::Receiver<String>, manager: Manager<S>, say: events::Source) {
+    while let Some(domain) = wished.recv().await {
+        if let Err(why) = manager.flush_site(&domain).await {
+            say.say(&EtrnFailed { domain, why });
+        }
+    }
+}
+
+/// The rewriter of a snapshot, and the way to the queue manager.
+pub struct World {
+    rewriter: Arc<Rewriter>,
+    wishes: Wishes,
+    say: events::Source,
+}
+
+impl World {
+    /// Of one snapshot.
+    pub fn new(rewriter: Arc<Rewriter>, wishes: Wishes, say: events::Source) -> World {
+        World { rewriter, wishes, say }
+    }
+}
+
+impl smtpd::World for World {
+    fn resolve(&self, address: &Address) -> Result<Resolved, Trouble> {
+        smtpd::World::resolve(self.rewriter.as_ref(), address)
+    }
+
+    fn existence(&self, address: &Address) -> Result<Existence, Trouble> {
+        smtpd::World::existence(self.rewriter.as_ref(), address)
+    }
+
+    fn flush(&self, domain: &str) -> bool {
+        match self.rewriter.flushable(domain) {
+            Ok(allowed) => allowed && self.wishes.try_send(domain.to_string()).is_ok(),
+            Err(e) => {
+                self.say.say(&EtrnUndecided { why: e.to_string() });
+                false
+            }
+        }
+    }
+}
