@@ -38,7 +38,10 @@ pub fn run(product: Product, scenario: &Scenario, tree: Option<&Path>) -> Result
     for (path, content) in files(scenario, &normal)? {
         results.insert(path, content);
     }
-    let log = normal.log(&lines);
+    let mut log = normal.log(&lines);
+    if scenario.distinct {
+        log = distinct(&log);
+    }
     results.insert("log".into(), if scenario.counted { count(&log) } else { log });
     Ok(results)
 }
@@ -87,6 +90,13 @@ fn departures(lines: &[Line]) -> usize {
         .iter()
         .filter(|line| line.tag.ends_with("/smtpd") && line.text.starts_with("disconnect from "))
         .count()
+}
+
+/// A log without lines that repeat the one before.
+fn distinct(log: &str) -> String {
+    let mut lines: Vec<&str> = log.lines().collect();
+    lines.dedup();
+    lines.into_iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// How often each line stands in a log, whatever the message.
@@ -159,6 +169,9 @@ pub fn expected(product: Product, scenario: &Scenario) -> Results {
     }
     if let Some(log) = expected.get_mut("log").filter(|_| !scenario.counted) {
         *log = canonical(log);
+        if scenario.distinct {
+            *log = distinct(log);
+        }
     }
     expected
 }

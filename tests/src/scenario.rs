@@ -72,6 +72,8 @@ pub struct Scenario {
     pub starts: bool,
     /// Whether the log's lines are only counted: many messages at once have no order.
     pub counted: bool,
+    /// Whether lines that repeat themselves count once: how often something is tried depends on the clock.
+    pub distinct: bool,
     /// Files to place.
     pub files: Vec<Placed>,
     /// The steps.
@@ -164,6 +166,7 @@ fn read(root: &Path, folder: &Path) -> io::Result<Scenario> {
         master_cf: optional("master.cf"),
         hosts: optional("hosts").unwrap_or_default(),
         starts: setting("start", "yes") == "yes",
+        distinct: setting("log", "ordered") == "distinct",
         counted: setting("log", "ordered") == "counted",
         differs: optional("differs"),
         folder: folder.to_path_buf(),
