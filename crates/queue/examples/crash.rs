@@ -26,20 +26,23 @@ fn main() -> ExitCode {
             }
         }
     }
-    let (end, mut acknowledged, mut crashes) = (Instant::now() + Duration::from_secs(seconds), 0, 0);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (mut acknowledged, mut crashes, mut forwarded) = (0, 0, 0);
     while Instant::now() < end {
         let result = std::panic::catch_unwind(|| {
             let mut run = model::Run::new(seed);
             run.rounds(12);
-            (run.acknowledged, run.crashes)
+            (run.acknowledged, run.crashes, run.forwarded)
         });
-        let Ok((a, c)) = result else {
+        let Ok((a, c, f)) = result else {
             eprintln!("failing seed: {seed}");
             return ExitCode::FAILURE;
         };
-        (acknowledged, crashes) = (acknowledged + a, crashes + c);
+        (acknowledged, crashes, forwarded) = (acknowledged + a, crashes + c, forwarded + f);
         seed += 1;
     }
-    println!("{acknowledged} messages acknowledged, {crashes} crashes, all accounted for; next seed {seed}");
+    println!(
+        "{acknowledged} messages acknowledged, {forwarded} copied forward, {crashes} crashes, all accounted for; next seed {seed}"
+    );
     ExitCode::SUCCESS
 }

@@ -30,6 +30,8 @@ events::events! {
     Reopened {} Info "takes mail again"
     /// There is no space for new mail; deliveries and deletions go on.
     Full { error: String } Warning "takes no mail for lack of space: {error}"
+    /// Verifying found a state log damaged; what memory knows is written in its place.
+    LogDamaged { file: String } Error "damaged in the queue: {file}; written anew, nothing is lost; check the disk"
     /// A segment or a part of it was not given back to the file system.
     NotFreed { file: String, error: String } Warning "free {file}: {error}"
     /// A segment is gone though messages were in it.

@@ -177,11 +177,7 @@ impl<D: Disk> Engine<D> {
             if let Some(segment) = index.segments.get_mut(&number) {
                 segment.live += 1;
                 segment.live_bytes += u64::from(length);
-                segment.log.append(&self.identity, (Kind::Put, job.id, place.offset), |o| {
-                    o.extend_from_slice(&plan.write());
-                    o.extend_from_slice(&length.to_le_bytes());
-                    o.extend_from_slice(&u32::from(job.big).to_le_bytes());
-                });
+                state_log::append_put(&mut segment.log, &self.identity, job.id, (&plan, &place), None);
             }
             let recipients = vec![RecipientState::Pending; job.envelope.recipients.len()];
             let body = (!job.big).then_some(job.body);
@@ -260,7 +256,7 @@ impl<D: Disk> Engine<D> {
 
     /// After a batch: sees to it that there is space for the next ones, so that a lack of it is
     /// known before mail arrives.
-    fn prepare(&self, writer: &mut Writer<D::File>) {
+    pub(super) fn prepare(&self, writer: &mut Writer<D::File>) {
         let step = self.segment_size / 4;
         let Some(current) = writer.current.as_mut() else { return };
         if current.allocated - current.end > step / 2 {
@@ -316,8 +312,11 @@ impl<D: Disk> Engine<D> {
             segment.end = current.end;
             let end = current.end as u32;
             segment.log.append(&self.identity, (Kind::Seal, QueueId(0), end), |_| {});
+            segment.verified = self.disk.now();
             index.dirty.insert(current.number);
+            index.look();
             self.nudge(&index);
+            self.rest.notify_all();
         }
     }
 
@@ -348,7 +347,7 @@ impl<D: Disk> Engine<D> {
         StoreError::Full
     }
 
-    fn failed(&self, file: &str, e: &io::Error) {
+    pub(super) fn failed(&self, file: &str, e: &io::Error) {
         self.source.say(&SegmentFailed { file: file.into(), error: e.to_string() });
         let mut trouble = locked(&self.trouble);
         trouble.failures += 1;

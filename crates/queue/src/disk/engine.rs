@@ -4,7 +4,9 @@
 use super::commit::{Jobs, Writer};
 use super::device::Disk;
 use super::format::{Identity, Kind};
+use super::forward::Mover;
 use super::read::{Damage, Loaded};
+use super::scrub::Scrub;
 use super::state_log::StateLog;
 use crate::encode;
 use crate::events::{Quarantined, Unreadable};
@@ -26,6 +28,10 @@ pub struct Options {
     pub room: u64,
     /// The size of a segment; `None` for 64 MiB, less on a small file system.
     pub segment: Option<u64>,
+    /// More segments than this are copied together where that makes fewer; `None` for 4096.
+    pub crowd: Option<usize>,
+    /// A segment's checksums are verified every so many microseconds; `None` for once a day.
+    pub scrub_every: Option<u64>,
     /// Threads that read segments at the start; zero for one per processor.
     pub threads: usize,
 }
@@ -87,12 +93,26 @@ pub(super) struct Segment {
     pub punched: u64,
     /// The log's size when it was last compacted.
     pub log_base: u64,
+    /// When its checksums were last verified, or it was sealed.
+    pub verified: u64,
+    /// Its survivors are not looked at again before this moment.
+    pub spared: u64,
     pub log: StateLog,
 }
 
 impl Segment {
     pub fn new(end: u64, log: StateLog) -> Segment {
-        Segment { end, live: 0, live_bytes: 0, sealed: false, punched: u64::MAX, log_base: 0, log }
+        Segment {
+            end,
+            live: 0,
+            live_bytes: 0,
+            sealed: false,
+            punched: u64::MAX,
+            log_base: 0,
+            verified: 0,
+            spared: 0,
+            log,
+        }
     }
 }
 
@@ -123,6 +143,17 @@ pub(super) struct Index {
     pub last_flush: u64,
     /// After a failure: not before this moment again.
     pub retry_at: u64,
+    /// Survivors are copied at all; not by tools.
+    pub forwards: bool,
+    /// When survivors are looked at next; never, unless something changes.
+    pub forward_at: u64,
+    pub forwarded_at: u64,
+    /// How many were copied.
+    pub forwarded: u64,
+    /// More segments than this are too many.
+    pub crowd: usize,
+    /// The file system can punch holes, as far as is known.
+    pub holes: bool,
 }
 
 /// Bodies kept in memory until their first delivery has ended, at most.
@@ -149,10 +180,14 @@ pub struct Engine<D: Disk> {
     pub(super) segment_size: u64,
     pub(super) index: Mutex<Index>,
     pub(super) stir: Condvar,
+    /// Wakes the thread that verifies.
+    pub(super) rest: Condvar,
+    pub(super) scrub_every: u64,
+    pub(super) scrubbing: Mutex<Scrub>,
     pub(super) jobs: Mutex<Jobs>,
     pub(super) arrived: Condvar,
     pub(super) writer: Mutex<Writer<D::File>>,
-    pub(super) tending: Mutex<()>,
+    pub(super) tending: Mutex<Mover>,
     pub(super) trouble: Mutex<Trouble>,
     pub(super) files: Mutex<BTreeMap<String, Arc<D::File>>>,
 }
@@ -228,6 +263,13 @@ impl Index {
         }
     }
 
+    /// Something changed that may make copying survivors worth it.
+    pub fn look(&mut self) {
+        if self.forwards && self.forward_at == u64::MAX && (!self.holes || self.segments.len() > self.crowd) {
+            self.forward_at = self.forwarded_at.saturating_add(1_000_000);
+        }
+    }
+
     /// When the keeper has something to do. Moments of the past that lie in the future, because
     /// the clock was set back, count as now.
     pub fn wanted(&self, now: u64) -> u64 {
@@ -244,6 +286,9 @@ impl Index {
         }
         if !self.unsynced.is_empty() {
             at = at.min((self.unsynced_since.min(now) + 1_000_000).max(retry_at));
+        }
+        if self.forward_at != u64::MAX {
+            at = at.min(self.forward_at.min(now + 600_000_000).max(retry_at));
         }
         match self.ledger.next_due() {
             Some(next) if self.ledger.awaited() => at.min(next),
@@ -505,6 +550,11 @@ impl<D: Disk> Engine<D> {
     /// How many messages are in each queue.
     pub fn counts(&self) -> Counts {
         self.lock().ledger.counts()
+    }
+
+    /// How many messages were copied out of nearly empty segments.
+    pub fn forwarded(&self) -> u64 {
+        self.lock().forwarded
     }
 
     /// Whether it takes mail.

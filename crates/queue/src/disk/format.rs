@@ -16,6 +16,8 @@ pub const STATE_HEADER: usize = 24;
 pub const LOG_HEAD: usize = 16;
 /// The bytes of a plan.
 pub const PLAN: usize = 16;
+/// The bytes of a [`Kind::Put`] before the states.
+pub const PUT: usize = PLAN + 8;
 /// No envelope may be longer.
 pub const LONGEST_ENVELOPE: usize = 64 << 20;
 /// A record flag: the body is in a file of its own; in its place are length and checksum.
@@ -179,7 +181,8 @@ impl Plan {
 /// The kinds of state records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Where a message's record is: plan, length of the record (u32).
+    /// Where a message's record is: plan, length of the record (u32), whether the body is in a file
+    /// of its own (u32); then, of a message that was copied, CBOR as in `State`.
     Put = 1,
     /// All states of a message: plan, CBOR.
     State = 2,
@@ -247,6 +250,14 @@ pub struct StateRecord<'a> {
     pub payload: &'a [u8],
     /// The bytes of the whole state record.
     pub length: usize,
+}
+
+impl<'a> StateRecord<'a> {
+    /// What it says of recipients, CBOR; empty when it says nothing.
+    pub fn state(&self) -> &'a [u8] {
+        let from = if self.kind == Some(Kind::Put) { PUT } else { PLAN };
+        self.payload.get(from..).unwrap_or_default()
+    }
 }
 
 /// Reads the state record at the start of `bytes`. `Err(true)`: the log ends here as it should,

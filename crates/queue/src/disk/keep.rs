@@ -7,7 +7,7 @@ use super::engine::{Engine, Index};
 use super::format::{self, BLOCK, Kind};
 use super::read::big_path;
 use super::recover::scan_log;
-use super::state_log::{StateLog, log_path, segment_path};
+use super::state_log::{StateLog, log_path, put_payload, segment_path};
 use crate::encode;
 use crate::events::{LogUnwritable, NotFreed};
 use crate::oneshot::oneshot;
@@ -25,8 +25,20 @@ impl<D: Disk> Engine<D> {
     /// Does what is due: writes logs, syncs them when it is time (or `sync`), frees space, wakes
     /// whoever waits for messages. Gives the moment of the next call.
     pub fn tend(&self, sync: bool) -> u64 {
-        let _turn = super::engine::locked(&self.tending);
+        let mut mover = super::engine::locked(&self.tending);
         let now = self.disk.now();
+        if !self.put_right(&mut mover) {
+            // Until then nothing else may become durable.
+            let mut index = self.lock();
+            let waiters = std::mem::take(&mut index.waiters);
+            let woken = index.ledger.woken(now);
+            index.retry_at = now + PATIENCE;
+            let next = index.wanted(now);
+            drop(index);
+            waiters.into_iter().for_each(|w| w.send(false));
+            woken.into_iter().for_each(|w| w.wake());
+            return next;
+        }
         let (dirty, broken, waiters, woken) = {
             let mut index = self.lock();
             let waiters = std::mem::take(&mut index.waiters);
@@ -58,6 +70,9 @@ impl<D: Disk> Engine<D> {
         if sync || due || !waiters.is_empty() {
             well &= self.sync_logs();
         }
+        if well {
+            self.forward(&mut mover, now);
+        }
         let mut index = self.lock();
         index.retry_at = if well { 0 } else { now + PATIENCE };
         let next = index.wanted(now);
@@ -75,7 +90,7 @@ impl<D: Disk> Engine<D> {
         matches!(Pin::new(&mut rx).poll(&mut context), Poll::Ready(Some(true)))
     }
 
-    fn flush_log(&self, segment: u32, now: u64) -> bool {
+    pub(super) fn flush_log(&self, segment: u32, now: u64) -> bool {
         let begun = self.lock().segments.get_mut(&segment).and_then(|s| s.log.begin_flush());
         let Some(mut flush) = begun else { return true };
         let path = log_path(segment);
@@ -145,7 +160,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Writes a log anew with what memory knows, and puts it in the place of the old one.
-    fn rewrite_log(&self, number: u32) -> io::Result<()> {
+    pub(super) fn rewrite_log(&self, number: u32) -> io::Result<()> {
         let path = log_path(number);
         let mut guard = self.lock();
         let index = &mut *guard;
@@ -159,9 +174,7 @@ impl<D: Disk> Engine<D> {
             let (plan, place) = (entry.plan, entry.place);
             let record = |kind| (kind, id, place.offset);
             format::write_state(&mut bytes, &self.identity, number, record(Kind::Put), |o| {
-                o.extend_from_slice(&plan.write());
-                o.extend_from_slice(&place.length().to_le_bytes());
-                o.extend_from_slice(&u32::from(place.big()).to_le_bytes());
+                put_payload(o, &plan, &place);
             });
             let live = index.live.get(&id).filter(|l| l.changed || place.state != 0 || l.replaced);
             let state = match (live, index.segments.get(&number)) {
@@ -172,8 +185,7 @@ impl<D: Disk> Engine<D> {
                 }
                 (None, Some(segment)) if place.state != 0 => {
                     let located = segment.log.locate(place.state);
-                    let payload = located.read(|| self.file(&path), &self.identity, id)?;
-                    payload.and_then(|p| p.get(format::PLAN..).map(<[u8]>::to_vec))
+                    located.read(|| self.file(&path), &self.identity, id)?
                 }
                 _ => None,
             };
@@ -219,7 +231,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// After a segment's log was synced: gives back what it says is gone.
-    fn reclaim(&self, number: u32) {
+    pub(super) fn reclaim(&self, number: u32) {
         let (bigs, dead) = {
             let mut guard = self.lock();
             let index = &mut *guard;
@@ -247,6 +259,7 @@ impl<D: Disk> Engine<D> {
         for id in bigs {
             self.free(&big_path(id));
         }
+        self.lock().look();
         if dead {
             self.remove_segment(number);
             return;
@@ -322,8 +335,13 @@ impl<D: Disk> Engine<D> {
                 if let Some(s) = index.segments.get_mut(&number) {
                     s.punched = s.live_bytes;
                 }
+                let holes = e.kind() != io::ErrorKind::Unsupported;
+                if !holes {
+                    index.holes = false;
+                    index.look();
+                }
                 drop(index);
-                if e.kind() != io::ErrorKind::Unsupported {
+                if holes {
                     self.source.say(&NotFreed { file: segment_path(number), error: e.to_string() });
                 }
             }

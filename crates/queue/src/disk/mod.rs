@@ -2,7 +2,8 @@
 //!
 //! In reading order: `format` (bytes), `device` (what is asked of a disk), `engine` (the store
 //! without threads), `commit` (what makes a message durable), `draft`, `state_log`, `keep` (state
-//! logs to disk, space back), `read`, `recover`. Here: the store with its two threads, the lock
+//! logs to disk, space back), `forward` (survivors of nearly empty segments), `read`, `scrub` (what
+//! nobody reads is verified), `recover`. Here: the store with its three threads, the lock
 //! that keeps a second daemon out, and the options.
 
 pub mod device;
@@ -11,9 +12,11 @@ pub mod engine;
 
 mod commit;
 mod format;
+mod forward;
 mod keep;
 mod read;
 mod recover;
+mod scrub;
 mod state_log;
 
 pub use device::{Disk, DiskFile, RealDisk, Space};
@@ -97,7 +100,7 @@ impl Hold {
     }
 }
 
-/// The store on disk with its two threads.
+/// The store on disk with its three threads.
 pub struct DiskStore<D: Disk = RealDisk> {
     engine: Arc<Engine<D>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -130,6 +133,7 @@ impl<D: Disk> DiskStore<D> {
     /// The same on any disk, without a lock.
     pub fn open_on(disk: D, options: &Options, source: Source) -> Result<Self, String> {
         let engine = Arc::new(Engine::open(disk, options, source, false)?);
+        engine.forward_survivors();
         let mut threads = Vec::new();
         let thread = |name: &str, run: fn(&Engine<D>)| {
             let engine = engine.clone();
@@ -144,6 +148,7 @@ impl<D: Disk> DiskStore<D> {
         };
         threads.push(thread("queue-commit", committer)?);
         threads.push(thread("queue-keep", keeper)?);
+        threads.push(thread("queue-verify", verifier)?);
         Ok(DiskStore { engine, threads: Mutex::new(threads), hold: Mutex::new(None) })
     }
 
@@ -190,17 +195,40 @@ fn keeper<D: Disk>(engine: &Engine<D>) {
             }
             index.alarm = wanted;
             // The clock may jump, and this waits by another one.
-            let longest = if wanted == u64::MAX { 3_600_000_000 } else { 60_000_000 };
-            let wait = Duration::from_micros((wanted - now).min(longest));
-            index = match engine.stir.wait_timeout(index, wait) {
-                Ok((guard, _)) => guard,
-                Err(poisoned) => poisoned.into_inner().0,
+            index = if wanted == u64::MAX {
+                engine.stir.wait(index).unwrap_or_else(|e| e.into_inner())
+            } else {
+                let wait = Duration::from_micros((wanted - now).min(60_000_000));
+                engine.stir.wait_timeout(index, wait).unwrap_or_else(|e| e.into_inner()).0
             };
             // Awake: nobody need nudge.
             index.alarm = 0;
         }
         drop(index);
         engine.tend(false);
+    }
+}
+
+fn verifier<D: Disk>(engine: &Engine<D>) {
+    loop {
+        let again = engine.scrub().unwrap_or(u64::MAX);
+        let mut index = engine.lock();
+        loop {
+            if index.ledger.closed {
+                return;
+            }
+            let (due, now) = (again.min(engine.scrub_due(&index)), engine.disk.now());
+            if due <= now {
+                break;
+            }
+            index = if due == u64::MAX {
+                engine.rest.wait(index).unwrap_or_else(|e| e.into_inner())
+            } else {
+                // The clock may jump.
+                let wait = Duration::from_micros((due - now).min(3_600_000_000));
+                engine.rest.wait_timeout(index, wait).unwrap_or_else(|e| e.into_inner()).0
+            };
+        }
     }
 }
 

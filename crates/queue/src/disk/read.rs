@@ -72,7 +72,25 @@ impl<D: Disk> Engine<D> {
 
     /// Envelope and states of a message that is not in memory.
     pub(super) fn load(&self, id: QueueId) -> Result<Loaded, Damage> {
-        let Some((place, located)) = self.whereabouts(id) else { return Err(Damage::Gone) };
+        loop {
+            let Some((place, located)) = self.whereabouts(id) else { return Err(Damage::Gone) };
+            match self.load_from(id, place, located) {
+                // Copied to another segment while it was read.
+                Err(Damage::Bad(_)) if self.moved(id, place) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn moved(&self, id: QueueId, place: Place) -> bool {
+        let index = self.lock();
+        index
+            .ledger
+            .get(id)
+            .is_some_and(|e| (e.place.segment, e.place.offset) != (place.segment, place.offset))
+    }
+
+    fn load_from(&self, id: QueueId, place: Place, located: Option<Located>) -> Result<Loaded, Damage> {
         let envelope = self.read_envelope(id, place)?;
         let state = match located {
             None => None,
@@ -81,7 +99,7 @@ impl<D: Disk> Engine<D> {
                 let payload = located
                     .read(|| self.file(&path), &self.identity, id)
                     .map_err(|e| Damage::Unreadable(path.clone(), e.to_string()))?;
-                let state = payload.and_then(|p| encode::read_state(p.get(format::PLAN..)?));
+                let state = payload.and_then(|p| encode::read_state(&p));
                 if state.is_none() {
                     if self.whereabouts(id).map(|(p, _)| p) != Some(place) {
                         // The log was compacted while it was read.
@@ -152,6 +170,8 @@ impl<D: Disk> Engine<D> {
             (place, live.is_some_and(|l| l.trusted))
         };
         match self.read_body(id, place, trusted) {
+            // Copied to another segment while it was read.
+            Err(Damage::Bad(_)) if self.moved(id, place) => self.body(id),
             Ok(body) => {
                 if let (Body::Memory(bytes), Some(live)) = (&body, self.lock().live.get_mut(&id)) {
                     live.seen = Arc::downgrade(bytes);
@@ -172,7 +192,11 @@ impl<D: Disk> Engine<D> {
     fn read_body(&self, id: QueueId, place: Place, trusted: bool) -> Result<Body, Damage> {
         let path = segment_path(place.segment);
         let unreadable = |e: io::Error| Damage::Unreadable(path.clone(), e.to_string());
-        let mut bytes = self.record(place).map_err(unreadable)?;
+        let gone = |e: io::Error| match e.kind() {
+            io::ErrorKind::NotFound => Damage::Bad("its segment is gone".into()),
+            _ => unreadable(e),
+        };
+        let mut bytes = self.record(place).map_err(gone)?;
         let header = self.header(id, place, &bytes)?;
         let from = HEADER + header.envelope as usize;
         let body = bytes.get(from..from + header.body as usize);
@@ -188,7 +212,29 @@ impl<D: Disk> Engine<D> {
         Ok(Body::Memory(bytes.into()))
     }
 
-    fn read_big(&self, id: QueueId, length: u64, crc: Option<u32>) -> Result<Body, Damage> {
+    /// A message's header and record, every checksum verified.
+    pub(super) fn checked(&self, id: QueueId, place: Place) -> Result<(Header, Vec<u8>), Damage> {
+        let path = segment_path(place.segment);
+        let bytes = self.record(place).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Damage::Bad("its segment is gone".into()),
+            _ => Damage::Unreadable(path, e.to_string()),
+        })?;
+        let header = self.header(id, place, &bytes)?;
+        let middle = HEADER + header.envelope as usize;
+        let envelope = bytes.get(HEADER..middle).filter(|b| crc32fast::hash(b) == header.envelope_crc);
+        if envelope.and_then(encode::read_envelope).is_none() {
+            return Err(Damage::Bad("the checksum of its envelope is wrong".into()));
+        }
+        let body = bytes.get(middle..middle + header.body as usize);
+        if body.is_none_or(|b| crc32fast::hash(b) != header.body_crc)
+            || bytes.len() != place.length() as usize
+        {
+            return Err(Damage::Bad("the checksum of its content is wrong".into()));
+        }
+        Ok((header, bytes))
+    }
+
+    pub(super) fn read_big(&self, id: QueueId, length: u64, crc: Option<u32>) -> Result<Body, Damage> {
         let path = big_path(id);
         let unreadable = |e: io::Error| Damage::Unreadable(path.clone(), e.to_string());
         let file = self.disk.open(&path).map_err(|e| match e.kind() {

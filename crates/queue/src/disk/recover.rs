@@ -16,6 +16,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{self, IoSlice};
 use std::sync::{Condvar, Mutex};
 
+/// More segments than this are too many, if others could hold what lives in them.
+const CROWD: usize = 4096;
+/// Microseconds.
+const DAY: u64 = 86_400_000_000;
+
 /// A message as a state log knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
@@ -85,7 +90,8 @@ impl LogScan {
                 };
                 let (offset, length, big) = (record.offset, word(0), word(4) != 0);
                 self.known = self.known.max(u64::from(offset) + u64::from(length));
-                self.found.insert(id, Found { plan, offset, length, big, ..Default::default() });
+                let state = if record.state().is_empty() { 0 } else { at };
+                self.found.insert(id, Found { plan, offset, length, big, state, ..Default::default() });
             }
             (Some(Kind::Done), _) => {
                 self.found.remove(&id);
@@ -118,7 +124,7 @@ impl Found {
         }
         let record = log.get(self.state as usize..).filter(|_| self.state != 0);
         let record = record.and_then(|bytes| format::read_state(bytes, identity, segment).ok());
-        let body = record.and_then(|r| encode::read_state(r.payload.get(PLAN..)?)).unwrap_or_default();
+        let body = record.and_then(|r| encode::read_state(r.state())).unwrap_or_default();
         let mut all = body.all.unwrap_or_default();
         for (i, state) in std::mem::take(&mut self.changes) {
             // An envelope has no more recipients than this; the number is only a claim.
@@ -182,12 +188,20 @@ impl<D: Disk> Engine<D> {
             read_only,
             room: options.room,
             segment_size: format::round_up(options.segment.unwrap_or(usual), 4 * BLOCK),
-            index: Mutex::new(Index::default()),
+            index: Mutex::new(Index {
+                crowd: options.crowd.unwrap_or(CROWD),
+                holes: true,
+                forward_at: u64::MAX,
+                ..Default::default()
+            }),
             stir: Condvar::new(),
+            rest: Condvar::new(),
+            scrub_every: options.scrub_every.unwrap_or(DAY),
+            scrubbing: Mutex::default(),
             jobs: Mutex::new(Jobs::default()),
             arrived: Condvar::new(),
             writer: Mutex::new(Writer { current: None, next: None, next_number }),
-            tending: Mutex::new(()),
+            tending: Mutex::default(),
             trouble: Mutex::default(),
             files: Mutex::default(),
         };
@@ -388,6 +402,10 @@ impl<D: Disk> Engine<D> {
             }
         };
         for (id, record) in scanned.torn {
+            // Half a copy of what is elsewhere.
+            if self.lock().ledger.get(id).is_some() {
+                continue;
+            }
             let file = format!("corrupt/{}", id.short());
             if read_only || self.keep_corrupt(&file, &record).is_err() {
                 continue;
@@ -399,12 +417,14 @@ impl<D: Disk> Engine<D> {
         let index = &mut *guard;
         let mut segment = Segment::new(scanned.end, log);
         segment.sealed = true;
+        segment.verified = self.disk.now().saturating_sub(self.scrub_every - self.scrub_every / 24);
         index.segments.insert(number, segment);
         if broken {
             index.broken.insert(number);
         }
-        let walked = scanned.walked.into_iter().filter(|(id, _)| !scanned.log.found.contains_key(id));
-        let walked: Vec<_> = walked.collect();
+        // A copy that no log knows does not count: only the original has its states.
+        let new = |id: &QueueId| !scanned.log.found.contains_key(id) && index.ledger.get(*id).is_none();
+        let walked: Vec<_> = scanned.walked.into_iter().filter(|(id, _)| new(id)).collect();
         let known = scanned.log.found.into_iter().map(|f| (f, false));
         for ((id, found), new) in known.chain(walked.into_iter().map(|f| (f, true))) {
             // A message that was copied: the later segment counts.
@@ -428,11 +448,7 @@ impl<D: Disk> Engine<D> {
                 segment.live += 1;
                 segment.live_bytes += u64::from(place.length());
                 if new {
-                    segment.log.append(&self.identity, (Kind::Put, id, found.offset), |o| {
-                        o.extend_from_slice(&plan.write());
-                        o.extend_from_slice(&place.length().to_le_bytes());
-                        o.extend_from_slice(&u32::from(found.big).to_le_bytes());
-                    });
+                    state_log::append_put(&mut segment.log, &self.identity, id, (&plan, &place), None);
                 }
             }
         }
@@ -463,6 +479,9 @@ impl<D: Disk> Engine<D> {
 
     /// Segments in which nothing lives and whose log was written before.
     fn drop_dead(&self) {
+        if !locked(&self.tending).unsettled.is_empty() {
+            return;
+        }
         let dead: Vec<u32> = {
             let mut index = self.lock();
             let dead: Vec<u32> =
@@ -476,6 +495,13 @@ impl<D: Disk> Engine<D> {
             dead
         };
         dead.into_iter().for_each(|number| self.remove_segment(number));
+    }
+
+    /// From now on survivors are copied together where that is worth it.
+    pub fn forward_survivors(&self) {
+        let mut index = self.lock();
+        index.forwards = !self.read_only;
+        index.look();
     }
 
     /// Makes the first segment, so that the first message need not wait for it.
@@ -505,6 +531,7 @@ impl<D: Disk> Engine<D> {
             let mut index = self.lock();
             index.ledger.closed = true;
             self.stir.notify_all();
+            self.rest.notify_all();
             index.ledger.woken(0)
         };
         woken.into_iter().for_each(|w| w.wake());

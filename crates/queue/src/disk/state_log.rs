@@ -3,7 +3,9 @@
 //! log is known as soon as a record is gathered.
 
 use super::device::{Disk, DiskFile, read_fully, write_fully};
+use super::engine::Place;
 use super::format::{self, Identity, Kind, LOG_HEAD, STATE_HEADER};
+use crate::ledger::Plan;
 use proto::QueueId;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -19,6 +21,28 @@ pub struct StateLog {
     allocated: u64,
     writing: Arc<Vec<u8>>,
     pending: Vec<u8>,
+}
+
+/// Appends where a message's record is; gives the place of its states, zero without any.
+pub fn append_put(
+    log: &mut StateLog,
+    identity: &Identity,
+    id: QueueId,
+    (plan, place): (&Plan, &Place),
+    state: Option<&[u8]>,
+) -> u32 {
+    let at = log.append(identity, (Kind::Put, id, place.offset), |o| {
+        put_payload(o, plan, place);
+        o.extend_from_slice(state.unwrap_or_default());
+    });
+    if state.is_some() { at } else { 0 }
+}
+
+/// What a [`Kind::Put`] says of a message.
+pub fn put_payload(out: &mut Vec<u8>, plan: &Plan, place: &Place) {
+    out.extend_from_slice(&plan.write());
+    out.extend_from_slice(&place.length().to_le_bytes());
+    out.extend_from_slice(&u32::from(place.big()).to_le_bytes());
 }
 
 /// Records on their way to the file.
@@ -73,6 +97,25 @@ impl StateLog {
         }
     }
 
+    /// The bytes that surely are in the file.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Takes space ahead for `bytes` more, so that they can be written on a full disk.
+    pub fn reserve<F: DiskFile>(&mut self, file: &F, bytes: u64) -> io::Result<()> {
+        let need = self.end() + bytes;
+        if need > self.allocated {
+            let step = format::round_up(need - self.allocated, STEP);
+            match file.allocate(self.allocated, step) {
+                Ok(()) => self.allocated += step,
+                Err(e) if e.kind() == io::ErrorKind::Unsupported => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
     /// The record at `at` with what follows it, if it is not in the file yet.
     fn buffered(&self, at: u64) -> Option<Vec<u8>> {
         let from = usize::try_from(at.checked_sub(self.written)?).ok()?;
@@ -113,7 +156,8 @@ pub struct Located {
 }
 
 impl Located {
-    /// Its payload, after its checksum was found right; `None` when there is no such record.
+    /// What it says of recipients, after its checksum was found right; `None` when there is no
+    /// such record.
     pub fn read<F: DiskFile>(
         self,
         open: impl FnOnce() -> io::Result<Arc<F>>,
@@ -125,7 +169,7 @@ impl Located {
             None => read_record(open()?.as_ref(), self.at, self.end)?,
         };
         let record = format::read_state(&bytes, identity, self.segment);
-        Ok(record.ok().filter(|r| r.id == id).map(|r| r.payload.to_vec()))
+        Ok(record.ok().filter(|r| r.id == id).map(|r| r.state().to_vec()))
     }
 }
 

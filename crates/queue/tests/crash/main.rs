@@ -16,15 +16,18 @@ fn every_acknowledged_message_survives() {
     let number = |name| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
     let seconds = number("QUEUE_CRASH_SECONDS").unwrap_or(4);
     let mut seed = number("QUEUE_CRASH_SEED").unwrap_or(1);
-    let (end, mut acknowledged, mut crashes) = (Instant::now() + Duration::from_secs(seconds), 0, 0);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (mut acknowledged, mut crashes, mut forwarded) = (0, 0, 0);
     while Instant::now() < end {
         let result = std::panic::catch_unwind(|| {
             let mut run = model::Run::new(seed);
             run.rounds(12);
-            (run.acknowledged, run.crashes)
+            (run.acknowledged, run.crashes, run.forwarded)
         });
         match result {
-            Ok((a, c)) => (acknowledged, crashes) = (acknowledged + a, crashes + c),
+            Ok((a, c, f)) => {
+                (acknowledged, crashes, forwarded) = (acknowledged + a, crashes + c, forwarded + f)
+            }
             Err(panic) => {
                 eprintln!("failing seed: QUEUE_CRASH_SEED={seed}");
                 std::panic::resume_unwind(panic);
@@ -32,6 +35,8 @@ fn every_acknowledged_message_survives() {
         }
         seed += 1;
     }
-    eprintln!("{acknowledged} messages acknowledged, {crashes} crashes, seeds to {seed}");
-    assert!(acknowledged > 100 && crashes > 10, "the test did nothing");
+    eprintln!(
+        "{acknowledged} messages acknowledged, {forwarded} copied forward, {crashes} crashes, seeds to {seed}"
+    );
+    assert!(acknowledged > 100 && crashes > 10 && forwarded > 10, "the test did nothing");
 }

@@ -72,10 +72,17 @@ pub struct Run {
     counter: u64,
     pub acknowledged: u64,
     pub crashes: u64,
+    pub forwarded: u64,
 }
 
 fn options() -> Options {
-    Options { segment: Some(128 * 1024), threads: 1, ..Default::default() }
+    Options {
+        segment: Some(128 * 1024),
+        threads: 1,
+        crowd: Some(4),
+        scrub_every: Some(5_000_000),
+        ..Default::default()
+    }
 }
 
 fn source() -> events::Source {
@@ -85,7 +92,9 @@ fn source() -> events::Source {
 impl Run {
     pub fn new(seed: u64) -> Run {
         let disk = SimulatedDisk::new(seed);
+        disk.world().holes = !seed.is_multiple_of(3);
         let store = Arc::new(Engine::open(disk.clone(), &options(), source(), false).unwrap());
+        store.forward_survivors();
         Run {
             seed,
             rng: Rng(seed ^ 0x5eed),
@@ -98,6 +107,7 @@ impl Run {
             counter: 0,
             acknowledged: 0,
             crashes: 0,
+            forwarded: 0,
         }
     }
 
@@ -146,14 +156,14 @@ impl Run {
     }
 
     fn step(&mut self) {
-        match self.rng.below(16) {
+        match self.rng.below(17) {
             0..=4 => self.submit(),
             5..=7 => {
                 self.store.commit_waiting();
                 self.answers();
             }
             8 => {
-                let by = self.rng.below(900_000);
+                let by = self.rng.below(2_000_000);
                 self.disk.world().now += by;
                 self.store.tend(false);
             }
@@ -167,6 +177,7 @@ impl Run {
             }
             10 | 11 => self.lease(),
             12..=14 => self.settle(),
+            15 => drop(self.store.scrub()),
             _ => self.control(),
         }
     }
@@ -375,6 +386,7 @@ impl Run {
             (world.full, world.faults, world.crash_in) = (false, 0, None);
         }
         self.waiting.clear();
+        self.forwarded += self.store.forwarded();
         // Recovery itself may meet errors and crashes; the one after that must do.
         if self.rng.one_in(3) {
             let (faults, crash_in) = (3 + self.rng.below(60), self.rng.below(60));
@@ -388,6 +400,7 @@ impl Run {
         }
         let opened = Engine::open(self.disk.clone(), &options(), source(), false);
         self.store = Arc::new(opened.unwrap_or_else(|e| panic!("seed {seed}: {e}")));
+        self.store.forward_survivors();
         let mut seen = BTreeMap::new();
         let mut after = None;
         loop {

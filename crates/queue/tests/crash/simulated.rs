@@ -73,6 +73,8 @@ pub struct World {
     pub faults: u64,
     /// Nothing that needs space works.
     pub full: bool,
+    /// Holes can be punched.
+    pub holes: bool,
     pub calls: u64,
 }
 
@@ -140,6 +142,7 @@ impl SimulatedDisk {
             dead: false,
             faults: 0,
             full: false,
+            holes: true,
             calls: 0,
         })))
     }
@@ -185,6 +188,7 @@ impl SimulatedDisk {
             fresh.names = map.clone();
             fresh.durable = map;
             fresh.full = world.full;
+            fresh.holes = world.holes;
         }
         disk
     }
@@ -432,6 +436,9 @@ impl DiskFile for SimulatedFile {
 
     fn punch(&self, at: u64, length: u64) -> io::Result<()> {
         let mut world = self.0.world();
+        if !world.holes {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let fate = world.gate(Need::Change)?;
         let inode = &mut world.inodes[self.1];
         let end = ((at + length) as usize).min(inode.data.len());
