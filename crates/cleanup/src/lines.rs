@@ -6,6 +6,10 @@
 
 use memchr::memchr2;
 
+/// So many carriage returns in a row may belong to a line end; of more, the first ones are text.
+/// What is held back must not grow with what a stranger sends.
+const MOST_HELD: usize = 256;
+
 /// What to do with characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -62,6 +66,9 @@ impl Lines {
                     out.extend_from_slice(b"\r\n");
                 }
                 Some(_) => {
+                    if self.held == MOST_HELD {
+                        self.release(out);
+                    }
                     self.held += 1;
                     self.unfinished = true;
                 }
@@ -177,6 +184,19 @@ mod tests {
         let (_, lines) = run(&[b"a\x01\xff\n"], rules);
         assert!(lines.forbidden() && lines.eight_bit());
         assert_eq!(unescape("x\\\\\\n\\101"), b"x\\\nA");
+    }
+
+    #[test]
+    fn endless_carriage_returns_are_not_hoarded() {
+        let (mut lines, mut out) = (Lines::new(stray()), Vec::new());
+        for _ in 0..1000 {
+            out.clear();
+            lines.feed(&[b'\r'; 1000], &mut out);
+            assert!(out.len() <= 1000 + MOST_HELD && lines.held <= MOST_HELD);
+        }
+        out.clear();
+        lines.feed(b"x\n", &mut out);
+        assert!(out.len() <= MOST_HELD + 3, "{}", out.len());
     }
 
     proptest! {

@@ -125,7 +125,8 @@ impl Receiver {
                 continue;
             }
             match first {
-                b'\r' => {
+                // More than that are handed out as they come: what is held must not grow.
+                b'\r' if self.held < CRS.len() => {
                     self.held += 1;
                     self.at_start = false;
                     at += 1;
@@ -227,6 +228,10 @@ mod tests {
             assert_eq!(rest, None, "{almost:?}");
         }
         check(Allow, "a\n.\nx", "a\r\n", Some("x"));
+        let many = "\r".repeat(200);
+        let content = format!("a{}\r\n", "\r".repeat(192));
+        check(Normalize, &format!("a{many}\n.\r\nx"), &content, Some("x"));
+        check(Normalize, &format!(".{many}\nx"), &format!("{}\r\nx", "\r".repeat(192)), None);
         check(Allow, "a\r\n.\nx", "a\r\n", Some("x"));
     }
 
