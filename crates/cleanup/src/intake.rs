@@ -188,7 +188,9 @@ impl<S: Store> Intake<S> {
     }
 
     /// A new message with its queue id. Nothing is on disk yet.
-    pub fn begin(&self, origin: Origin) -> Message<S> {
+    pub fn begin(&self, mut origin: Origin) -> Message<S> {
+        origin.sender = visible(&origin.sender);
+        origin.full_name = origin.full_name.map(|name| one_line(&name));
         let door = self.services.get(&origin.service).unwrap_or(&self.door).clone();
         let speaker = events::Source::new(&door.syslog_name, "cleanup", origin.number);
         let cleanup = &door.cleanup;
@@ -254,13 +256,13 @@ impl<S: Store> Message<S> {
 
     /// Adds a recipient of a forward, which keeps what the first message was sent to.
     pub fn forward_to(&mut self, recipient: Recipient) {
-        self.originals.insert(self.recipients.len(), recipient.original);
-        self.recipients.push((recipient.address, recipient.dsn_orcpt, recipient.notify));
+        self.originals.insert(self.recipients.len(), one_line(&recipient.original));
+        self.recipient(recipient.address, recipient.dsn_orcpt, recipient.notify);
     }
 
     /// Adds a recipient as given by the client, before completion and aliases.
     pub fn recipient(&mut self, address: Address, orcpt: Option<String>, notify: Notify) {
-        self.recipients.push((address, orcpt, notify));
+        self.recipients.push((visible(&address), orcpt, notify));
     }
 
     /// How many recipients were added.
@@ -539,6 +541,20 @@ fn store_refusal(speaker: &events::Source, id: QueueId, error: &StoreError) -> R
             Refused::new(451, "4.3.0 Error: queue file write error")
         }
     }
+}
+
+/// An address without control characters. Whoever writes it into a header, a notice, a command or a
+/// log line later must not have to think of them; `sendmail` and `.forward` files can bring them.
+fn visible(address: &Address) -> Address {
+    let whole = |text: &str| !text.contains(char::is_control);
+    if whole(address.local()) && address.domain().is_none_or(whole) {
+        return address.clone();
+    }
+    Address::new(one_line(address.local()), address.domain().map(one_line))
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// RFC 3461 4: printable ASCII but `+` and `=`, which are written in hexadecimal as is the rest.

@@ -280,7 +280,9 @@ impl<'a> Engine<'a> {
         work: impl FnOnce(&Destination<'a>, &Leaf),
     ) {
         let destination = Destination::new(self, state, rights);
-        let said = leaf::run(rights, self.mail.content, self.file_limit(), |leaf| work(&destination, leaf));
+        let said = leaf::run(rights, self.mail.content, self.file_limit(), self.set.patience, |leaf| {
+            work(&destination, leaf)
+        });
         self.heard(state, said, via);
     }
 

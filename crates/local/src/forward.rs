@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use sys::users::Account;
 
 /// The most that is read of a file of addresses, bytes.
-pub(crate) const LONGEST: u64 = 8 * 1024 * 1024;
+const LONGEST: u64 = 8 * 1024 * 1024;
 
 impl Engine<'_> {
     /// Obeys the user's `.forward` file; false when there is none that says anything.
@@ -45,7 +45,7 @@ impl Engine<'_> {
         };
         let destination = Destination::new(self, &next, &rights);
         let (uid, limit) = (account.uid, self.set.line_limit);
-        let said = leaf::run(&rights, self.mail.content, self.file_limit(), |leaf| {
+        let said = leaf::run(&rights, self.mail.content, self.file_limit(), self.set.patience, |leaf| {
             for (path, extension) in &paths {
                 match read(path, uid, leaf) {
                     Ok(None) => {}
@@ -158,9 +158,17 @@ fn read(path: &Path, uid: u32, leaf: &Leaf) -> io::Result<Option<Vec<u8>>> {
         say(leaf, &ForwardWritable { path: shown() });
         return Ok(None);
     }
+    whole(file).map(Some)
+}
+
+/// All of a file of addresses. What is too long is not obeyed in part.
+pub(crate) fn whole(file: File) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    file.take(LONGEST).read_to_end(&mut text)?;
-    Ok(Some(text))
+    file.take(LONGEST + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "File too large"));
+    }
+    Ok(text)
 }
 
 fn open(path: &Path) -> io::Result<File> {

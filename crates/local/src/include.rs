@@ -17,7 +17,6 @@ use crate::switch::{Engine, State, Via};
 use crate::tokens;
 use proto::status::{Code, Status};
 use std::fs::{Metadata, OpenOptions};
-use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use sys::users;
@@ -112,9 +111,8 @@ impl Destination<'_> {
             say(leaf, &IncludeChanged { path: path.into() });
             return refuse();
         }
-        let mut text = Vec::new();
-        match file.take(crate::forward::LONGEST).read_to_end(&mut text) {
-            Ok(_) => self.obey(leaf, tokens::parse_lines(&text, self.line_limit()), Via::Include, false),
+        match crate::forward::whole(file) {
+            Ok(text) => self.obey(leaf, tokens::parse_lines(&text, self.line_limit()), Via::Include, false),
             Err(e) => {
                 say(leaf, &IncludeClosed { path: path.into(), what: os_text(&e) });
                 leaf.send(&Record::Done(Status::new(Code(4, 3, 0), "mail system configuration error")));

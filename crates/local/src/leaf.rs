@@ -12,7 +12,8 @@ use proto::status::{Code, Remote, Status};
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// What a part of a delivery says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub(crate) enum Record {
 }
 
 /// The most that one part may say, bytes.
-const MOST: u64 = 16 * 1024 * 1024;
+const MOST: usize = 32 * 1024 * 1024;
 
 impl Record {
     fn encode(&self) -> Vec<u8> {
@@ -123,11 +124,13 @@ impl Tell for Leaf {
 
 /// Runs `work` in a process that has become `rights` for good. What it said comes back; an error
 /// is a text for the log. Root's own files (uid 0) are handled by a process that stays root, which
-/// must run no command and open no file that another user named.
+/// must run no command and open no file that another user named. A process that says nothing more
+/// for `patience` in all is killed: its user could have stopped it.
 pub(crate) fn run(
     rights: &Rights,
     content: &Content,
     file_limit: u64,
+    patience: Duration,
     work: impl FnOnce(&Leaf),
 ) -> Result<Vec<Record>, String> {
     let start = || -> io::Result<(sys::children::Child, io::PipeReader)> {
@@ -155,7 +158,7 @@ pub(crate) fn run(
     };
     let (child, reader) = start().map_err(|e| format!("cannot start a process: {e}"))?;
     let mut bytes = Vec::new();
-    let read = reader.take(MOST).read_to_end(&mut bytes);
+    let read = hear(reader, patience, &mut bytes);
     // Its commands have groups of their own, which it has waited for; this is for strays.
     child.kill_group();
     let ended = child.wait().map_err(|e| format!("cannot wait for a process: {e}"))?;
@@ -163,10 +166,35 @@ pub(crate) fn run(
         Some(records) if read.is_ok() => Ok(records),
         _ => {
             let said = partial(&bytes);
-            Err(format!(
-                "a process as user {} ended with {ended:?} before its work was done{said}",
-                rights.uid
-            ))
+            let why = match read {
+                Ok(()) => format!("ended with {ended:?} before its work was done"),
+                Err(e) => format!("was killed: {e}"),
+            };
+            Err(format!("a process as user {} {why}{said}", rights.uid))
+        }
+    }
+}
+
+/// All that a part says, within limits of time and length.
+fn hear(mut reader: io::PipeReader, patience: Duration, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let end = Instant::now() + patience;
+    let mut piece = [0; 16 * 1024];
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it took longer than daemon_timeout"));
+        }
+        if sys::poll::readable(&[reader.as_fd()], Some(left))?.first() != Some(&true) {
+            continue;
+        }
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(n) if bytes.len() + n > MOST => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it said too much"));
+            }
+            Ok(n) => bytes.extend_from_slice(piece.get(..n).unwrap_or_default()),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
         }
     }
 }
@@ -193,6 +221,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const LONG: Duration = Duration::from_secs(60);
+
     fn status(text: &str, diagnostic: Option<&str>) -> Status {
         let remote = diagnostic.map(|d| Remote { mta: None, diagnostic: ("x-unix".into(), d.into()) });
         Status { code: Code(4, 3, 0), text: text.into(), remote }
@@ -203,7 +233,7 @@ mod tests {
         let own = sys::users::identities();
         let rights = Rights { uid: own.euid, gid: own.egid, home: None, shell: None };
         let content = Content::new(sys::memory_file::sealed(b"hola\r\n").unwrap(), 0, 6);
-        let said = run(&rights, &content, 0, |leaf| {
+        let said = run(&rights, &content, 0, LONG, |leaf| {
             leaf.log(Say::Warning, "w".into());
             leaf.send(&Record::Done(status("a\0b", Some("d"))));
             leaf.send(&Record::Done(status("x", None)));
@@ -216,12 +246,31 @@ mod tests {
             Record::Found("jose".into(), true),
         ];
         assert_eq!(said, Ok(expected));
-        let died = run(&rights, &content, 0, |leaf| {
+        let died = run(&rights, &content, 0, LONG, |leaf| {
             leaf.send(&Record::Found("jose".into(), true));
             std::panic::set_hook(Box::new(|_| {}));
             panic!()
         });
         assert!(died.unwrap_err().contains("before its work was done"));
+    }
+
+    #[test]
+    fn a_part_that_stands_still_or_never_ends_is_killed() {
+        let own = sys::users::identities();
+        let rights = Rights { uid: own.euid, gid: own.egid, home: None, shell: None };
+        let content = Content::new(sys::memory_file::sealed(b"hola\r\n").unwrap(), 0, 6);
+        let stopped = run(&rights, &content, 0, Duration::from_millis(100), |leaf| {
+            leaf.log(Say::Warning, "here".into());
+            let _ = sys::signals::send(std::process::id(), 19);
+        });
+        let what = stopped.unwrap_err();
+        assert!(what.contains("daemon_timeout") && what.ends_with(": here"), "{what}");
+        let endless = run(&rights, &content, 0, LONG, |leaf| {
+            loop {
+                leaf.send(&Record::Found("x".repeat(1 << 20), false));
+            }
+        });
+        assert!(endless.unwrap_err().contains("said too much"));
     }
 
     proptest! {

@@ -88,6 +88,14 @@ pub(crate) fn append(
             }
         }
     }
+    if regular {
+        // Whoever held the lock may have put another file in its place: mail must not go into one
+        // that has no name any more.
+        let named = std::fs::metadata(path).map(|m| (m.dev(), m.ino()));
+        if named.ok() != Some((meta.dev(), meta.ino())) {
+            return Err((Code(4, 2, 0), "file status changed unexpectedly".into()));
+        }
+    }
     if let Some((owner, strict)) = target.owner {
         if !regular {
             return Err((OPEN, format!("destination {} is not a regular file", path.display())));

@@ -313,7 +313,9 @@ pub(crate) fn deliver(service: &Service, config: &Config, mail: &Mail<'_>, answe
     let environment = command::exported(&export, config.directory());
     let before = lines_before(&attributes, mail, first);
     let part = Part { attributes: &attributes, argv, environment, directory, time, before };
-    let said = leaf::run(&rights, mail.content, 0, |leaf| leaf.send(&Record::Done(part.run(leaf))));
+    let said = leaf::run(&rights, mail.content, 0, crate::setup::patience(config), |leaf| {
+        leaf.send(&Record::Done(part.run(leaf)))
+    });
     let mut status = None;
     match said {
         Ok(records) => {

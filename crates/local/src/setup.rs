@@ -10,12 +10,14 @@ use crate::pipe;
 use crate::switch::{Engine, Setting};
 use config::master_cf::{self, Kind, Service};
 use config::params::local::Local;
+use config::value::Value;
 use config::{Config, Problem};
 use proto::job::{Action, Frame, Job, Line, Report, Target};
 use proto::status::{Code, Status};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 /// The configuration, read by `deliver` once: children inherit it.
 pub struct Setup {
@@ -118,6 +120,13 @@ pub(crate) fn all(mail: &Mail<'_>, answer: &Answer, status: &Status) {
     }
 }
 
+/// `daemon_timeout`. The mail role waits as long for the whole job, so a part must end sooner.
+pub(crate) fn patience(config: &Config) -> Duration {
+    let text = config.get("daemon_timeout").unwrap_or_default();
+    let time = config::value::Time::read("daemon_timeout", &text).unwrap_or(Duration::from_secs(18_000));
+    time / 10 * 9
+}
+
 fn local(config: &Config, mail: &Mail<'_>, answer: &Answer) {
     let fail = |what: String| {
         say(answer, &BadService { what });
@@ -164,6 +173,7 @@ fn local(config: &Config, mail: &Mail<'_>, answer: &Answer) {
         owner_special: text("owner_request_special") != "no",
         queue_directory: text("queue_directory"),
         line_limit: number("line_length_limit", 2048),
+        patience: patience(config),
         filter_limit: number("duplicate_filter_limit", 1000),
         propagate: list("propagate_unmatched_extensions"),
         header_for: params.prepend_delivered_header().0.clone(),

@@ -19,6 +19,7 @@ use proto::envelope::{Notify, Recipient};
 use proto::job::{Action, Forward, Line, Pass, Report, Target};
 use proto::status::{Code, Status};
 use std::collections::HashSet;
+use std::time::Duration;
 use sys::users::{self, Account};
 
 /// What led to a destination.
@@ -75,6 +76,8 @@ pub(crate) struct Setting<'a> {
     /// `owner_request_special`.
     pub owner_special: bool,
     pub line_limit: usize,
+    /// `daemon_timeout`: how long a process of a user may take.
+    pub patience: Duration,
     pub filter_limit: usize,
     /// Maps whose extensions go on to what was found (`propagate_unmatched_extensions`).
     pub propagate: Vec<String>,
@@ -248,10 +251,12 @@ impl<'a> Engine<'a> {
         self.mailbox_or_unknown(&state, account);
     }
 
-    fn user_mailbox(&mut self, state: &State, user: String) {
-        match users::by_name(&user) {
+    fn user_mailbox(&mut self, state: &State, whole: String) {
+        // The same name that the mailbox will have: never one account's rights, another's file.
+        let (user, _) = split_extension(&whole, &self.set.delimiter, self.set.owner_special);
+        match users::by_name(user) {
             Ok(account) => {
-                let to = Address::new(user, state.to.domain());
+                let to = Address::new(whole, state.to.domain());
                 self.mailbox_or_unknown(&State { to, ..state.clone() }, account);
             }
             Err(e) => {

@@ -168,3 +168,20 @@ fn another_cleanup_service_has_its_own_settings() {
     block_on(message.write(b"hola\r\n"));
     assert_eq!(block_on(message.finish()).unwrap_err().code, 552);
 }
+
+#[test]
+fn control_characters_of_an_envelope_stay_outside() {
+    let intake = intake("");
+    let mut origin = local();
+    origin.sender = Address::from_internal("a\nX-Evil: yes@example.org");
+    origin.full_name = Some("Name\r\n.\r\nMAIL FROM:<>".into());
+    let mut message = intake.begin(origin);
+    message.recipient(Address::from_internal("b\r\nBcc: c"), None, Notify::default());
+    block_on(message.write(b"Subject: x\n\nhola\n"));
+    block_on(message.finish()).unwrap();
+    let (envelope, text) = text_of(intake.store());
+    assert_eq!(envelope.sender.internal(), "a?X-Evil: yes@example.org");
+    assert_eq!(envelope.recipients[0].address.internal(), "b??Bcc: c@example.org");
+    assert!(!envelope.recipients[0].original.contains(char::is_control));
+    assert!(!text.contains("\nX-Evil") && !text.contains("\n.") && text.contains("Name??.??MAIL"), "{text}");
+}

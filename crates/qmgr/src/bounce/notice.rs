@@ -81,7 +81,7 @@ impl Notice<'_> {
         add(format!("Date: {}", self.date.rfc5322()));
         add(format!("From: {}", self.template.from));
         add(format!("Subject: {subject}"));
-        add(format!("To: {}", self.to));
+        add(one_line(&format!("To: {}", self.to)));
         add(format!("Auto-Submitted: {auto}"));
         add("MIME-Version: 1.0".into());
         add("Content-Type: multipart/report; report-type=delivery-status;".into());
@@ -128,7 +128,7 @@ impl Notice<'_> {
         }
         add(format!("X-Postfix-Queue-ID: {}", self.id));
         let kind = if utf8 && !self.sender.is_ascii() { "utf-8" } else { "rfc822" };
-        add(format!("X-Postfix-Sender: {kind}; {}", self.sender));
+        add(one_line(&format!("X-Postfix-Sender: {kind}; {}", self.sender)));
         add(format!("Arrival-Date: {}", self.arrival.rfc5322()));
         for r in self.recipients {
             add(String::new());
@@ -149,7 +149,7 @@ impl Notice<'_> {
         add(format!("Content-Type: {}", if utf8 { global } else { plain }));
         add("Content-Transfer-Encoding: 8bit".into());
         add(String::new());
-        add(format!("Return-Path: <{}>", self.sender));
+        add(one_line(&format!("Return-Path: <{}>", self.sender)));
         let head = lines.iter().flat_map(|l| l.bytes().chain(*b"\r\n")).collect();
         (head, format!("\r\n--{boundary}--\r\n").into_bytes())
     }
@@ -158,7 +158,7 @@ impl Notice<'_> {
     fn report(&self, r: &Reported, add: &mut dyn FnMut(String)) {
         let to = r.to.to_string();
         let kind = if self.envelope.smtputf8 && !to.is_ascii() { "utf-8" } else { "rfc822" };
-        add(format!("Final-Recipient: {kind}; {to}"));
+        add(one_line(&format!("Final-Recipient: {kind}; {to}")));
         if let Some(orcpt) = &r.orcpt {
             let (kind, address) = orcpt.split_once(';').unwrap_or(("rfc822", orcpt));
             add(format!("Original-Recipient: {};{}", one_line(kind), one_line(&unxtext(address))));
@@ -181,7 +181,7 @@ impl Notice<'_> {
         let (kind, text) = match &r.status.remote {
             Some(remote) => {
                 if let Some((kind, name)) = &remote.mta {
-                    add(format!("Remote-MTA: {kind}; {name}"));
+                    add(one_line(&format!("Remote-MTA: {kind}; {name}")));
                 }
                 (remote.diagnostic.0.as_str(), remote.diagnostic.1.as_str())
             }

@@ -165,7 +165,8 @@ impl Deliver {
                 None => "vanished".to_string(),
             };
             voice.say_of(request.id, &ChildDied { how });
-            done.crashed = true;
+            // Only a child that began can have died of the message.
+            done.crashed = answer.number != 0;
         }
     }
 }

@@ -172,6 +172,19 @@ fn other_hosts_envelope_ids_and_utf8() {
 }
 
 #[test]
+fn nothing_of_an_envelope_begins_a_line() {
+    let mut r = reported("a\r\nAction: delivered@x.org", "b\r\n\r\nc", Code(5, 1, 1), "no\r\n\r\n--");
+    r.status.remote = Some(Remote {
+        mta: Some(("dns".into(), "mx\r\nX: y".into())),
+        diagnostic: ("smtp".into(), "550 no\r\nX: y".into()),
+    });
+    let t = text(Kind::Failure, false, &envelope(), &[r], Returned::Whole);
+    for evil in ["\nAction: delivered", "\nX: y", "\nc", "\r"] {
+        assert!(!t.contains(evil), "{evil:?} in {t}");
+    }
+}
+
+#[test]
 fn where_headers_end() {
     assert_eq!(headers_end(b"A: b\r\n\r\nx"), 6);
     assert_eq!(headers_end(b"\r\nx"), 0);
