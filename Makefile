@@ -27,6 +27,7 @@ install: build
 	install -m 755 $(TARGET)/valija $(DESTDIR)$(SBINDIR)/valija
 	for name in $(LINKS); do ln -sf valija $(DESTDIR)$(SBINDIR)/$$name; done
 	for name in mailq newaliases; do ln -sf ../sbin/valija $(DESTDIR)$(BINDIR)/$$name; done
+	ln -sf ../sbin/sendmail $(DESTDIR)$(PREFIX)/lib/sendmail
 	install -m 755 $(TARGET)/valija-master $(DESTDIR)$(LIBDIR)/valija-master
 	for name in postdrop postqueue; do \
 	  install -m 755 $(TARGET)/valija-postdrop $(DESTDIR)$(SBINDIR)/$$name; \

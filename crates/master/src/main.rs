@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     if name == roles::DELIVER {
         return deliver::main(&words);
     }
+    let _ = sys::signals::expect_children();
     match args::parse(&words) {
         Ok(args) if args.test_lock => supervise::test_lock(&args),
         Ok(args) if args.wait => supervise::start_and_wait(&args, &words),

@@ -306,6 +306,7 @@ impl System {
                 return Err(self.give_up("the mail role ended before it was ready".into()));
             }
         }
+        let served = self.mail.is_some();
         let mut newest_died = None;
         let count = self.delivers.len();
         let mut index = 0;
@@ -313,7 +314,9 @@ impl System {
             index += 1;
             match role.child.try_wait() {
                 Ok(Some(status)) => {
-                    if index == count && !status.success() {
+                    // Also one that was told to stop by somebody else. Without a mail role it
+                    // ends by itself, and comes again with it.
+                    if index == count && (!status.success() || served) {
                         newest_died = Some((role.name, role.child.id(), status));
                     }
                     false

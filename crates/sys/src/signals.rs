@@ -22,6 +22,7 @@ pub struct Signals(SignalFd);
 impl Signals {
     /// Takes over TERM, INT, HUP and CHLD; ignores PIPE. Call before any thread is started.
     pub fn take() -> io::Result<Signals> {
+        expect_children()?;
         let mut set = SigSet::empty();
         for s in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
             set.add(s);
@@ -50,6 +51,13 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Undoes an ignored SIGCHLD, which is inherited: a program that waits for children would find none.
+pub fn expect_children() -> io::Result<()> {
+    // SAFETY: the default action installs no handler.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl)? };
+    Ok(())
 }
 
 /// Sends a signal to one process.

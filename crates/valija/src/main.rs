@@ -16,6 +16,8 @@ fn main() -> ExitCode {
     if name == mail::NAME {
         return mail::main(&args);
     }
+    // Commands start others and wait for them, whatever their own caller ignores.
+    let _ = sys::signals::expect_children();
     if let Some(command) = commands::find(name) {
         return (command.run)(name, &args);
     }

@@ -68,36 +68,48 @@ pub fn run(_name: &str, args: &[String]) -> ExitCode {
             }
         }
     }
-    let Some(command) = command else { return usage() };
+    // Without a command the list of commands is shown, as for one that does not exist.
+    let command = command.unwrap_or_default();
     let directory = match decide(directory.as_deref(), Caller::Same) {
         Ok(directory) => directory,
-        Err(problem) => {
-            eprintln!("postfix: fatal: {problem}");
-            return ExitCode::FAILURE;
-        }
+        Err(problem) => return unusable(&[problem.to_string()]),
     };
     let config = match Config::load(&directory) {
         Ok(config) => config,
-        Err(problems) => {
-            for p in problems {
-                eprintln!("postfix: fatal: {p}");
-            }
-            return ExitCode::FAILURE;
-        }
+        Err(problems) => return unusable(&problems.iter().map(ToString::to_string).collect::<Vec<_>>()),
     };
     match Setting::read(config) {
-        Ok(setting) => setting.run(&command),
-        Err(what) => {
-            eprintln!("postfix: fatal: {what}");
+        Ok(setting) if setting.is_anothers() => {
+            eprintln!("postfix: error: to submit mail, use the Postfix sendmail command");
+            eprintln!("postfix: fatal: the postfix command is reserved for the superuser");
             ExitCode::FAILURE
         }
+        Ok(setting) => setting.run(&command),
+        Err(what) => unusable(&[what]),
     }
+}
+
+/// A configuration that cannot be read does not say where the log goes either: syslog, as always.
+fn unusable(problems: &[String]) -> ExitCode {
+    let log = events::Source::new("postfix", "postfix-script", std::process::id());
+    if let Ok(sink) = events::sink_for("", &[], "mail") {
+        events::install(sink);
+    }
+    for what in problems {
+        eprintln!("postfix: fatal: {what}");
+        log.say(&Refused { what: what.clone() });
+    }
+    ExitCode::FAILURE
 }
 
 fn usage() -> ExitCode {
     eprintln!("postfix: fatal: usage: postfix [-c config_dir] [-Dv] command");
     ExitCode::FAILURE
 }
+
+/// What an unknown command is answered with.
+const COMMANDS: &str = "start (or stop, reload, abort, flush, check, status, set-permissions, \
+                        upgrade-configuration, logrotate)";
 
 struct Setting {
     config: Config,
@@ -131,16 +143,22 @@ impl Setting {
             "flush" => self.postqueue_flush(),
             "quick-start" => self.start(false),
             "quick-stop" => self.stop(),
-            "set-permissions" | "upgrade-configuration" | "post-install" => ExitCode::SUCCESS,
+            "set-permissions" => self.set_permissions(),
+            // Nothing of valija's asks for an older configuration to be changed.
+            "upgrade-configuration" | "post-install" => ExitCode::SUCCESS,
             "logrotate" => self.logrotate(),
             "tls" => {
                 self.voice.refuse("\"postfix tls\" is not served; write the parameters with postconf -e")
             }
-            _ => {
-                let commands = "start (start-fg), stop, reload, abort, flush, check, status, logrotate";
-                self.voice.refuse(format!("unknown command: '{command}'. Usage: postfix {commands}"))
-            }
+            _ => self.voice.refuse(format!("unknown command: '{command}'. Usage: postfix {COMMANDS}")),
         }
+    }
+
+    /// Whether the caller is an ordinary user and the system another's.
+    fn is_anothers(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let me = sys::spawn::effective_uid();
+        me != 0 && std::fs::metadata(&self.queue).is_ok_and(|m| m.uid() != me)
     }
 
     /// The process that holds the lock of a running system.
@@ -283,21 +301,52 @@ impl Setting {
     }
 
     fn postqueue_flush(&self) -> ExitCode {
-        if self.pid().is_none() {
-            return self.voice.refuse("the Postfix mail system is not running");
-        }
         let program = match find(Program::Postqueue, Some(&self.config)) {
             Ok(program) => program,
             Err(what) => return self.voice.refuse(what),
         };
         let status = Command::new(&program).arg("-c").arg(self.config.directory()).arg("-f").status();
-        if status.is_ok_and(|s| s.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        // postqueue has said what is wrong.
+        let code = status.ok().and_then(|s| s.code()).and_then(|code| u8::try_from(code).ok());
+        code.map_or(ExitCode::FAILURE, ExitCode::from)
+    }
+
+    /// Makes the programs that write into the maildrop set-gid. The directories of the queue get
+    /// their owners and modes at each start. postfix(1)
+    fn set_permissions(&self) -> ExitCode {
+        let name = match config::params::main::Main::load(&self.config) {
+            Ok(main) => main.setgid_group().clone(),
+            Err(problems) => return self.voice.refuse(first(problems)),
+        };
+        let group = match sys::spawn::group_number(&name) {
+            Ok(Some(group)) => group,
+            _ => {
+                let remedy = format!("create it with `groupadd --system {name}`");
+                return self
+                    .voice
+                    .refuse(format!("parameter setgid_group: there is no group {name}; {remedy}"));
+            }
+        };
+        for program in [Program::Postdrop, Program::Postqueue] {
+            use std::os::unix::fs::PermissionsExt;
+            let changed = find(program, Some(&self.config)).and_then(|path| {
+                let mode = std::fs::Permissions::from_mode(0o2755);
+                // The owner first: changing it takes the set-gid bit away.
+                sys::spawn::give(&path, 0, group)
+                    .and_then(|()| std::fs::set_permissions(&path, mode))
+                    .map_err(|e| format!("{}: {e}", path.display()))
+            });
+            if let Err(what) = changed {
+                return self.voice.refuse(what);
+            }
+        }
+        ExitCode::SUCCESS
     }
 
     /// Renames the log file with a time stamp and lets the system open a new one. postfix(1)
     fn logrotate(&self) -> ExitCode {
         let events::Sink::File(path) = &self.voice.sink else {
-            return self.voice.refuse("parameter maillog_file: is empty; there is no log file to rotate");
+            return self.voice.refuse("empty 'maillog_file' parameter value - logfile rotation failed");
         };
         let stamp = {
             let now = sys::time::now_micros() / 1_000_000;
