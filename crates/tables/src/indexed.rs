@@ -1,7 +1,7 @@
 //! `hash: btree: lmdb: cdb: texthash:`: rows by key.
 //!
 //! The text is the table; the compiled file beside it, which Postfix wrote, is read only where
-//! there is no text. `cdb:` files are written for other software, never read while the text is
+//! there is no text. Rows that `postmap -i` added to a compiled file alone are reported. `cdb:` files are written for other software, never read while the text is
 //! there. A compiled `lmdb` without text is refused.
 
 use crate::live::{Content, Live, Parse, owner_of};
@@ -10,7 +10,8 @@ use crate::types::Options;
 use crate::{Hit, Owner, Table, TableError, Types, bdb, cdb, fold};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 type Opened = Result<Arc<dyn Table>, TableError>;
@@ -86,7 +87,14 @@ fn open(
     };
     let mut sources = Vec::new();
     if !options.compiled {
-        let parse: Parse<Index> = Box::new(move |path, bytes| Ok(from_text(path, bytes, grammar, folds)));
+        let (readers, name) = (types.clone(), name.to_string());
+        let parse: Parse<Index> = Box::new(move |path, bytes| {
+            let mut content = from_text(path, bytes, grammar, folds);
+            if let Some((suffix, rows)) = compiled {
+                content.faults.extend(left_behind(&readers, &name, path, suffix, rows, &content.value));
+            }
+            Ok(content)
+        });
         sources.push((rest.into(), parse));
     }
     if let Some((suffix, rows)) = compiled {
@@ -129,6 +137,39 @@ fn from_text(path: &Path, bytes: &[u8], grammar: Grammar, folds: bool) -> Conten
         }
     }
     Content { value: Index { rows, compiled: false }, faults, clean }
+}
+
+/// What to say of rows that only the compiled file beside a text has. One that is older than the
+/// text says nothing: the text was edited since.
+fn left_behind(
+    types: &Types,
+    name: &str,
+    path: &Path,
+    suffix: &str,
+    rows: Compiled,
+    index: &Index,
+) -> Option<String> {
+    let beside = PathBuf::from(format!("{}.{suffix}", path.display()));
+    let modified = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+    if modified(&beside)? < modified(path)? {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    types.open_file(&beside).and_then(|mut f| f.read_to_end(&mut bytes)).ok()?;
+    let compiled = from_rows(rows(&bytes).ok()?).value.rows;
+    // What newaliases notes about itself, for NIS.
+    let own = |key: &str| key.starts_with("YP_") || key == "@";
+    let mut only: Vec<&str> =
+        compiled.keys().map(|k| &**k).filter(|k| !own(k) && !index.rows.contains_key(*k)).collect();
+    only.sort_unstable();
+    let first = only.first()?;
+    let (all, file) = (only.len(), path.display());
+    let kind = name.split(':').next().unwrap_or(name);
+    Some(format!(
+        "{}: {all} row(s) are not in the text {file} and have no effect, such as \"{first}\"; add them to \
+         the text (Postfix's \"postmap -s {kind}:{file}\" prints them), or remove the compiled file",
+        beside.display()
+    ))
 }
 
 /// Postfix writes keys and values with or without a NUL at their end, depending on the host.

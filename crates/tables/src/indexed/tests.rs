@@ -130,3 +130,34 @@ proptest! {
         let _ = cdb::records(&bytes).count();
     }
 }
+
+#[test]
+fn rows_that_only_the_compiled_file_has_are_reported() {
+    let dir = Dir::new("behind");
+    let rows: Vec<String> = crate::bdb::rows(include_bytes!("../../tests/fixtures/hash.db"))
+        .unwrap()
+        .into_iter()
+        .map(|(k, _)| String::from_utf8(k.strip_suffix(b"\0").unwrap_or(&k).to_vec()).unwrap())
+        .collect();
+    let text =
+        |without: &str| rows.iter().filter(|k| *k != without).map(|k| format!("{k} v\n")).collect::<String>();
+    let said = |without: &str, db_age: u64| {
+        let path = dir.write("t", text(without).as_bytes());
+        let db = dir.write("t.db", include_bytes!("../../tests/fixtures/hash.db"));
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(db_age);
+        std::fs::File::options().write(true).open(db).unwrap().set_modified(then).unwrap();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = said.clone();
+        let types = Types::builder().notices(move |n| heard.lock().unwrap().push(n.to_string())).build();
+        let table = types.open(&format!("hash:{path}")).unwrap();
+        assert_eq!(table.lookup(without).unwrap(), None);
+        let said = said.lock().unwrap().clone();
+        said
+    };
+    assert_eq!(said("none", 0), [""; 0]);
+    let about = said("key7@example.org", 0);
+    assert!(about.len() == 1 && about[0].contains("t.db: 1 row(s) are not in the text"), "{about:?}");
+    assert!(about[0].contains("\"key7@example.org\"") && about[0].contains("postmap -s hash:"));
+    // The text was edited after the last postmap.
+    assert_eq!(said("key7@example.org", 60), [""; 0]);
+}
