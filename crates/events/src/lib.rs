@@ -13,7 +13,7 @@
 
 mod sink;
 
-pub use sink::{Memory, Sink, install, memory, sink_for};
+pub use sink::{Memory, Sink, adopt, install, memory, relay, sink_for, sink_of_program};
 
 use std::fmt;
 use std::sync::Arc;

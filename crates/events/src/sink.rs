@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Mutex, RwLock};
 
@@ -26,6 +26,17 @@ pub enum Sink {
     },
     /// `maillog_file`.
     File(PathBuf),
+    /// `maillog_file`, for programs that the mail system does not start: they hand their lines to
+    /// it, as they may not be able to write the file. When it does not take them they try the file,
+    /// and syslog at last.
+    Postlog {
+        /// `public/postlog` of the queue directory.
+        socket: PathBuf,
+        /// The log file; `None` for standard output.
+        file: Option<PathBuf>,
+        /// RFC 3164 facility number.
+        facility: u8,
+    },
     /// `postfix start-fg` with `maillog_file = /dev/stdout`.
     Stdout,
     /// Standard error, for commands: `tag: text`.
@@ -49,7 +60,7 @@ pub fn sink_for(file: &str, prefixes: &[String], facility_name: &str) -> Result<
         return Err(format!("parameter syslog_facility: unknown facility {facility_name:?}; write mail"));
     };
     match file {
-        "" => Ok(Sink::Syslog { socket: "/dev/log".into(), facility }),
+        "" => Ok(Sink::Syslog { socket: SYSLOG.into(), facility }),
         _ if !prefixes.iter().any(|p| file.starts_with(p.as_str())) => {
             let what = "is not below maillog_file_prefixes; add its directory there";
             Err(format!("parameter maillog_file: {file} {what}"))
@@ -58,6 +69,26 @@ pub fn sink_for(file: &str, prefixes: &[String], facility_name: &str) -> Result<
         file => Ok(Sink::File(file.into())),
     }
 }
+
+/// The same for a program that the mail system does not start. `queue_directory` is where the
+/// system listens.
+pub fn sink_of_program(
+    file: &str,
+    prefixes: &[String],
+    facility_name: &str,
+    queue_directory: &str,
+) -> Result<Sink, String> {
+    let file = match sink_for(file, prefixes, facility_name)? {
+        Sink::File(path) => Some(path),
+        Sink::Stdout => None,
+        other => return Ok(other),
+    };
+    let socket = Path::new(queue_directory).join("public/postlog");
+    // `sink_for` has seen the name of the facility.
+    Ok(Sink::Postlog { socket, file, facility: facility(facility_name).unwrap_or(2) })
+}
+
+const SYSLOG: &str = "/dev/log";
 
 struct Installed {
     sink: Sink,
@@ -114,9 +145,20 @@ pub(crate) fn write(source: &Source, level: Level, text: &str) {
     match &to.sink {
         Sink::Syslog { socket, facility } => {
             let line = format!("<{}>{} {}", facility * 8 + level.severity(), stamp(), body);
-            to.syslog(socket, &line);
+            to.datagram(socket, &line);
         }
-        Sink::File(path) => to.file(path, &format!("{} {} {}\n", stamp(), host(), body)),
+        Sink::Postlog { socket, file, facility } => {
+            let line = format!("{} {} {}", stamp(), host(), body);
+            let taken = to.datagram(socket, &line)
+                || file.as_ref().is_some_and(|path| to.file(path, &format!("{line}\n")));
+            if !taken {
+                let line = format!("<{}>{} {}", facility * 8 + level.severity(), stamp(), body);
+                to.datagram(Path::new(SYSLOG), &line);
+            }
+        }
+        Sink::File(path) => {
+            to.file(path, &format!("{} {} {}\n", stamp(), host(), body));
+        }
         Sink::Stdout => {
             let _ =
                 std::io::stdout().lock().write_all(format!("{} {} {}\n", stamp(), host(), body).as_bytes());
@@ -128,21 +170,59 @@ pub(crate) fn write(source: &Source, level: Level, text: &str) {
     }
 }
 
+/// Writes a line that another program handed over on `public/postlog`, stamp and tag included.
+pub fn relay(line: &[u8]) {
+    let text = String::from_utf8_lossy(line);
+    let mut clean: String =
+        text.trim_end().chars().take(LONGEST).map(|c| if c.is_control() { '?' } else { c }).collect();
+    let guard = INSTALLED.read().unwrap_or_else(|e| e.into_inner());
+    let Some(to) = guard.as_ref() else { return };
+    match &to.sink {
+        Sink::Syslog { socket, facility } => {
+            let line = format!("<{}>{clean}", facility * 8 + Level::Info.severity());
+            to.datagram(socket, &line);
+        }
+        Sink::File(path) => {
+            clean.push('\n');
+            to.file(path, &clean);
+        }
+        Sink::Stdout => {
+            clean.push('\n');
+            let _ = std::io::stdout().lock().write_all(clean.as_bytes());
+        }
+        Sink::Postlog { .. } | Sink::Stderr => {}
+    }
+}
+
+/// The longest line taken from another program, characters.
+const LONGEST: usize = 4096;
+
+/// Goes on with this open log file: one that somebody opened who may, after the old one was
+/// renamed.
+pub fn adopt(file: File) {
+    if let Some(to) = INSTALLED.read().unwrap_or_else(|e| e.into_inner()).as_ref() {
+        *to.file.lock().unwrap_or_else(|e| e.into_inner()) = Some(file);
+    }
+}
+
 impl Installed {
-    fn syslog(&self, path: &std::path::Path, line: &str) {
+    /// False when nobody takes it.
+    fn datagram(&self, path: &Path, line: &str) -> bool {
         let mut socket = self.socket.lock().unwrap_or_else(|e| e.into_inner());
         for _ in 0..2 {
             if socket.is_none() {
                 *socket = UnixDatagram::unbound().ok().filter(|s| s.connect(path).is_ok());
             }
             match socket.as_ref().map(|s| s.send(line.as_bytes())) {
-                Some(Ok(_)) => return,
+                Some(Ok(_)) => return true,
                 _ => *socket = None, // a restarted syslog has a new socket under the old name
             }
         }
+        false
     }
 
-    fn file(&self, path: &std::path::Path, line: &str) {
+    /// False when it cannot be written.
+    fn file(&self, path: &Path, line: &str) -> bool {
         let mut file = self.file.lock().unwrap_or_else(|e| e.into_inner());
         let same = match (file.as_ref().and_then(|f| f.metadata().ok()), std::fs::metadata(path)) {
             (Some(open), Ok(named)) => open.ino() == named.ino() && open.dev() == named.dev(),
@@ -154,9 +234,7 @@ impl Installed {
                 *file = Some(new);
             }
         }
-        if let Some(f) = file.as_mut() {
-            let _ = f.write_all(line.as_bytes());
-        }
+        file.as_mut().is_some_and(|f| f.write_all(line.as_bytes()).is_ok())
     }
 }
 
@@ -167,4 +245,57 @@ fn stamp() -> String {
 fn host() -> String {
     let name = sys::host::name();
     name.split('.').next().unwrap_or("localhost").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events;
+
+    events! {
+        /// A test.
+        Hello { } Warning "hello"
+    }
+
+    /// One test: what is installed is one for the process.
+    #[test]
+    fn lines_of_programs_reach_the_file_one_way_or_another() {
+        let dir = std::env::temp_dir().join(format!("valija-sink-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("public")).unwrap();
+        let (log, queue) = (dir.join("log").display().to_string(), dir.display().to_string());
+        let sink = |file: &str| sink_of_program(file, &[String::from("/")], "mail", &queue).unwrap();
+        assert_eq!(ALL.len(), 1);
+        assert!(matches!(sink(""), Sink::Syslog { facility: 2, .. }));
+        assert!(sink_of_program("/x", &["/var".into()], "mail", &queue).is_err());
+        let say = || Source::new("postfix", "postdrop", 7).say(&Hello {});
+        let end = " postfix/postdrop[7]: warning: hello\n";
+
+        // Nobody listens: the file itself.
+        install(sink(&log));
+        say();
+        let text = std::fs::read_to_string(&log).unwrap();
+        assert!(text.ends_with(end) && text.lines().count() == 1, "{text}");
+
+        // The system listens, and starts anew.
+        for _ in 0..2 {
+            let _ = std::fs::remove_file(dir.join("public/postlog"));
+            let socket = UnixDatagram::bind(dir.join("public/postlog")).unwrap();
+            say();
+            let mut line = [0; 200];
+            let n = socket.recv(&mut line).unwrap();
+            assert!(String::from_utf8_lossy(&line[..n]).ends_with(end.trim_end()));
+            assert_eq!(std::fs::read_to_string(&log).unwrap(), text);
+        }
+
+        // The system writes what it was handed, one line whatever it holds, also after a rotation.
+        install(Sink::File(log.clone().into()));
+        relay(b"Nov 21 10:00:00 host x[1]: a\nb\0\xff\n");
+        std::fs::rename(&log, dir.join("old")).unwrap();
+        adopt(OpenOptions::new().append(true).create(true).open(&log).unwrap());
+        relay(b"two");
+        let old = std::fs::read_to_string(dir.join("old")).unwrap();
+        assert_eq!(old, format!("{text}Nov 21 10:00:00 host x[1]: a?b?\u{fffd}\n"));
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "two\n");
+        let _ = std::fs::remove_dir_all(&dir);
+    }
 }

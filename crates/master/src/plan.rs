@@ -90,6 +90,14 @@ impl Plan {
         })
     }
 
+    /// The log file, to be written by the mail role.
+    pub fn open_log(&self) -> Option<std::fs::File> {
+        match &self.sink {
+            events::Sink::File(path) => std::fs::OpenOptions::new().append(true).open(path).ok(),
+            _ => None,
+        }
+    }
+
     /// Sends the log where the configuration wants it. A new log file belongs to the mail user,
     /// because the mail role writes most of it.
     pub fn install_log(&self, keep_output: bool) -> Result<(), String> {

@@ -200,6 +200,10 @@ impl System {
             send(order, &[listener.as_fd()])?;
         }
         send(Order::Deliver, &[jobs.as_fd()])?;
+        // The mail role could not open a new file under the old name by itself.
+        if let Some(log) = self.plan.open_log() {
+            send(Order::Log, &[log.as_fd()])?;
+        }
         send(Order::Begin, &[])
     }
 

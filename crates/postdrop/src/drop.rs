@@ -38,6 +38,7 @@ pub fn run(args: &[String]) -> ExitCode {
         Ok(status) => ExitCode::from(status.min(255) as u8),
         Err((code, text)) => {
             eprintln!("postdrop: fatal: {text}");
+            crate::log::failed("postdrop", &text);
             ExitCode::from(code)
         }
     }

@@ -6,6 +6,7 @@
 //! input. No program is started, but for root who lists the queue of a stopped system.
 
 mod drop;
+mod log;
 mod postqueue;
 
 use std::process::ExitCode;

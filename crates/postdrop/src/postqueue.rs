@@ -26,6 +26,7 @@ pub fn run(args: &[String]) -> ExitCode {
         Err(Stop::Pipe) => ExitCode::SUCCESS,
         Err(Stop::Fatal(text)) => {
             eprintln!("postqueue: fatal: {text}");
+            crate::log::failed("postqueue", &text);
             ExitCode::from(EX_UNAVAILABLE)
         }
     }

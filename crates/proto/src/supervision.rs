@@ -12,6 +12,8 @@ pub enum Order {
     },
     /// The channel to the deliver role comes along; the old one, if any, is dead.
     Deliver,
+    /// The log file comes along, open for appending: a new one after a rotation.
+    Log,
     /// The configuration changed: read it again; all listeners follow anew.
     Reload,
     /// All that belongs to the start or reload was sent: work with it.
@@ -47,6 +49,7 @@ impl Order {
         match self {
             Order::Listener { service, address } => format!("listener\n{service}\n{address}"),
             Order::Deliver => "deliver".into(),
+            Order::Log => "log".into(),
             Order::Reload => "reload".into(),
             Order::Begin => "begin".into(),
             Order::Drain => "drain".into(),
@@ -65,6 +68,7 @@ impl Order {
                 Order::Listener { service: service.into(), address: address.into() }
             }
             "deliver" => Order::Deliver,
+            "log" => Order::Log,
             "reload" => Order::Reload,
             "begin" => Order::Begin,
             "drain" => Order::Drain,
@@ -110,6 +114,7 @@ mod tests {
         let orders = [
             Order::Listener { service: "smtp".into(), address: "[::]:25".into() },
             Order::Deliver,
+            Order::Log,
             Order::Reload,
             Order::Begin,
             Order::Drain,

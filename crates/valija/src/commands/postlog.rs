@@ -89,13 +89,13 @@ fn put(source: &events::Source, priority: Priority, text: &str) {
     }
 }
 
-/// Where a command's lines go. Standard output belongs to the running system; commands use syslog
-/// then.
+/// Where a command's lines go: with a log file, through the running system.
 pub fn sink(config: &Config) -> Result<events::Sink, String> {
     let first = |p: Vec<config::Problem>| p.first().map(ToString::to_string).unwrap_or_default();
     let master = Master::load(config).map_err(first)?;
-    let file = Some(master.maillog_file()).filter(|f| *f != "/dev/stdout").map_or("", |f| f);
-    events::sink_for(file, &master.maillog_file_prefixes().0, master.syslog_facility())
+    let main = Main::load(config).map_err(first)?;
+    let (file, prefixes) = (master.maillog_file(), &master.maillog_file_prefixes().0);
+    events::sink_of_program(file, prefixes, master.syslog_facility(), main.queue_directory())
 }
 
 fn read(args: &[String]) -> Result<Options, String> {

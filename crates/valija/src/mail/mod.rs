@@ -25,6 +25,7 @@ use qmgr::agent::Agent;
 use queue::Store;
 use snapshot::{Snapshot, join};
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -146,7 +147,8 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     let Prepared { queue, queue_directory, config, services, syslog_name } = prepared;
     let counters = Arc::new(smtpd::limits::Limits::of(&config));
     let say = events::Source::new(&syslog_name, "master", std::process::id());
-    let (mut sockets, jobs) = equipment(master).await.ok_or("master is gone")?;
+    let Equipment { mut sockets, jobs, log } = equipment(master).await.ok_or("master is gone")?;
+    log.into_iter().for_each(events::adopt);
     let passed = Passed::fetch(&config, master).await;
     let (wishes, wished) = world::wishes();
     let snapshot = Arc::new(Snapshot::build(config, services, &queue, &counters, &wishes, passed)?);
@@ -162,13 +164,16 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     }
     let present: Present = Arc::new(RwLock::new(snapshot.clone()));
     start_pickup(&queue_directory, &present, &say);
+    if let Some(socket) = log_socket(&queue_directory.join("public/postlog"), &say) {
+        tokio::spawn(take_lines(socket));
+    }
     let mut listeners = Listeners::serve(std::mem::take(&mut sockets), &snapshot);
     master.tell(&Ask::Ready).await;
 
     loop {
         match master.next().await {
             Some((Order::Reload, _)) => {
-                let Some((sockets, jobs)) = equipment(master).await else { break };
+                let Some(Equipment { sockets, jobs, log }) = equipment(master).await else { break };
                 let passed = match Snapshot::read(directory) {
                     Ok((config, services)) => {
                         let passed = Passed::fetch(&config, master).await;
@@ -187,6 +192,7 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
                         if let Ok(params) = MasterParams::load(&new.config) {
                             let _ = install_log(&params);
                         }
+                        log.into_iter().for_each(events::adopt);
                         agent.speak_as(new.voices());
                         *present.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
                         listeners = Listeners::serve(sockets, &new);
@@ -225,15 +231,23 @@ fn parts(snapshot: &Snapshot, agent: &Arc<Deliver>) -> Result<qmgr::Parts<Queue>
     })
 }
 
-/// Listeners and the deliver channel, up to `Begin`; `None` when master is gone.
-async fn equipment(master: &Master) -> Option<(Vec<(String, OwnedFd)>, Option<Channel>)> {
-    let (mut sockets, mut jobs) = (Vec::new(), None);
+/// What comes with a start or reload.
+struct Equipment {
+    sockets: Vec<(String, OwnedFd)>,
+    jobs: Option<Channel>,
+    log: Option<File>,
+}
+
+/// Everything up to `Begin`; `None` when master is gone.
+async fn equipment(master: &Master) -> Option<Equipment> {
+    let (mut sockets, mut jobs, mut log) = (Vec::new(), None, None);
     loop {
         let (order, mut descriptors) = master.next().await?;
         match (order, descriptors.pop()) {
             (Order::Listener { service, .. }, Some(fd)) => sockets.push((service, fd)),
             (Order::Deliver, Some(fd)) => jobs = Some(Channel::from_descriptor(fd)),
-            (Order::Begin, _) => return Some((sockets, jobs)),
+            (Order::Log, Some(fd)) => log = Some(File::from(fd)),
+            (Order::Begin, _) => return Some(Equipment { sockets, jobs, log }),
             (Order::Drain, _) => return None,
             _ => {}
         }
@@ -250,6 +264,23 @@ fn start_pickup(queue_directory: &Path, present: &Present, say: &events::Source)
     let interval =
         snapshot.services.all.iter().find(|s| s.command() == "pickup").map_or(60, |s| s.wakeup().0);
     tokio::spawn(pickup.run(listener, Duration::from_secs(u64::from(interval).max(1))));
+}
+
+/// Where programs that cannot write the log file hand their lines in. postlogd(8)
+fn log_socket(path: &Path, say: &events::Source) -> Option<tokio::net::UnixDatagram> {
+    let _ = std::fs::remove_file(path);
+    let made = tokio::net::UnixDatagram::bind(path).and_then(|socket| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+        Ok(socket)
+    });
+    made.map_err(|e| say.say(&NoSocket { path: path.display().to_string(), what: e.to_string() })).ok()
+}
+
+async fn take_lines(socket: tokio::net::UnixDatagram) {
+    let mut line = vec![0; 16 * 1024];
+    while let Ok(n) = socket.recv(&mut line).await {
+        events::relay(line.get(..n).unwrap_or_default());
+    }
 }
 
 /// A socket that local programs reach through its directory's permissions.

@@ -166,10 +166,7 @@ impl Session {
         let config = config::Config::load(&directory).map_err(|problems| {
             fail(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })?;
-        let master = config::params::master::Master::load(&config);
-        if let Ok(sink) = master.map_err(|_| String::new()).and_then(|m| {
-            events::sink_for(m.maillog_file(), &m.maillog_file_prefixes().0, m.syslog_facility())
-        }) {
+        if let Ok(sink) = super::postlog::sink(&config) {
             events::install(sink);
         }
         let speaker = name.to_string();

@@ -10,7 +10,6 @@ pub use postcat::run as postcat;
 pub use postsuper::run as postsuper;
 
 use config::params::main::Main;
-use config::params::master::Master;
 use config::{Config, directory};
 use proto::QueueId;
 use proto::control::{Action, Answer, Entry, Queue, Request, ask};
@@ -44,13 +43,7 @@ impl Command {
         let dir = directory::decide(option, directory::Caller::Same).map_err(|p| p.to_string())?;
         let config = Config::load(&dir).map_err(first)?;
         let main = Main::load(&config).map_err(first)?;
-        let master = Master::load(&config).map_err(first)?;
-        let sink = events::sink_for(
-            master.maillog_file(),
-            &master.maillog_file_prefixes().0,
-            master.syslog_facility(),
-        )?;
-        events::install(sink);
+        events::install(super::postlog::sink(&config)?);
         QueueId::show_long(*main.enable_long_queue_ids());
         Ok(Command {
             name: name.into(),
