@@ -31,7 +31,7 @@ pub struct Plan {
     pub id: String,
     /// When it arrived, in the local zone.
     pub date: DateTime,
-    /// When it arrived, `YYYYMMDDhhmmss` in UTC.
+    /// When it arrived, `YYYYMMDDhhmmss` in UTC; empty where the queue id alone is unique.
     pub stamp: String,
     /// `undisclosed_recipients_header`.
     pub undisclosed: String,
@@ -247,7 +247,8 @@ impl State {
         if plan.complete {
             let prefix = if seen.resent { "Resent-" } else { "" };
             if !(if seen.resent { seen.resent_message_id } else { seen.message_id }) {
-                let id = format!("<{}.{}@{}>", plan.stamp, plan.id, plan.myhostname);
+                let dot = if plan.stamp.is_empty() { "" } else { "." };
+                let id = format!("<{}{dot}{}@{}>", plan.stamp, plan.id, plan.myhostname);
                 put(out, &format!("{prefix}Message-Id"), format!(" {id}").as_bytes());
                 if seen.resent {
                     self.notes.push(Note::ResentMessageId(id));

@@ -386,7 +386,10 @@ impl<S: Store> Message<S> {
             full_name: self.origin.full_name.clone(),
             obsolete_from: cleanup.header_from_format() == "obsolete",
             myhostname: self.door.main.myhostname().clone(),
-            stamp: DateTime::new((now / 1_000_000) as i64, 0, "").stamp(),
+            stamp: match QueueId::shows_long() {
+                true => String::new(),
+                false => DateTime::new((now / 1_000_000) as i64, 0, "").stamp(),
+            },
             id,
             date: moment(self.origin.arrival),
             undisclosed: cleanup.undisclosed_recipients_header().clone(),

@@ -60,6 +60,7 @@ fn try_run(args: &[String]) -> Result<(), Stop> {
     let first = |p: Vec<config::Problem>| p.first().map(ToString::to_string).unwrap_or_default();
     let config = Config::load(&dir).or_else(|p| fatal(first(p)))?;
     let main = Main::load(&config).or_else(|p| fatal(first(p)))?;
+    proto::QueueId::show_long(*main.enable_long_queue_ids());
     let socket = PathBuf::from(main.queue_directory()).join("public/showq");
     match (UnixStream::connect(&socket), wish) {
         (Ok(stream), Wish::Flush(request)) => flush(stream, &request),
@@ -158,7 +159,7 @@ fn list(mut stream: UnixStream, json: bool) -> Result<(), Stop> {
             let seconds = (entry.envelope.arrival / 1_000_000) as i64;
             let zone = sys::time::zone_at(seconds);
             let arrival = DateTime::new(seconds, zone.offset, &zone.name).ctime_without_year();
-            let heading = if messages == 0 { format!("{}\n", listing::HEADING) } else { String::new() };
+            let heading = if messages == 0 { format!("{}\n", listing::heading()) } else { String::new() };
             heading + &listing::entry(&entry, &arrival)
         };
         bytes = bytes.saturating_add(entry.envelope.size);

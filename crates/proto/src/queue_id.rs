@@ -31,6 +31,11 @@ impl QueueId {
         LONG.store(long, Ordering::Relaxed);
     }
 
+    /// Whether this process shows the long style.
+    pub fn shows_long() -> bool {
+        LONG.load(Ordering::Relaxed)
+    }
+
     /// The short style, whatever is shown: for names of files.
     pub fn short(self) -> String {
         format!("{:010X}", self.0)
@@ -71,7 +76,7 @@ impl QueueId {
 /// The style that this process shows; the short one has at least ten digits.
 impl fmt::Display for QueueId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if LONG.load(Ordering::Relaxed) { f.write_str(&self.long()) } else { write!(f, "{:010X}", self.0) }
+        if QueueId::shows_long() { f.write_str(&self.long()) } else { write!(f, "{:010X}", self.0) }
     }
 }
 

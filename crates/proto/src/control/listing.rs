@@ -1,10 +1,16 @@
 //! How the queue looks to an administrator: `mailq` and `postqueue -j`, column by column as Postfix.
 
 use super::{Entry, Queue, State};
-use crate::Address;
+use crate::{Address, QueueId};
 
 /// The line above all.
-pub const HEADING: &str = "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------";
+pub fn heading() -> &'static str {
+    if QueueId::shows_long() {
+        "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------"
+    } else {
+        "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------"
+    }
+}
 /// What an empty queue shows.
 pub const EMPTY: &str = "Mail queue is empty";
 
@@ -17,14 +23,14 @@ pub fn entry(entry: &Entry, arrival: &str) -> String {
         (Queue::Hold, _) => "!",
         _ => "",
     };
-    // Twenty characters of ctime(3): what follows the time is the space before the year.
-    let mut out = format!(
-        "{:<11} {:>7} {:<20} {}\n",
-        format!("{}{mark}", entry.id),
-        entry.envelope.size,
-        arrival,
-        sender(&entry.envelope.sender)
-    );
+    let (id, size) = (format!("{}{mark}", entry.id), entry.envelope.size);
+    let sender = sender(&entry.envelope.sender);
+    let (mut out, indent) = if QueueId::shows_long() {
+        (format!("{id:<17} {size:>8} {arrival:<19} {sender}\n"), 47)
+    } else {
+        // Twenty characters of ctime(3): what follows the time is the space before the year.
+        (format!("{id:<11} {size:>7} {arrival:<20} {sender}\n"), 41)
+    };
     let mut groups: Vec<(&str, Vec<&Address>)> = Vec::new();
     for (recipient, state) in entry.envelope.recipients.iter().zip(&entry.states) {
         let reason = match state {
@@ -42,7 +48,7 @@ pub fn entry(entry: &Entry, arrival: &str) -> String {
             out.push_str(&format!("{:>78}\n", format!("({})", clean(reason.trim_end()))));
         }
         for address in recipients {
-            out.push_str(&format!("{:41}{}\n", "", clean(&address.to_string())));
+            out.push_str(&format!("{:indent$}{}\n", "", clean(&address.to_string())));
         }
     }
     out.push('\n');

@@ -47,7 +47,7 @@ fn show(command: &Command, json: bool) -> Result<(), String> {
                     let zone = sys::time::zone_at(seconds);
                     let arrival = DateTime::new(seconds, zone.offset, &zone.name).ctime_without_year();
                     let heading =
-                        if messages == 0 { format!("{}\n", listing::HEADING) } else { String::new() };
+                        if messages == 0 { format!("{}\n", listing::heading()) } else { String::new() };
                     heading + &listing::entry(&entry, &arrival)
                 };
                 bytes = bytes.saturating_add(entry.envelope.size);
