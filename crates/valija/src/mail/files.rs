@@ -18,20 +18,26 @@ use std::sync::Arc;
 pub struct Passed(Arc<BTreeMap<PathBuf, File>>);
 
 impl Passed {
-    /// Asks for every file that a table in main.cf names and this process may not read.
-    pub async fn fetch(config: &Config, master: &Master) -> Passed {
+    /// Asks for every file that a table in main.cf names and this process may not read. `None`
+    /// when master is gone, or wants the role to end.
+    pub async fn fetch(config: &Config, master: &Master) -> Option<Passed> {
         let mut all = BTreeMap::new();
         for (name, path) in unreadable(config) {
             let ask = Ask::Open { name, path: path.display().to_string() };
             master.tell(&ask).await;
-            // Nothing else is sent until this is answered; master said why if no file comes.
-            if let Some((Order::File { .. }, mut descriptors)) = master.next().await
-                && let Some(fd) = descriptors.pop()
-            {
-                all.insert(path, File::from(fd));
+            loop {
+                match master.next().await? {
+                    // Master has said why if no file comes.
+                    (Order::File { .. }, mut descriptors) => {
+                        all.extend(descriptors.pop().map(|fd| (path, File::from(fd))));
+                        break;
+                    }
+                    (Order::Drain, _) => return None,
+                    _ => {}
+                }
             }
         }
-        Passed(Arc::new(all))
+        Some(Passed(Arc::new(all)))
     }
 
     /// Opens a file: by itself where that is allowed, else what was passed.

@@ -149,7 +149,7 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     let say = events::Source::new(&syslog_name, "master", std::process::id());
     let Equipment { mut sockets, jobs, log } = equipment(master).await.ok_or("master is gone")?;
     log.into_iter().for_each(events::adopt);
-    let passed = Passed::fetch(&config, master).await;
+    let Some(passed) = Passed::fetch(&config, master).await else { return Ok(()) };
     let (wishes, wished) = world::wishes();
     let snapshot = Arc::new(Snapshot::build(config, services, &queue, &counters, &wishes, passed)?);
     let patience = *MasterParams::load(&snapshot.config).map_err(join)?.daemon_timeout();
@@ -174,14 +174,14 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
         match master.next().await {
             Some((Order::Reload, _)) => {
                 let Some(Equipment { sockets, jobs, log }) = equipment(master).await else { break };
-                let passed = match Snapshot::read(directory) {
+                let built = match Snapshot::read(directory) {
                     Ok((config, services)) => {
-                        let passed = Passed::fetch(&config, master).await;
+                        let Some(passed) = Passed::fetch(&config, master).await else { break };
                         Snapshot::build(config, services, &queue, &counters, &wishes, passed)
                     }
                     Err(what) => Err(what),
                 };
-                let whole = passed.and_then(|new| parts(&new, &agent).map(|parts| (new, parts)));
+                let whole = built.and_then(|new| parts(&new, &agent).map(|parts| (new, parts)));
                 match whole {
                     Ok((new, parts)) => {
                         let new = Arc::new(new);
