@@ -193,7 +193,11 @@ impl System {
         self.deliver_again = None;
         let Some((_, channel, _)) = &self.mail else { return Ok(()) };
         let send = |order: Order, fd: &[BorrowedFd<'_>]| {
-            channel.send(&order.encode(), fd).map_err(|e| format!("mail role: {e}"))
+            match channel.send(&order.encode(), fd) {
+                // It ended already; what it said of that is heard next.
+                Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+                sent => sent.map_err(|e| format!("mail role: {e}")),
+            }
         };
         for (want, listener) in self.listeners.iter() {
             let order = Order::Listener { service: want.service.clone(), address: want.address.to_string() };

@@ -32,6 +32,8 @@ pub struct Options {
     pub crowd: Option<usize>,
     /// A segment's checksums are verified every so many microseconds; `None` for once a day.
     pub scrub_every: Option<u64>,
+    /// How long to wait for another process to leave the queue.
+    pub patience: std::time::Duration,
     /// Threads that read segments at the start; zero for one per processor.
     pub threads: usize,
 }

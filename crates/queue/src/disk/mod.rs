@@ -39,6 +39,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// How long a mail role waits for the one before it: somewhat longer than that one takes to end.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// The queue's files below `queue_directory`.
 pub fn directory(queue_directory: &Path) -> PathBuf {
     queue_directory.join("valija")
@@ -53,7 +56,8 @@ impl Options {
         let limit: u64 =
             config.get("message_size_limit").ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0);
         let minfree = u64::try_from(*queue.queue_minfree()).unwrap_or(0);
-        Ok(Options { room: minfree.max(limit.saturating_add(limit / 2)), ..Default::default() })
+        let room = minfree.max(limit.saturating_add(limit / 2));
+        Ok(Options { room, patience: PATIENCE, ..Default::default() })
     }
 }
 
@@ -63,6 +67,18 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// For this process alone. One that is ending, because its master was killed, writes down what
+    /// was under way and is waited for so long.
+    pub fn wait(directory: &Path, patience: Duration) -> Result<Hold, String> {
+        let end = std::time::Instant::now() + patience;
+        loop {
+            match Hold::take(directory, true) {
+                Err(_) if std::time::Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+                result => return result,
+            }
+        }
+    }
+
     /// For one process alone (`exclusive`), or for readers while no daemon runs. The file carries
     /// the process id of the last who had it alone.
     pub fn take(directory: &Path, exclusive: bool) -> Result<Hold, String> {
@@ -121,7 +137,7 @@ impl DiskStore<RealDisk> {
             }
             _ => {}
         }
-        let hold = Hold::take(&directory, true)?;
+        let hold = Hold::wait(&directory, options.patience)?;
         let store = Self::open_on(RealDisk::new(&directory), options, source)
             .map_err(|e| format!("queue {}: {e}", directory.display()))?;
         *engine::locked(&store.hold) = Some(hold);
