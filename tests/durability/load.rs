@@ -8,6 +8,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+/// The pause of a client between two messages, so that deliveries keep up.
+const PAUSE: Duration = Duration::from_millis(25);
+
 /// What was said about each message that was sent.
 #[derive(Default)]
 pub struct Ledger {
@@ -68,6 +71,7 @@ fn session(address: SocketAddr, recipient: &str, ledger: &Ledger) -> std::io::Re
         let reply = smtp.transaction(recipient, number, ledger)?;
         if reply.starts_with('2') {
             ledger.sent.lock().expect("no client panics").insert(number, true);
+            std::thread::sleep(PAUSE);
         } else {
             ledger.refused.fetch_add(1, Ordering::Relaxed);
             return Err(std::io::Error::other(reply));

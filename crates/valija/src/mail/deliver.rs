@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::future::Future;
 use std::io;
-use std::os::fd::AsFd;
-use std::pin::Pin;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use sys::channel::Channel;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::unix::pipe;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 events::events! {
     /// What a delivery process reports about itself.
@@ -38,12 +38,18 @@ events::events! {
     NotStarted { what: String } Warning "cannot start a delivery: {what}"
 }
 
+/// How long a delivery waits for a deliver role, when the last one died: master's longest pause
+/// before it starts another.
+const ANOTHER: Duration = Duration::from_secs(60);
+
 /// Who speaks for a transport: `postfix/local`.
 pub type Voices = Arc<dyn Fn(&str) -> events::Source + Send + Sync>;
 
 /// The agent for everything that a child of `deliver` delivers.
 pub struct Deliver {
     link: Mutex<Option<Arc<Link>>>,
+    /// Told whenever `link` is a new one.
+    connected: Notify,
     next: AtomicU64,
     voices: Mutex<Voices>,
     patience: Duration,
@@ -53,7 +59,8 @@ impl Deliver {
     /// Without a channel yet; deliveries wait for [`Deliver::connect`]. `patience` is the longest
     /// that a child may take (`daemon_timeout`).
     pub fn new(voices: Voices, patience: Duration) -> Deliver {
-        Deliver { link: Mutex::new(None), next: AtomicU64::new(1), voices: Mutex::new(voices), patience }
+        let (connected, voices) = (Notify::new(), Mutex::new(voices));
+        Deliver { link: Mutex::new(None), connected, next: AtomicU64::new(1), voices, patience }
     }
 
     /// Uses a new channel; the old one carries what was begun on it to its end.
@@ -61,6 +68,7 @@ impl Deliver {
         let link = Arc::new(Link { channel: super::orders::watched(channel)?, waiting: Mutex::default() });
         tokio::spawn(link.clone().listen());
         let old = lock(&self.link).replace(link);
+        self.connected.notify_waiters();
         if let Some(old) = old {
             let _ = old.channel.get_ref().finish();
         }
@@ -100,9 +108,6 @@ impl Deliver {
 
     /// One job: the frames answered and how the child ended.
     async fn one(&self, body: &Body, job: &[u8]) -> io::Result<(Answer, Option<How>)> {
-        let link =
-            lock(&self.link).clone().ok_or_else(|| io::Error::other("the deliver role is not there"))?;
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
         let sealed;
         let content: &File = match body {
             Body::Memory(bytes) => {
@@ -113,14 +118,19 @@ impl Deliver {
         };
         let (ours, theirs) = io::pipe()?;
         let mut ours = pipe::Receiver::from_owned_fd(ours.into())?;
-        let (tell, ended) = oneshot::channel();
-        lock(&link.waiting).insert(number, tell);
-        let message = frame_job(number, job);
-        let send = |c: &Channel| c.send(&message, &[content.as_fd(), theirs.as_fd()]);
-        if let Err(e) = link.channel.async_io(Interest::WRITABLE, send).await {
-            lock(&link.waiting).remove(&number);
-            return Err(e);
-        }
+        let deadline = tokio::time::Instant::now() + ANOTHER;
+        let ended = loop {
+            let mut connected = pin!(self.connected.notified());
+            connected.as_mut().enable();
+            match self.send(job, &[content.as_fd(), theirs.as_fd()]).await {
+                Ok(ended) => break ended,
+                // Nobody has seen the job; there will be another role soon.
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+                    tokio::time::timeout_at(deadline, connected).await.map_err(|_| e)?;
+                }
+                Err(e) => return Err(e),
+            }
+        };
         drop(theirs);
         let answer = tokio::time::timeout(self.patience, read(&mut ours)).await;
         drop(ours);
@@ -128,6 +138,24 @@ impl Deliver {
         // The pipe is closed when the child is gone, so its end is known at once.
         let how = tokio::time::timeout(Duration::from_secs(10), ended).await.ok().and_then(Result::ok);
         Ok((answer, how))
+    }
+
+    /// Hands a job to the role; gives where its child's end is told.
+    async fn send(&self, job: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<oneshot::Receiver<How>> {
+        let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the deliver role is not there");
+        let link = lock(&self.link).clone().ok_or_else(gone)?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (tell, ended) = oneshot::channel();
+        lock(&link.waiting).insert(number, tell);
+        let message = frame_job(number, job);
+        let send = |c: &Channel| c.send(&message, descriptors);
+        match link.channel.async_io(Interest::WRITABLE, send).await {
+            Ok(()) => Ok(ended),
+            Err(e) => {
+                lock(&link.waiting).remove(&number);
+                Err(e)
+            }
+        }
     }
 
     fn take(
