@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before it has failed. Nothing waits so long unless it is broken.
@@ -203,18 +204,23 @@ fn ordinary() -> User {
     User::from_name("nobody").ok().flatten().expect("the user nobody")
 }
 
-/// Copies of the programs under all their names, where whoever runs them may read them.
+/// Copies of the programs under all their names, where whoever runs them may read them; built anew, so that no test runs
+/// the ones of yesterday.
 fn programs(folder: &Path) {
-    let test = std::env::current_exe().expect("a program");
-    let built = test.ancestors().nth(2).expect("cargo's target folder");
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let test = std::env::current_exe().expect("a program");
+        // target/debug/deps/durability-…
+        let target = test.ancestors().nth(3).expect("cargo's target folder");
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut make = Command::new("make");
+        make.args(["--silent", "build", "PROFILE=dev"]).current_dir(repository);
+        let status = make.env("CARGO_TARGET_DIR", target).status().expect("make (package make)");
+        assert!(status.success(), "the programs could not be built");
+        target.join("debug")
+    });
     for name in ["valija", "valija-master", "valija-postdrop"] {
-        let from = built.join(name);
-        assert!(
-            from.exists(),
-            "{} is not built: cargo build -p master -p postdrop && cargo build -p valija",
-            from.display()
-        );
-        let to = folder.join(name);
+        let (from, to) = (built.join(name), folder.join(name));
         fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(drop)).expect("copy of a program");
     }
     for name in ["postfix", "sendmail", "mailq", "postsuper"] {

@@ -83,7 +83,15 @@ impl Hold {
     /// the process id of the last who had it alone.
     pub fn take(directory: &Path, exclusive: bool) -> Result<Hold, String> {
         let path = directory.join("lock");
-        let said = |e: std::io::Error| format!("open {}: {e}", path.display());
+        let said = |e: std::io::Error| {
+            let place = path.display();
+            match e.kind() {
+                std::io::ErrorKind::PermissionDenied => {
+                    format!("open {place}: {e}: its directory must belong to mail_owner, mode 0700")
+                }
+                _ => format!("open {place}: {e}"),
+            }
+        };
         let open = || -> std::io::Result<File> {
             if exclusive {
                 let mut how = OpenOptions::new();
