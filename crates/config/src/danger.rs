@@ -67,7 +67,8 @@ fn of_view(config: &Config, service: Option<&Service>) -> Vec<Problem> {
     if let Some(element) = everything(config, "relay_domains") {
         note("relay_domains", format!("{element} makes every domain one to relay for"), "name the domains");
     }
-    let early = ["smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions"];
+    // Not smtpd_helo_restrictions: a client that says no HELO never meets them.
+    let early = ["smtpd_client_restrictions", "smtpd_sender_restrictions"];
     let late = ["smtpd_data_restrictions", "smtpd_end_of_data_restrictions"];
     if early.iter().chain(&late).any(|name| walk(config, name) == Outcome::Refused) {
         return problems;
@@ -287,6 +288,7 @@ mod tests {
             "smtpd_relay_restrictions = permit_mynetworks permit reject_unauth_destination",
             "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = reject_unknown_recipient_domain",
             "smtpd_relay_restrictions = warn_if_reject reject_unauth_destination",
+            "smtpd_relay_restrictions = permit\nsmtpd_helo_restrictions = reject",
             "smtpd_relay_restrictions = check_client_access static:OK, reject",
             "smtpd_restriction_classes = open\nopen = permit\nsmtpd_relay_restrictions = open reject",
         ] {

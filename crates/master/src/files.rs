@@ -111,13 +111,7 @@ pub fn open_trusted(config: &Config, name: &str, path: &str) -> Result<File, Str
     }
     let real = std::fs::canonicalize(path).map_err(|e| e.to_string())?;
     if sys::spawn::effective_uid() == 0 {
-        for part in real.ancestors() {
-            let m = std::fs::symlink_metadata(part).map_err(|e| e.to_string())?;
-            let sticky = m.is_dir() && m.mode() & 0o1000 != 0;
-            if m.uid() != 0 || (m.mode() & 0o022 != 0 && !sticky) {
-                return Err(format!("{} can be changed by others than root", part.display()));
-            }
-        }
+        only_root(Path::new(path), 0)?;
     }
     let file = OpenOptions::new()
         .read(true)
@@ -130,9 +124,65 @@ pub fn open_trusted(config: &Config, name: &str, path: &str) -> Result<File, Str
     Ok(file)
 }
 
+/// Refuses a path if others than root could have put there what it leads to: every directory and
+/// every link on the way is looked at, not only where they end. A link of a user's in a user's
+/// directory could point to root's secrets.
+fn only_root(path: &Path, links: u32) -> Result<(), String> {
+    if links > 40 {
+        return Err("too many levels of symbolic links".into());
+    }
+    let mut parts: Vec<&Path> = path.ancestors().filter(|p| !p.as_os_str().is_empty()).collect();
+    parts.reverse();
+    for part in parts {
+        let m = std::fs::symlink_metadata(part).map_err(|e| e.to_string())?;
+        let sticky = m.is_dir() && m.mode() & 0o1000 != 0;
+        if m.uid() != 0 || (!m.is_symlink() && m.mode() & 0o022 != 0 && !sticky) {
+            return Err(format!("{} can be changed by others than root", part.display()));
+        }
+        if m.is_symlink() {
+            let to = std::fs::read_link(part).map_err(|e| e.to_string())?;
+            let to = part.parent().unwrap_or(Path::new("/")).join(to);
+            let rest = path.strip_prefix(part).map_err(|e| e.to_string())?;
+            let to = if rest.as_os_str().is_empty() { to } else { to.join(rest) };
+            return only_root(&to, links + 1);
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_that_a_user_made_leads_nowhere() {
+        if sys::spawn::effective_uid() != 0 {
+            eprintln!("NOT TESTED: files of several users need root");
+            return;
+        }
+        // Below /run, because others may write to the directory for temporary files.
+        let root = Path::new("/run").join(format!("valija-trust-{}", std::process::id()));
+        let theirs = root.join("theirs");
+        std::fs::create_dir_all(&theirs).unwrap();
+        std::fs::write(root.join("secret"), "x").unwrap();
+        std::os::unix::fs::symlink("../secret", theirs.join("table")).unwrap();
+        std::os::unix::fs::symlink("theirs/table", root.join("good")).unwrap();
+        let open = |path: &Path| {
+            let text = format!("alias_maps = texthash:{}\n", path.display());
+            let config = Config::from_text(Path::new("/nowhere"), &text).unwrap();
+            open_trusted(&config, "alias_maps", path.to_str().unwrap()).map(|_| ())
+        };
+        assert_eq!(open(&root.join("secret")), Ok(()));
+        assert_eq!(open(&root.join("good")), Ok(()));
+        assert_eq!(open(&theirs.join("table")), Ok(()));
+        sys::spawn::give(&theirs.join("table"), 65_534, 65_534).unwrap();
+        assert!(open(&root.join("good")).unwrap_err().contains("table can be changed"));
+        sys::spawn::give(&theirs.join("table"), 0, 0).unwrap();
+        sys::spawn::give(&theirs, 65_534, 65_534).unwrap();
+        assert!(open(&theirs.join("table")).unwrap_err().contains("theirs can be changed"));
+        assert!(open(&root.join("good")).unwrap_err().contains("theirs can be changed"));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
 
     #[test]
     fn directories_and_lock() {

@@ -4,6 +4,7 @@ use crate::sockets::{Interfaces, Wanted, wanted};
 use config::Config;
 use config::params::main::Main;
 use config::params::master::Master;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use sys::spawn::{Identity, effective_uid, group_number};
 
@@ -109,13 +110,23 @@ impl Plan {
                 ));
             }
             events::Sink::File(path) => {
-                let open = std::fs::OpenOptions::new().append(true).create(true).open(path);
+                // Its directory may be another user's, who must not have root make or give away
+                // a file elsewhere by a link.
+                let open = std::fs::OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .custom_flags(sys::host::O_NOFOLLOW | sys::host::O_NONBLOCK)
+                    .open(path);
                 let place = path.display();
-                open.map_err(|e| {
-                    format!("parameter maillog_file: open {place}: {e}; make its directory writable")
+                let file = open.map_err(|e| {
+                    format!("parameter maillog_file: open {place}: {e}; make its directory writable, and it no link")
                 })?;
-                if let Some(who) = &self.identity {
-                    sys::spawn::give(path, who.uid, 0).map_err(|e| format!("{place}: {e}"))?;
+                let meta = file.metadata().map_err(|e| format!("{place}: {e}"))?;
+                if let Some(who) = &self.identity
+                    && meta.is_file()
+                    && meta.nlink() == 1
+                {
+                    fchown(&file, Some(who.uid), Some(0)).map_err(|e| format!("{place}: {e}"))?;
                 }
             }
             _ => {}

@@ -51,7 +51,10 @@ pub fn start_and_wait(_args: &Args, words: &[String]) -> ExitCode {
         .chain(words.iter().map(String::as_str).filter(|w| *w != "-w"))
         .map(AsRef::as_ref)
         .collect();
-    let environment: Vec<(String, String)> = std::env::vars().collect();
+    // What is no text is none that a role would be given.
+    let text = |word: std::ffi::OsString| word.into_string().ok();
+    let environment: Vec<(String, String)> =
+        std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect();
     let child = sys::spawn::spawn(&program, "master", &rest, &[theirs.as_fd()], None, &environment, false);
     drop(theirs);
     if let Err(e) = child {
@@ -348,6 +351,8 @@ impl System {
     fn end_of_mail(&mut self) {
         let Some((mut role, channel, since)) = self.mail.take() else { return };
         drop(channel);
+        // It closed its end, so it is ending. One that does not must not keep everybody waiting.
+        end_by(&mut role, Instant::now() + PATIENCE);
         let status = role.child.wait();
         let how = status.map_or_else(|e| e.to_string(), how);
         if since.elapsed() > Duration::from_secs(60) {

@@ -9,9 +9,11 @@ use proto::QueueId;
 use proto::control::{self, Answer, Entry, Queue, Request, State};
 use queue::{Action, QueueName, RecipientState, Selection, Store, StoreError, Summary};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 
 /// Messages read from the queue at a time.
 const PAGE: usize = 500;
@@ -21,13 +23,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest question: `postsuper -d -` with many names.
 const LONGEST_REQUEST: usize = 4 * 1024 * 1024;
 
+/// So many clients at once that are neither root nor the mail owner: every user may ask, and must
+/// not use up our descriptors.
+const STRANGERS: usize = 50;
+
 /// Serves clients until the listener fails. Clients do not wait for each other.
 pub async fn serve<S: Store>(listener: UnixListener, manager: Manager<S>) {
+    let places = Arc::new(Semaphore::new(STRANGERS));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let manager = manager.clone();
+                let uid = stream.peer_cred().map_or(u32::MAX, |c| c.uid());
+                let trusted = uid == 0 || uid == sys::users::identities().euid;
+                let place = if trusted { None } else { Some(places.clone().try_acquire_owned()) };
+                if matches!(place, Some(Err(_))) {
+                    continue; // closed unanswered: it may ask again
+                }
                 tokio::spawn(async move {
+                    let _place = place;
                     // A client that went away needs no answer.
                     let _ = tokio::time::timeout(PATIENCE * 60, client(stream, &manager)).await;
                 });
