@@ -151,8 +151,7 @@ fn rows_that_only_the_compiled_file_has_are_reported() {
         let types = Types::builder().notices(move |n| heard.lock().unwrap().push(n.to_string())).build();
         let table = types.open(&format!("hash:{path}")).unwrap();
         assert_eq!(table.lookup(without).unwrap(), None);
-        let said = said.lock().unwrap().clone();
-        said
+        said.lock().unwrap().clone()
     };
     assert_eq!(said("none", 0), [""; 0]);
     let about = said("key7@example.org", 0);

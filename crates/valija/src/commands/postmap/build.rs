@@ -182,7 +182,7 @@ fn to_base64(bytes: &[u8]) -> String {
 /// RFC 4648 4
 pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
     let body = text.trim_end_matches('=');
-    if text.len() % 4 != 0 || text.len() - body.len() > 2 {
+    if !text.len().is_multiple_of(4) || text.len() - body.len() > 2 {
         return None;
     }
     let (mut out, mut bits, mut count) = (Vec::new(), 0u32, 0);
