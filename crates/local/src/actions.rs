@@ -206,7 +206,7 @@ impl<'a> Destination<'a> {
         };
         match self.append(leaf, &target) {
             Ok(()) => Status::new(Code(2, 0, 0), format!("delivered to file: {path}")),
-            Err((code, why)) => Status::new(code, format!("cannot append message to file {path}: {why}")),
+            Err(failure) => failure.status(&format!("cannot append message to file {path}: ")),
         }
     }
 
@@ -232,7 +232,7 @@ impl<'a> Destination<'a> {
         let before = headers(&self.item, self.file_headers(false), "MAILER-DAEMON", "", b"\n");
         match crate::maildir::deliver(path, &before, &leaf.content, self.set.file_limit(), leaf) {
             Ok(()) => Status::new(Code(2, 0, 0), "delivered to maildir"),
-            Err((code, why)) => Status::new(code, format!("maildir delivery failed: {why}")),
+            Err(failure) => failure.status("maildir delivery failed: "),
         }
     }
 
@@ -255,8 +255,8 @@ pub(crate) fn would(text: impl Into<String>) -> Status {
     Status::new(Code(2, 0, 0), text)
 }
 
-fn not_updated(path: &Path, user: &str, (code, why): Failure) -> Status {
-    Status::new(code, format!("cannot update mailbox {} for user {user}. {why}", path.display()))
+fn not_updated(path: &Path, user: &str, failure: Failure) -> Status {
+    failure.status(&format!("cannot update mailbox {} for user {user}. ", path.display()))
 }
 
 impl Setting<'_> {
@@ -405,10 +405,8 @@ impl<'a> Engine<'a> {
             Some(made.map_err(|e| {
                 let words =
                     if e.kind() == io::ErrorKind::AlreadyExists { "File exists".into() } else { os_text(&e) };
-                (
-                    mbox::code_of(&e, other),
-                    format!("unable to create lock file {}.lock: {words}", path.display()),
-                )
+                let why = format!("unable to create lock file {}.lock: {words}", path.display());
+                Failure::new(mbox::code_of(&e, other), why)
             })?)
         } else {
             None
@@ -419,17 +417,14 @@ impl<'a> Engine<'a> {
             .mode(0o600)
             .custom_flags(sys::host::O_NOFOLLOW)
             .open(path);
+        let failed = |e: &io::Error| {
+            let why = format!("cannot create file exclusively: {}", os_text(e));
+            Failure::new(mbox::code_of(e, other), why)
+        };
         match made {
-            Ok(file) => fchown(&file, Some(uid), Some(gid)).map_err(|e| {
-                (mbox::code_of(&e, other), format!("cannot create file exclusively: {}", os_text(&e)))
-            })?,
+            Ok(file) => fchown(&file, Some(uid), Some(gid)).map_err(|e| failed(&e))?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => {
-                return Err((
-                    mbox::code_of(&e, other),
-                    format!("cannot create file exclusively: {}", os_text(&e)),
-                ));
-            }
+            Err(e) => return Err(failed(&e)),
         }
         Ok(lock)
     }

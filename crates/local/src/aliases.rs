@@ -4,15 +4,12 @@ use crate::answer::say;
 use crate::events::{AliasLoop, AliasOwner, EmptyAlias, TableTrouble};
 use crate::identity::Rights;
 use crate::mail::os_text;
-use crate::switch::{Engine, State, Via};
+use crate::switch::{DEEPEST, Engine, State, Via};
 use crate::tokens;
 use proto::Address;
 use proto::status::{Code, Status};
 use sys::users;
 use tables::Owner;
-
-/// Nesting beyond this is taken for a loop.
-const DEEPEST: u32 = 100;
 
 impl Engine<'_> {
     /// Expands the alias `name`, `part` of a name with extension; false when there is none. An
@@ -31,7 +28,7 @@ impl Engine<'_> {
                 return true;
             }
         };
-        if state.level >= DEEPEST {
+        if state.level > DEEPEST {
             say(self.tell, &AliasLoop { name: name.to_string() });
             let text = format!("alias database loop for {name}");
             self.done(&state.to, Status::new(Code(5, 4, 6), text));
@@ -60,7 +57,7 @@ impl Engine<'_> {
         let tokens = tokens::parse(&hit.value);
         if tokens.is_empty() {
             say(self.tell, &EmptyAlias { name: name.to_string() });
-            self.done(&state.to, Status::new(Code(5, 3, 5), "mail system configuration error"));
+            self.unavailable(state);
             return true;
         }
         self.alias_expanded(next.owner.is_some());
@@ -91,8 +88,6 @@ impl Engine<'_> {
             return Ok(None);
         };
         let text = if *self.set.params.expand_owner_alias() { hit.value } else { key };
-        let owner = Address::from_internal(text.trim());
-        let complete = owner.domain().is_some();
-        Ok(Some(if complete { owner } else { Address::new(owner.local(), Some(&self.set.origin)) }))
+        Ok(Some(self.set.resolver.complete(text.trim())))
     }
 }

@@ -54,7 +54,7 @@ impl Engine<'_> {
         if !acceptable(path, &meta, self.tell) {
             return self.done(&state.to, refused());
         }
-        let mut next = state.clone();
+        let mut next = State { level: state.level + 1, ..state.clone() };
         if !self.set.propagate.iter().any(|p| p == "include") {
             next.unmatched = None;
         }

@@ -7,7 +7,7 @@
 //!
 //! What became of each recipient goes to the mail role as `proto::job` frames; so do log lines,
 //! because a user's process may not be able to write the log. Modules in reading order: [`switch`]
-//! (the order of things), [`aliases`], [`include`], [`forward`], [`actions`] (commands, files,
+//! (the order of things), [`resolve`], [`aliases`], [`include`], [`forward`], [`actions`] (commands, files,
 //! mailboxes), [`leaf`], [`identity`], [`mbox`], [`mbox_lock`], [`maildir`], [`command`],
 //! [`content`], [`pipe`].
 
@@ -27,6 +27,7 @@ mod maildir;
 mod mbox;
 mod mbox_lock;
 mod pipe;
+mod resolve;
 mod setup;
 mod switch;
 #[cfg(test)]

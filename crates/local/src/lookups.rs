@@ -1,10 +1,9 @@
 //! The tables of local delivery. Only types that answer at once and that root may read; patterns
 //! of pcre and remote tables are unknown to the program that links this crate.
 
-use crate::answer::{Tell, say};
-use crate::events::TableTrouble;
 use config::Config;
 use config::params::local::Local;
+use proto::Address;
 use tables::matchlist::StringList;
 use tables::{Hit, Maps, Owner, TableError, Types};
 
@@ -17,7 +16,6 @@ pub(crate) struct Lookups {
     transport: Maps,
     mydestination: StringList,
     local_transport: String,
-    delimiter: String,
 }
 
 impl Lookups {
@@ -37,7 +35,6 @@ impl Lookups {
             transport: Maps::open(&types, "transport_maps", &text("transport_maps")),
             mydestination: StringList::open(&types, "mydestination", &mydestination),
             local_transport: text("local_transport"),
-            delimiter: text("recipient_delimiter"),
         }
     }
 
@@ -46,35 +43,41 @@ impl Lookups {
         self.alias.lookup_with_owner(name, part)
     }
 
-    /// Whether mail for an address comes back to this very transport, so that it can be delivered
-    /// at once. "No" is always safe: the mail is then sent on and routed anew.
-    pub fn is_ours(&self, user: &str, domain: &str, transport: &str, tell: &dyn Tell) -> bool {
-        self.try_is_ours(user, domain, transport).unwrap_or_else(|e| {
-            say(tell, &TableTrouble { what: e.to_string() });
-            false
-        })
+    /// Whether `mydestination` names a domain.
+    pub fn is_destination(&self, domain: &str) -> Result<bool, TableError> {
+        Ok(self.mydestination.matches(domain)?.is_some())
     }
 
-    fn try_is_ours(&self, user: &str, domain: &str, transport: &str) -> Result<bool, TableError> {
-        let own = self.local_transport.split(':').next().unwrap_or_default().trim();
-        if own != transport || self.mydestination.matches(domain)?.is_none() {
-            return Ok(false);
+    /// The transport of a local address whose name without extension is `bare`. transport(5)
+    pub fn transport_of(&self, address: &Address, bare: &str, parents: bool) -> Result<String, TableError> {
+        let domain = address.domain().unwrap_or_default().to_lowercase();
+        let row = match self.transport.is_empty() {
+            true => None,
+            false => {
+                self.transport_row(&address.internal(), &format!("{bare}@{domain}"), &domain, parents)?
+            }
+        };
+        let name = |value: &str| value.split(':').next().unwrap_or_default().trim().to_string();
+        Ok(row.map(|v| name(&v)).filter(|v| !v.is_empty()).unwrap_or_else(|| name(&self.local_transport)))
+    }
+
+    fn transport_row(
+        &self,
+        whole: &str,
+        bare: &str,
+        domain: &str,
+        parents: bool,
+    ) -> Result<Option<String>, TableError> {
+        if let Some(hit) = self.transport.lookup(&whole.to_lowercase())? {
+            return Ok(Some(hit.value));
         }
-        if self.transport.is_empty() {
-            return Ok(true);
-        }
-        let (bare, _) = split_extension(user, &self.delimiter, true);
-        let address = format!("{user}@{domain}").to_lowercase();
-        let keys = [format!("{bare}@{domain}").to_lowercase(), domain.to_lowercase(), "*".into()];
-        if self.transport.lookup(&address)?.is_some() {
-            return Ok(false);
-        }
+        let keys = [bare, domain].into_iter().chain(tables::parent_domains(domain, parents)).chain(["*"]);
         for key in keys {
-            if self.transport.lookup_part(&key)?.is_some() {
-                return Ok(false);
+            if let Some(hit) = self.transport.lookup_part(&key.to_lowercase())? {
+                return Ok(Some(hit.value));
             }
         }
-        Ok(true)
+        Ok(None)
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn deliver(
             say(tell, &Maildir { uid: who.euid, gid: who.egid, what: what.clone() });
             say(tell, &MaildirHint {});
         }
-        (code_of(&e, Code(5, 2, 0)), what)
+        Failure::new(code_of(&e, Code(5, 2, 0)), what)
     })?;
     let done = write(&mut file, before, content, limit).and_then(|()| {
         let name = format!("{seconds}.V{:x}I{:x}M{micros}.{host}", meta.dev(), meta.ino());
@@ -44,7 +44,8 @@ pub(crate) fn deliver(
             std::fs::rename(&tmp, &new)
         });
         moved.and_then(|()| File::open(directory.join("new"))?.sync_all()).map_err(|e| {
-            (code_of(&e, Code(4, 2, 0)), format!("create maildir file {}: {}", new.display(), os_text(&e)))
+            let what = format!("create maildir file {}: {}", new.display(), os_text(&e));
+            Failure::new(code_of(&e, Code(4, 2, 0)), what)
         })
     });
     if done.is_err() {

@@ -7,9 +7,9 @@
 use crate::answer::{Tell, say};
 use crate::content::{Content, Copier, Failed};
 use crate::events::{LockFile, MailboxOwner};
-use crate::mail::os_text;
+use crate::mail::{os_text, unix_status};
 use crate::mbox_lock::Locks;
-use proto::status::Code;
+use proto::status::{Code, Status};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -29,8 +29,33 @@ pub(crate) struct Target<'a> {
     pub refuse_executable: bool,
 }
 
-/// Why it failed: a code, and words that complete "cannot update mailbox …".
-pub(crate) type Failure = (Code, String);
+/// Why it failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The code.
+    pub code: Code,
+    /// Words that complete "cannot update mailbox …".
+    pub why: String,
+    /// It failed while the message was copied: notices then name an input or output error.
+    pub copying: bool,
+}
+
+impl Failure {
+    /// A failure before the message was copied.
+    pub fn new(code: Code, why: impl Into<String>) -> Failure {
+        Failure { code, why: why.into(), copying: false }
+    }
+
+    /// The status, with the words put in front.
+    pub fn status(self, before: &str) -> Status {
+        let text = format!("{before}{}", self.why);
+        if self.copying {
+            unix_status(self.code, text, "input/output error".into())
+        } else {
+            Status::new(self.code, text)
+        }
+    }
+}
 
 /// The code of an error: try again, system trouble, mailbox full, or `other`.
 pub(crate) fn code_of(error: &io::Error, other: Code) -> Code {
@@ -64,7 +89,8 @@ pub(crate) fn append(
             Err(e) => {
                 let (lock, what) = (format!("{}.lock", path.display()), os_text(&lock_error(&e)));
                 if !target.dot_lock_may_fail || e.kind() == io::ErrorKind::AlreadyExists {
-                    return Err((code_of(&e, OPEN), format!("unable to create lock file {lock}: {what}")));
+                    let why = format!("unable to create lock file {lock}: {what}");
+                    return Err(Failure::new(code_of(&e, OPEN), why));
                 }
                 say(tell, &LockFile { path: lock, what });
                 None
@@ -80,11 +106,11 @@ pub(crate) fn append(
             Ok(true) => {}
             Ok(false) => {
                 let what = "unable to lock for exclusive access: Resource temporarily unavailable";
-                return Err((Code(4, 2, 0), what.into()));
+                return Err(Failure::new(Code(4, 2, 0), what));
             }
             Err(e) => {
                 let what = format!("unable to lock for exclusive access: {}", os_text(&e));
-                return Err((code_of(&e, OPEN), what));
+                return Err(Failure::new(code_of(&e, OPEN), what));
             }
         }
     }
@@ -98,18 +124,19 @@ pub(crate) fn append(
     }
     if let Some((owner, strict)) = target.owner {
         if !regular {
-            return Err((OPEN, format!("destination {} is not a regular file", path.display())));
+            let what = format!("destination {} is not a regular file", path.display());
+            return Err(Failure::new(OPEN, what));
         }
         if meta.uid() != owner {
             if strict {
                 let what = format!("destination {} is not owned by recipient", path.display());
-                return Err((Code(4, 2, 0), what));
+                return Err(Failure::new(Code(4, 2, 0), what));
             }
             say(tell, &MailboxOwner { path: path.display().to_string() });
         }
     }
     if target.refuse_executable && regular && meta.mode() & 0o111 != 0 {
-        return Err((Code(5, 7, 1), "file is executable".into()));
+        return Err(Failure::new(Code(5, 7, 1), "file is executable"));
     }
     let start = if regular { file.seek(SeekFrom::End(0)).map_err(writing)? } else { 0 };
     let written = write(&mut file, before, content, regular.then_some(start), limit);
@@ -165,13 +192,17 @@ fn write(
 pub(crate) const FILE_TOO_LARGE: i32 = 27;
 
 pub(crate) fn writing(e: io::Error) -> Failure {
-    (code_of(&e, Code(5, 3, 0)), format!("error writing message: {}", os_text(&e)))
+    let why = format!("error writing message: {}", os_text(&e));
+    Failure { code: code_of(&e, Code(5, 3, 0)), why, copying: true }
 }
 
 pub(crate) fn copying(failed: Failed) -> Failure {
     match failed {
         Failed::Write(e) => writing(e),
-        Failed::Read(e) => (Code(4, 3, 0), format!("error reading message: {}", os_text(&e))),
+        Failed::Read(e) => {
+            let why = format!("error reading message: {}", os_text(&e));
+            Failure { code: Code(4, 3, 0), why, copying: true }
+        }
     }
 }
 
@@ -182,8 +213,11 @@ fn open(path: &Path) -> Result<(File, Metadata), Failure> {
     loop {
         tries += 1;
         match open_existing(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err((code_of(&e, OPEN), format!("cannot open file: {}", os_text(&e)))),
+            Err(Refused::Because(what)) => return Err(Failure::new(OPEN, what)),
+            Err(Refused::Error(e)) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(Refused::Error(e)) => {
+                return Err(Failure::new(code_of(&e, OPEN), format!("cannot open file: {}", os_text(&e))));
+            }
             Ok(found) => return Ok(found),
         }
         let made = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path);
@@ -191,16 +225,31 @@ fn open(path: &Path) -> Result<(File, Metadata), Failure> {
             // Somebody else made it in between.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && tries < 3 => {}
             Err(e) => {
-                return Err((code_of(&e, OPEN), format!("cannot create file exclusively: {}", os_text(&e))));
+                let why = format!("cannot create file exclusively: {}", os_text(&e));
+                return Err(Failure::new(code_of(&e, OPEN), why));
             }
             Ok(made) => return Ok(made),
         }
     }
 }
 
-fn open_existing(path: &Path) -> io::Result<(File, Metadata)> {
+/// Why a file is not opened.
+enum Refused {
+    /// The system does not let us.
+    Error(io::Error),
+    /// It is not to be trusted.
+    Because(String),
+}
+
+impl From<io::Error> for Refused {
+    fn from(e: io::Error) -> Refused {
+        Refused::Error(e)
+    }
+}
+
+fn open_existing(path: &Path) -> Result<(File, Metadata), Refused> {
     let named = std::fs::symlink_metadata(path)?;
-    let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, what.to_string()));
+    let refuse = |what: &str| Err(Refused::Because(what.to_string()));
     if named.is_symlink() {
         let parent = path.parent().map(std::fs::symlink_metadata).transpose()?;
         let safe = parent.is_some_and(|p| p.uid() == 0 && p.mode() & 0o022 == 0);
@@ -211,7 +260,7 @@ fn open_existing(path: &Path) -> io::Result<(File, Metadata)> {
     let mut options = OpenOptions::new();
     options.append(true);
     if named.is_dir() {
-        return Err(io::Error::from_raw_os_error(21));
+        return Err(io::Error::from_raw_os_error(21).into());
     }
     if !named.is_symlink() {
         options.custom_flags(sys::host::O_NOFOLLOW | sys::host::O_NONBLOCK);

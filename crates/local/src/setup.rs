@@ -7,6 +7,7 @@ use crate::lookups::Lookups;
 use crate::mail::Mail;
 use crate::mbox_lock::Locks;
 use crate::pipe;
+use crate::resolve::Resolver;
 use crate::switch::{Engine, Setting};
 use config::master_cf::{self, Kind, Service};
 use config::params::local::Local;
@@ -155,10 +156,11 @@ fn local(config: &Config, mail: &Mail<'_>, answer: &Answer) {
         return all(mail, answer, &Status::new(Code(4, 3, 0), "mail transport unavailable"));
     }
     let lookups = Lookups::open(config, &params);
-    let mut problems = Vec::new();
-    // The value may be the name of a file.
-    let Some(origin) = config.typed::<String>("myorigin", (None, None), &mut problems) else {
-        return fail(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "));
+    let resolver = match Resolver::load(config) {
+        Ok(resolver) => resolver,
+        Err(problems) => {
+            return fail(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "));
+        }
     };
     let text = |name: &str| config.get(name).unwrap_or_default();
     let number = |name: &str, otherwise: usize| text(name).trim().parse().unwrap_or(otherwise);
@@ -169,7 +171,7 @@ fn local(config: &Config, mail: &Mail<'_>, answer: &Answer) {
         lookups: &lookups,
         locks,
         delimiter: text("recipient_delimiter"),
-        origin,
+        resolver,
         owner_special: text("owner_request_special") != "no",
         queue_directory: text("queue_directory"),
         line_limit: number("line_length_limit", 2048),

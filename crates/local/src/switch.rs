@@ -11,6 +11,7 @@ use crate::identity::{self, Rights};
 use crate::lookups::{Lookups, split_extension};
 use crate::mail::{Item, Mail, loop_status, os_text};
 use crate::mbox_lock::Locks;
+use crate::resolve::{Found, Resolver};
 use crate::tokens::{self, Token};
 use config::Config;
 use config::params::local::Local;
@@ -71,7 +72,7 @@ pub(crate) struct Setting<'a> {
     pub lookups: &'a Lookups,
     pub locks: Locks,
     pub delimiter: String,
-    pub origin: String,
+    pub resolver: Resolver,
     pub queue_directory: String,
     /// `owner_request_special`.
     pub owner_special: bool,
@@ -99,8 +100,8 @@ pub(crate) struct Engine<'a> {
     notify: Notify,
 }
 
-/// Nesting beyond this is taken for a loop.
-const DEEPEST: u32 = 100;
+/// Aliases nested deeper than this are taken for a loop.
+pub(crate) const DEEPEST: u32 = 100;
 
 impl<'a> Engine<'a> {
     pub fn new(
@@ -141,11 +142,6 @@ impl<'a> Engine<'a> {
             let to = self.target.recipient.address.clone();
             let line = self.line(to, status, Action::Relayed, Some(n));
             self.lines.push(line);
-        }
-        if self.lines.is_empty() && self.pass.is_none() {
-            // An empty list of addresses is a destination, too; no mail goes without a word.
-            let to = self.target.recipient.address.clone();
-            self.done(&to, Status::new(Code(2, 0, 0), "discarded (the list is empty)"));
         }
         let class = |class: u8| self.lines.iter().map(|l| &l.status).find(|s| s.code.0 == class);
         // A destination that must wait makes the whole recipient wait.
@@ -398,21 +394,27 @@ impl<'a> Engine<'a> {
 
     /// An address found on the way: completed, and delivered here or sent on.
     pub fn address(&mut self, state: &State, text: &str, via: Via) {
-        let mut to = Address::from_internal(text);
-        if to.domain().is_none() {
-            to = Address::new(to.local(), Some(&self.set.origin));
-        }
-        if let Some(extension) = &state.unmatched {
+        let extended = state.unmatched.as_ref().filter(|_| !text.is_empty()).map(|extension| {
             let delimiter: String = self.set.delimiter.chars().take(1).collect();
-            to = Address::new(format!("{}{delimiter}{extension}", to.local()), to.domain());
-        }
-        let next = State { to, level: state.level + 1, via, ..state.clone() };
-        let domain = next.to.domain().unwrap_or_default();
+            let to = Address::from_internal(text);
+            Address::new(format!("{}{delimiter}{extension}", to.local()), to.domain()).internal()
+        });
+        let text = extended.as_deref().unwrap_or(text);
         let transport = &self.mail.job.transport;
-        if next.level <= DEEPEST && self.set.lookups.is_ours(next.to.local(), domain, transport, self.tell) {
-            self.recipient(next);
-        } else {
-            self.send_on(&next);
+        let found = self.set.resolver.find(text, self.set.lookups, transport);
+        let next = |to| State { to, level: state.level + 1, via, ..state.clone() };
+        match found {
+            Ok(Found::Ours(to)) => self.recipient(next(to)),
+            Ok(Found::Elsewhere(to)) => self.send_on(&next(to)),
+            Ok(Found::Bad(text)) => {
+                let what = format!("bad recipient address syntax: {text}");
+                self.done(&state.to, Status::new(Code(5, 1, 3), what));
+            }
+            Err(e) => {
+                // Whoever takes the new message in finds out, or waits until the table answers.
+                say(self.tell, &TableTrouble { what: e.to_string() });
+                self.send_on(&next(self.set.resolver.complete(text)));
+            }
         }
     }
 

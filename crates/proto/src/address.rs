@@ -1,5 +1,6 @@
 //! A mail address as the queue keeps it. Reading what clients write is in [`parse`].
 
+pub mod complete;
 pub mod parse;
 
 use std::fmt;

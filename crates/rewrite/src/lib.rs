@@ -5,7 +5,6 @@
 //! carries its [`Reason`]s. Modules in reading order:
 
 pub mod class;
-pub mod complete;
 pub mod extension;
 pub mod mapping;
 pub mod reason;
@@ -20,11 +19,11 @@ pub use recipient::{Existence, Unknown};
 pub use transport::Resolved;
 
 use class::Classes;
-use complete::Completion;
 use config::params::main::Main;
 use config::params::rewrite::Rewrite;
 use config::{Config, Problem};
 use proto::Address;
+use proto::address::complete::Completion;
 use std::net::IpAddr;
 use tables::{Maps, Types};
 

@@ -1,7 +1,7 @@
 //! Trivial rewriting: an address without domain, or with a short one, gets the rest.
 //! trivial-rewrite(8), "ADDRESS REWRITING".
 
-use proto::Address;
+use crate::Address;
 
 /// What completes an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
