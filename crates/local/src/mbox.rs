@@ -119,7 +119,7 @@ pub(crate) fn append(
         // that has no name any more.
         let named = std::fs::metadata(path).map(|m| (m.dev(), m.ino()));
         if named.ok() != Some((meta.dev(), meta.ino())) {
-            return Err((Code(4, 2, 0), "file status changed unexpectedly".into()));
+            return Err(Failure::new(Code(4, 2, 0), "file status changed unexpectedly"));
         }
     }
     if let Some((owner, strict)) = target.owner {
