@@ -14,6 +14,7 @@ pub mod record;
 pub mod smtp;
 pub mod status;
 pub mod supervision;
+pub mod wrap;
 
 pub use address::Address;
 pub use queue_id::QueueId;

@@ -55,4 +55,6 @@ events::events! {
     TooManyMessages { count: u64, client: String, service: String } Warning "Message delivery request rate limit exceeded: {count} from {client} for service {service}"
     /// smtpd_client_recipient_rate_limit.
     TooManyRecipients { count: u64, client: String, service: String } Warning "Recipient address rate limit exceeded: {count} from {client} for service {service}"
+    /// The postmaster could not be told of a session that went wrong.
+    NoticeFailed { why: String } Warning "postmaster notify: {why}"
 }

@@ -21,6 +21,7 @@ pub mod service;
 pub mod session;
 
 mod commands;
+mod postmaster;
 
 pub use backend::Backend;
 pub use client::Peer;

@@ -5,8 +5,10 @@ use crate::client::Client;
 use crate::commands;
 use crate::events::{TableTrouble, UnknownKeyword};
 use crate::limits::Limits;
+use crate::postmaster::Postmaster;
 use crate::restrictions::{List, Notes, OpenTable, Question, Subject, Verdict};
 use crate::world::World;
+use config::params::bounce::Bounce;
 use config::params::cleanup::Cleanup;
 use config::params::main::Main;
 use config::params::queue::Queue;
@@ -111,6 +113,7 @@ pub struct Service<B: Backend> {
     pub(crate) lists: Lists,
     pub(crate) size_limit: u64,
     pub(crate) minfree: u64,
+    pub(crate) postmaster: Postmaster,
     settings: Settings,
     bare_newline: BareNewline,
     bare_newline_exclusions: Clients,
@@ -132,6 +135,7 @@ impl<B: Backend> Service<B> {
     pub fn load(config: &Config, parts: Parts<B>) -> Result<Service<B>, Vec<Problem>> {
         let (main, smtpd, cleanup) = (Main::load(config)?, Smtpd::load(config)?, Cleanup::load(config)?);
         let (rewrite, queue) = (Rewrite::load(config)?, Queue::load(config)?);
+        let postmaster = Postmaster::new(&main, &Bounce::load(config)?);
         let source = events::Source::new(main.syslog_name(), "smtpd", std::process::id());
         let types = &parts.types;
         let parents = |p: &str| rewrite.parent_domain_matches_subdomains().0.iter().any(|e| e == p);
@@ -153,6 +157,7 @@ impl<B: Backend> Service<B> {
         let number = |n: &i64| u64::try_from(*n).unwrap_or(0);
         let mut settings = settings(&main, &smtpd, &cleanup, types, &source);
         settings.soft_bounce = config.get("soft_bounce").is_ok_and(|v| v.eq_ignore_ascii_case("yes"));
+        settings.notify = postmaster.classes;
         let open: OpenTable<'_> = &|name| types.open_or_broken(name);
         let read = |parameter: &str, list: &config::value::List| List::read(config, parameter, &list.0, open);
         let classes = smtpd.smtpd_restriction_classes().0.iter().map(|class| {
@@ -190,6 +195,7 @@ impl<B: Backend> Service<B> {
             xclient: clients("smtpd_authorized_xclient_hosts", &smtpd.smtpd_authorized_xclient_hosts().0),
             xforward: clients("smtpd_authorized_xforward_hosts", &smtpd.smtpd_authorized_xforward_hosts().0),
             rewrite_clients,
+            postmaster,
             minfree: number(queue.queue_minfree()),
             size_limit: number(cleanup.message_size_limit()),
             settings,

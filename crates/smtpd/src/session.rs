@@ -12,7 +12,7 @@ use crate::service::Service;
 use ::events::Source;
 use proto::Address;
 use proto::smtp::reply::Reply;
-use proto::smtp::server::{Decision, Event, Notice, Reason, Session as Machine};
+use proto::smtp::server::{Decision, Event, Faults, Notice, Reason, Session as Machine};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,6 +40,8 @@ pub(crate) struct Session<B: Backend> {
     pub(crate) id: Option<String>,
     pub(crate) discard: bool,
     pub(crate) pipelined: bool,
+    /// What went wrong with this command, for the postmaster.
+    pub(crate) faults: Faults,
     /// To wait before the next reply (`sleep`).
     pub(crate) delay: Duration,
 }
@@ -81,7 +83,7 @@ where
         },
     }
     let ended = talk(&mut stream, &mut machine, &mut session).await;
-    session.report(ended, &machine);
+    session.report(ended, &mut machine).await;
     if let Some(ip) = counted {
         service.limits.disconnect(&service.name, ip, Instant::now());
     }
@@ -210,12 +212,13 @@ impl<B: Backend> Session<B> {
             id: None,
             discard: false,
             pipelined: false,
+            faults: Faults::NONE,
             delay: Duration::ZERO,
         }
     }
 
     /// Counts the connection; a refusal when there are too many.
-    fn admit(&self, ip: std::net::IpAddr) -> Option<Reply> {
+    fn admit(&mut self, ip: std::net::IpAddr) -> Option<Reply> {
         let (service, smtpd) = (&self.service, &self.service.smtpd);
         let (open, rate) = service.limits.connect(&service.name, ip, Instant::now());
         let beyond = |n: u64, limit: &i64| *limit > 0 && n > *limit as u64;
@@ -227,12 +230,13 @@ impl<B: Backend> Session<B> {
         } else {
             return None;
         }
-        let (hostname, client) = (service.hostname(), &self.client.address);
+        self.faults = self.faults | Faults::POLICY;
+        let (hostname, client) = (self.service.hostname(), &self.client.address);
         Some(Reply::new(421, format!("4.7.0 {hostname} Error: too many connections from {client}")))
     }
 
     /// Counts a message or recipient; true when there are too many.
-    pub(crate) fn too_many(&self, kind: Kind) -> bool {
+    pub(crate) fn too_many(&mut self, kind: Kind) -> bool {
         let (service, smtpd) = (&self.service, &self.service.smtpd);
         let limit = match kind {
             Kind::Messages => *smtpd.smtpd_client_message_rate_limit(),
@@ -244,6 +248,7 @@ impl<B: Backend> Session<B> {
         if count <= limit as u64 {
             return false;
         }
+        self.faults = self.faults | Faults::POLICY;
         let (client, service) = (self.label.clone(), service.name.clone());
         match kind {
             Kind::Recipients => self.source.say(&TooManyRecipients { count, client, service }),
@@ -289,6 +294,10 @@ impl<B: Backend> Session<B> {
                     self.notice(notice, machine);
                     continue;
                 }
+                Event::Transcript(transcript) => {
+                    self.tell(transcript, None).await;
+                    continue;
+                }
                 Event::Close(reason) => return Some(reason),
                 Event::Helo { extended, name } => self.helo(extended, name),
                 Event::Mail(mail) => self.mail(mail),
@@ -305,6 +314,7 @@ impl<B: Backend> Session<B> {
                 }
                 Event::Xforward(attributes) => self.xforward(attributes),
             };
+            machine.blame(std::mem::take(&mut self.faults));
             machine.answer(decision);
         }
     }
@@ -343,7 +353,7 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    fn report(&self, ended: Ended, machine: &Machine) {
+    async fn report(&mut self, ended: Ended, machine: &mut Machine) {
         let (place, client) = (machine.place(), self.label.clone());
         match ended {
             Ended::Lost => self.source.say(&LostConnection { place, client }),
@@ -352,6 +362,16 @@ impl<B: Backend> Session<B> {
                 self.source.say(&TooManyErrors { place: machine.verb().into(), client });
             }
             Ended::ByServer(_) => {}
+        }
+        machine.blame(std::mem::take(&mut self.faults));
+        if let Some(transcript) = machine.take_transcript() {
+            let aborted = match ended {
+                Ended::Lost => Some("lost connection"),
+                Ended::Timeout => Some("timeout"),
+                Ended::ByServer(Reason::TooManyErrors) => Some("too many errors"),
+                Ended::ByServer(_) => None,
+            };
+            self.tell(transcript, aborted).await;
         }
         self.source.say(&Disconnect { client: self.label.clone(), counts: machine.counts() });
     }
@@ -409,12 +429,14 @@ impl<B: Backend> Session<B> {
             }
         }
         for warning in std::mem::take(&mut notes.warnings) {
+            self.faults = self.faults | warning.fault;
             self.refusal("reject_warning", stage, recipient, &warning.reply);
         }
         self.discard |= notes.discard.is_some();
         match verdict {
             None => Ok(()),
-            Some(Rejection { reply, .. }) => {
+            Some(Rejection { reply, fault, .. }) => {
+                self.faults = self.faults | fault;
                 self.refusal("reject", stage, recipient, &reply);
                 Err(reply)
             }

@@ -15,6 +15,8 @@ params! {
         double_bounce_notice_recipient as "2bounce_notice_recipient": Text = "postmaster";
         /// Who hears about mail that is late.
         delay_notice_recipient: Text = "postmaster";
+        /// Who gets transcripts of SMTP sessions in which something went wrong.
+        error_notice_recipient: Text = "postmaster";
         /// The sender of mail to the postmaster; what cannot be delivered for it is dropped.
         double_bounce_sender: Text = "double-bounce";
         /// The most bytes of a message that go back with a notice; of bigger ones the headers; 0

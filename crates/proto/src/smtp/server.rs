@@ -24,8 +24,10 @@ mod content;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod transcript;
 
 pub use settings::{Extensions, Settings};
+pub use transcript::{Faults, Transcript};
 
 /// What happened, for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub enum Event<'a> {
     Xforward(Attributes),
     /// Something for the log. No answer.
     Notice(Notice),
+    /// The postmaster wants to hear of this part of the session, which goes on. No answer.
+    Transcript(Transcript),
     /// The session ends once the output is written. No answer.
     Close(Reason),
 }
@@ -74,7 +78,10 @@ pub enum Event<'a> {
 impl Event<'_> {
     /// The machine waits for [`Session::answer`].
     pub fn wants_answer(&self) -> bool {
-        !matches!(self, Event::Content(_) | Event::Abort | Event::Notice(_) | Event::Close(_))
+        !matches!(
+            self,
+            Event::Content(_) | Event::Abort | Event::Notice(_) | Event::Transcript(_) | Event::Close(_)
+        )
     }
 }
 
@@ -199,6 +206,7 @@ pub struct Session {
     junk: i64,
     pipelining_noted: bool,
     place: &'static str,
+    transcript: Transcript,
     counts: [(u32, u32); Verb::ALL.len()],
 }
 
@@ -225,18 +233,19 @@ impl Session {
             junk: 0,
             pipelining_noted: false,
             place: "CONNECT",
+            transcript: Transcript::default(),
             counts: Default::default(),
         }
     }
 
     /// Says the greeting, or a refusal to serve.
     pub fn greet(&mut self, reply: &Reply) {
-        reply.render(&mut self.output);
+        self.write(reply);
     }
 
     /// Says a last word that no command asked for, such as 421, and ends the session.
     pub fn end(&mut self, reply: &Reply) {
-        reply.render(&mut self.output);
+        self.write(reply);
         self.phase = Phase::Closed;
     }
 
@@ -411,7 +420,9 @@ impl Session {
                 self.place = "END-OF-MESSAGE";
                 if good {
                     (self.errors, self.junk) = (0, 0);
+                    self.transcript.faults = Faults::NONE;
                 }
+                self.flush_transcript(true);
             }
             Pending::Vrfy(text) if good => {
                 self.say(reply.unwrap_or_else(|| Reply::new(252, format!("2.0.0 {text}"))));
@@ -419,6 +430,7 @@ impl Session {
             Pending::Xclient if good => {
                 self.helo = None;
                 self.reset_transaction();
+                self.flush_transcript(false);
                 let usual = || Reply::new(220, &*self.settings.hostname);
                 let reply = reply.unwrap_or_else(usual);
                 self.say(reply);
@@ -504,7 +516,35 @@ impl Session {
                 reply.text.replace_range(..1, "4");
             }
         }
+        self.write(&reply);
+    }
+
+    fn write(&mut self, reply: &Reply) {
+        let before = self.output.len();
         reply.render(&mut self.output);
+        if self.settings.notify != Faults::NONE {
+            self.transcript.server(self.output.get(before..).unwrap_or_default());
+        }
+    }
+
+    /// Something went wrong: the postmaster may want to know.
+    pub fn blame(&mut self, faults: Faults) {
+        self.transcript.faults = self.transcript.faults | faults;
+    }
+
+    /// What was said since the last time, if the postmaster wants to hear of it.
+    pub fn take_transcript(&mut self) -> Option<Transcript> {
+        let transcript = std::mem::take(&mut self.transcript);
+        transcript.faults.meets(self.settings.notify).then_some(transcript)
+    }
+
+    /// A transaction is over: a long transcript is told, or forgotten.
+    fn flush_transcript(&mut self, long_only: bool) {
+        if (self.transcript.is_long() || !long_only)
+            && let Some(transcript) = self.take_transcript()
+        {
+            self.queued.push_back(Event::Transcript(transcript));
+        }
     }
 
     fn accept(&mut self, verb: Verb, reply: Reply) {
@@ -513,6 +553,11 @@ impl Session {
     }
 
     fn refuse(&mut self, verb: Verb, reply: Reply) {
+        self.refuse_for(Faults::PROTOCOL, verb, reply);
+    }
+
+    fn refuse_for(&mut self, faults: Faults, verb: Verb, reply: Reply) {
+        self.blame(faults);
         self.say(reply);
         self.done(verb, false);
     }
@@ -540,6 +585,7 @@ impl Session {
     }
 
     fn fault(&mut self) {
+        self.blame(Faults::PROTOCOL);
         self.errors += 1;
         self.check_errors();
     }

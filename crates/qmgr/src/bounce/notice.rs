@@ -1,12 +1,15 @@
 //! The text of a notice: three parts, laid out as Postfix does. RFC 3464, RFC 3461 6
 
 use super::template::{Kind, Template};
-use super::wrap::fold;
 use proto::Address;
 use proto::date::DateTime;
 use proto::envelope::{Envelope, Trace};
 use proto::job::Action;
 use proto::status::Status;
+use proto::wrap::fold;
+
+/// The longest line of what a person reads, columns.
+const WIDTH: usize = 79;
 
 /// What a notice says of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +110,9 @@ impl Notice<'_> {
             } else {
                 format!(" (expanded from <{}>)", r.original)
             };
-            fold(&one_line(&format!("<{to}>{from}: {}", r.status.text))).into_iter().for_each(&mut add);
+            fold(&one_line(&format!("<{to}>{from}: {}", r.status.text)), WIDTH)
+                .into_iter()
+                .for_each(&mut add);
         }
         add(String::new());
 
@@ -187,7 +192,7 @@ impl Notice<'_> {
             }
             None => ("X-Postfix", r.status.text.as_str()),
         };
-        fold(&one_line(&format!("Diagnostic-Code: {kind}; {text}"))).into_iter().for_each(&mut *add);
+        fold(&one_line(&format!("Diagnostic-Code: {kind}; {text}")), WIDTH).into_iter().for_each(&mut *add);
         if let Some(until) = self.until {
             add(format!("Will-Retry-Until: {}", until.rfc5322()));
         }

@@ -4,7 +4,7 @@ use crate::backend::{Backend, Incoming};
 use crate::restrictions::{List, Notes, Stage, Subject};
 use crate::session::{Session, no};
 use proto::smtp::reply::Reply;
-use proto::smtp::server::Decision;
+use proto::smtp::server::{Decision, Faults};
 
 impl<B: Backend> Session<B> {
     pub(crate) fn data(&mut self, chunked: bool) -> Decision {
@@ -31,6 +31,11 @@ impl<B: Backend> Session<B> {
         };
         // DISCARD: the client is told that all went well.
         let result = if self.discard { Ok(()) } else { message.finish().await };
+        if let Err(refused) = &result {
+            // Temporary: the queue. For good: the message is at fault.
+            let fault = if refused.is_temporary() { Faults::RESOURCE } else { Faults::BOUNCE };
+            self.faults = self.faults | fault;
+        }
         let bytes = if chunked { format!(" {size} bytes") } else { String::new() };
         Decision::Reply(match result {
             Ok(()) => Reply::new(250, format!("2.0.0 Ok:{bytes} queued as {id}")),

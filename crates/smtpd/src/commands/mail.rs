@@ -8,7 +8,7 @@ use crate::session::{Session, no};
 use crate::world::Trouble;
 use proto::smtp::command::Mail;
 use proto::smtp::reply::Reply;
-use proto::smtp::server::Decision;
+use proto::smtp::server::{Decision, Faults};
 use queue::store::{Health, StoreError};
 
 impl<B: Backend> Session<B> {
@@ -19,10 +19,12 @@ impl<B: Backend> Session<B> {
                 Ok(_) => {}
                 Err(Trouble::Invalid) => {
                     let (client, text) = (self.label.clone(), mail.written);
+                    self.faults = self.faults | Faults::PROTOCOL;
                     self.source.say(&IllegalAddress { client, verb: "MAIL", text });
                     return Decision::Reply(Reply::new(501, "5.1.7 Bad sender address syntax"));
                 }
                 Err(Trouble::Unavailable(what)) => {
+                    self.faults = self.faults | Faults::DATA;
                     self.source.say(&TableTrouble { what });
                     return Decision::Reply(Reply::new(451, "4.3.0 Temporary lookup failure"));
                 }
@@ -43,7 +45,8 @@ impl<B: Backend> Session<B> {
     fn may_send(&mut self) -> Decision {
         let service = self.service.clone();
         let Some(mail) = self.mail.clone() else { return Decision::Accept };
-        if let Some(reply) = self.no_room(mail.size) {
+        if let Some((fault, reply)) = self.no_room(mail.size) {
+            self.faults = self.faults | fault;
             self.refusal("reject", Stage::Mail, None, &reply);
             return Decision::Reply(reply);
         }
@@ -60,18 +63,20 @@ impl<B: Backend> Session<B> {
     }
 
     /// What a declared size, the queue and its disk say. RFC 1870 6.
-    fn no_room(&self, size: u64) -> Option<Reply> {
+    fn no_room(&self, size: u64) -> Option<(Faults, Reply)> {
         let (service, limit) = (&self.service, self.service.size_limit);
         if limit > 0 && size > limit {
-            return Some(Reply::new(552, "5.3.4 Message size exceeds fixed limit"));
+            return Some((Faults::POLICY, Reply::new(552, "5.3.4 Message size exceeds fixed limit")));
         }
-        let full = || Some(Reply::new(452, "4.3.1 Insufficient system storage"));
+        let full = || Some((Faults::RESOURCE, Reply::new(452, "4.3.1 Insufficient system storage")));
         match service.backend.health() {
             // Postfix wants one and a half times the largest message.
             Health::Open { free } if free < service.minfree || free / 3 * 2 < limit => full(),
             Health::Open { .. } => None,
             Health::Closed(StoreError::Full) => full(),
-            Health::Closed(_) => Some(Reply::new(451, "4.3.0 Error: queue file write error")),
+            Health::Closed(_) => {
+                Some((Faults::RESOURCE, Reply::new(451, "4.3.0 Error: queue file write error")))
+            }
         }
     }
 

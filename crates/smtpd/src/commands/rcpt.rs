@@ -12,7 +12,7 @@ use proto::Address;
 use proto::envelope::Client;
 use proto::smtp::command::Rcpt;
 use proto::smtp::reply::Reply;
-use proto::smtp::server::Decision;
+use proto::smtp::server::{Decision, Faults};
 
 impl<B: Backend> Session<B> {
     pub(crate) fn rcpt(&mut self, rcpt: Rcpt) -> Decision {
@@ -41,15 +41,22 @@ impl<B: Backend> Session<B> {
     }
 
     /// A reply when the address cannot be one, or nobody can tell now.
-    pub(crate) fn unresolvable(&self, address: &Address, written: &str, verb: &'static str) -> Option<Reply> {
+    pub(crate) fn unresolvable(
+        &mut self,
+        address: &Address,
+        written: &str,
+        verb: &'static str,
+    ) -> Option<Reply> {
         match self.service.world.resolve(address) {
             Ok(_) => None,
             Err(Trouble::Invalid) => {
                 let (client, text) = (self.label.clone(), written.to_string());
+                self.faults = self.faults | Faults::PROTOCOL;
                 self.source.say(&IllegalAddress { client, verb, text });
                 Some(Reply::new(501, "5.1.3 Bad recipient address syntax"))
             }
             Err(Trouble::Unavailable(what)) => {
+                self.faults = self.faults | Faults::DATA;
                 self.source.say(&TableTrouble { what });
                 let text = format!("4.3.0 <{}>: Temporary lookup failure", address.internal());
                 Some(Reply::new(451, text))

@@ -22,6 +22,7 @@ use config::Config;
 use config::value::split_list;
 use proto::Address;
 use proto::smtp::reply::Reply;
+use proto::smtp::server::Faults;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +52,8 @@ pub struct Rejection {
     pub reply: Reply,
     /// The reason.
     pub why: Why,
+    /// What the postmaster calls it.
+    pub fault: Faults,
 }
 
 /// What an element, or a list, says.
@@ -311,7 +314,7 @@ impl<'a> Asked<'a, '_> {
 
     fn refusal_of(&self, subject: &Subject, code: u16, enhanced: &str, text: &str) -> Rejection {
         let text = format!("{} <{}>: {} rejected: {text}", fit(enhanced, code), subject.value, subject.class);
-        Rejection { reply: Reply::new(code, text), why: self.why.clone() }
+        Rejection { reply: Reply::new(code, text), why: self.why.clone(), fault: Faults::POLICY }
     }
 
     fn reject(&self, code: u16, enhanced: &str, text: &str) -> Verdict {
@@ -321,7 +324,7 @@ impl<'a> Asked<'a, '_> {
     /// The configuration cannot be obeyed.
     fn server_error(&self) -> Verdict {
         let reply = Reply::new(451, "4.3.5 Server configuration error");
-        Verdict::Reject(Rejection { reply, why: self.why.clone() })
+        Verdict::Reject(Rejection { reply, why: self.why.clone(), fault: Faults::POLICY })
     }
 
     /// An answer could not be had: refuse for now.
@@ -331,7 +334,8 @@ impl<'a> Asked<'a, '_> {
         }
         let subject = self.subject.clone();
         let text = format!("4.3.0 <{}>: Temporary lookup failure", subject.value);
-        Verdict::Reject(Rejection { reply: Reply::new(451, text), why: self.why.clone() })
+        let (reply, why) = (Reply::new(451, text), self.why.clone());
+        Verdict::Reject(Rejection { reply, why, fault: Faults::DATA })
     }
 }
 

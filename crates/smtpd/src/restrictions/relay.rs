@@ -3,6 +3,7 @@
 use super::{Asked, Rejection, Rule, Verdict};
 use crate::world::Trouble;
 use proto::smtp::reply::Reply;
+use proto::smtp::server::Faults;
 use rewrite::Class;
 
 pub(super) const RULES: &[(&str, Rule)] = &[
@@ -27,7 +28,8 @@ fn foreign(a: &mut Asked<'_, '_>, code: u16) -> Verdict {
         Ok(false) => {
             let recipient = a.q.recipient.map(|r| r.internal()).unwrap_or_default();
             let text = format!("{}.7.1 <{recipient}>: Relay access denied", code / 100);
-            Verdict::Reject(Rejection { reply: Reply::new(code, text), why: a.why.clone() })
+            let (reply, why) = (Reply::new(code, text), a.why.clone());
+            Verdict::Reject(Rejection { reply, why, fault: Faults::POLICY })
         }
         Err(trouble) => a.trouble(trouble),
     }

@@ -1,8 +1,9 @@
 //! Addresses of our own domains that no table lists: `User unknown in local recipient table`.
 
-use super::{Asked, Subject, Verdict, split_enhanced};
+use super::{Asked, Rejection, Subject, Verdict, split_enhanced};
 use crate::world::Trouble;
 use proto::Address;
+use proto::smtp::server::Faults;
 use rewrite::{Existence, Unknown};
 
 /// Refuses an address of ours that is not listed.
@@ -34,5 +35,6 @@ pub fn check(a: &mut Asked<'_, '_>, address: &Address, sender: bool) -> Verdict 
         false => (Subject::recipient(address), "5.1.1"),
     };
     let (enhanced, text) = split_enhanced(&text, enhanced, code);
-    Verdict::Reject(a.refusal_of(&subject, code, &enhanced, text))
+    let rejection = a.refusal_of(&subject, code, &enhanced, text);
+    Verdict::Reject(Rejection { fault: Faults::BOUNCE, ..rejection })
 }

@@ -1,6 +1,6 @@
 //! Lines and commands: what the protocol alone decides about each.
 
-use super::{Event, Found, Notice, Pending, Phase, Reason, Session};
+use super::{Event, Faults, Found, Notice, Pending, Phase, Reason, Session};
 use crate::smtp::chunk::{self, Chunks};
 use crate::smtp::command::{self, Verb};
 use crate::smtp::reply::Reply;
@@ -46,6 +46,10 @@ impl Session {
             self.note(Notice::LongLine(start));
         }
         let Ok(text) = text else {
+            if self.settings.notify != Faults::NONE {
+                let line = &self.input[self.at - used..self.at];
+                self.transcript.client(String::from_utf8_lossy(line).trim_end());
+            }
             self.say(Reply::new(500, "5.5.2 Error: bad UTF-8 syntax"));
             self.fault();
             return None;
@@ -55,6 +59,9 @@ impl Session {
     }
 
     pub(super) fn obey(&mut self, line: &str) {
+        if self.settings.notify != Faults::NONE {
+            self.transcript.client(line);
+        }
         let line = line.trim_matches([' ', '\t']);
         let (word, arguments) = line.split_once([' ', '\t']).unwrap_or((line, ""));
         if word.is_empty() {
@@ -82,7 +89,7 @@ impl Session {
             return self.refuse(verb, Reply::new(500, "5.5.2 Error: command not recognized"));
         }
         if let Some(reply) = self.settings.denied.clone().filter(|_| verb != Verb::Quit) {
-            return self.refuse(verb, reply);
+            return self.refuse_for(Faults::POLICY, verb, reply);
         }
         if self.out_of_turn(verb) {
             return;
@@ -104,6 +111,7 @@ impl Session {
             }
             Verb::Rset => {
                 self.abort();
+                self.flush_transcript(true);
                 self.accept(verb, Reply::new(250, "2.0.0 Ok"));
             }
             Verb::Noop => self.accept(verb, Reply::new(250, "2.0.0 Ok")),
@@ -160,13 +168,16 @@ impl Session {
             return self.refuse(verb, Reply::new(501, format!("Syntax: {} hostname", verb.name())));
         }
         self.abort();
+        self.flush_transcript(true);
         let extended = verb == Verb::Ehlo;
         self.ask(verb, Pending::Helo { extended }, Event::Helo { extended, name });
     }
 
     pub(super) fn mail(&mut self, arguments: &str) {
+        if self.helo_missing() {
+            return self.send_helo_first(Verb::Mail, "5.5.1 ");
+        }
         let reply = match () {
-            () if self.helo_missing() => Reply::new(503, "5.5.1 Error: send HELO/EHLO first"),
             () if self.in_mail => Reply::new(503, "5.5.1 Error: nested MAIL command"),
             () if self.chunk_error => Reply::new(503, "5.5.1 Error: MAIL after BDAT"),
             () => {
@@ -180,6 +191,11 @@ impl Session {
             }
         };
         self.refuse(Verb::Mail, reply);
+    }
+
+    fn send_helo_first(&mut self, verb: Verb, enhanced: &str) {
+        let reply = Reply::new(503, format!("{enhanced}Error: send HELO/EHLO first"));
+        self.refuse_for(Faults::POLICY, verb, reply);
     }
 
     pub(super) fn rcpt(&mut self, arguments: &str) {
@@ -217,7 +233,8 @@ impl Session {
             return self.refuse(Verb::Data, Reply::new(503, "5.5.1 Error: DATA after BDAT"));
         }
         if let Some(reply) = self.no_recipients() {
-            return self.refuse(Verb::Data, reply);
+            let faults = if self.in_mail { Faults::NONE } else { Faults::PROTOCOL };
+            return self.refuse_for(faults, Verb::Data, reply);
         }
         if !arguments.trim().is_empty() {
             return self.refuse(Verb::Data, Reply::new(501, "5.5.4 Syntax: DATA"));
@@ -232,6 +249,7 @@ impl Session {
         let Some(bdat) = chunk::arguments(arguments) else {
             // Chunk data cannot be told from commands now.
             self.note(Notice::MalformedBdat(line.to_string()));
+            self.blame(Faults::PROTOCOL);
             self.say(Reply::new(521, "5.5.4 Syntax: BDAT count [LAST]"));
             self.count(Verb::Bdat, false);
             return self.close(Reason::Ended);
@@ -239,16 +257,18 @@ impl Session {
         if bdat.size == 0 && !bdat.last {
             self.note(Notice::NullBdat);
             self.drop_chunks();
-            return self.refuse(Verb::Bdat, Reply::new(551, "5.7.1 Null BDAT request"));
+            return self.refuse_for(Faults::NONE, Verb::Bdat, Reply::new(551, "5.7.1 Null BDAT request"));
         }
         let so_far = self.chunks.as_ref().map_or(0, Chunks::announced);
         let limit = self.settings.size_limit;
         let refusal = if self.chunk_error {
             Some(Reply::new(551, format!("5.0.0 Discarded {} bytes after earlier error", bdat.size)))
         } else if let Some(reply) = self.no_recipients() {
+            self.blame(if self.in_mail { Faults::NONE } else { Faults::PROTOCOL });
             Some(reply)
         } else if limit > 0 && so_far.saturating_add(bdat.size) > limit {
             self.note(Notice::BigBdat);
+            self.blame(Faults::POLICY);
             Some(Reply::new(552, "5.3.4 Chunk exceeds message size limit"))
         } else {
             None
@@ -283,10 +303,11 @@ impl Session {
 
     pub(super) fn vrfy(&mut self, arguments: &str) {
         if self.settings.disable_vrfy {
-            return self.refuse(Verb::Vrfy, Reply::new(502, "5.5.1 VRFY command is disabled"));
+            let reply = Reply::new(502, "5.5.1 VRFY command is disabled");
+            return self.refuse_for(Faults::POLICY, Verb::Vrfy, reply);
         }
         if self.helo_missing() {
-            return self.refuse(Verb::Vrfy, Reply::new(503, "5.5.1 Error: send HELO/EHLO first"));
+            return self.send_helo_first(Verb::Vrfy, "5.5.1 ");
         }
         match command::vrfy(arguments, self.allowed()) {
             Ok((text, address)) => {
@@ -298,7 +319,7 @@ impl Session {
 
     pub(super) fn etrn(&mut self, arguments: &str) {
         if self.helo_missing() {
-            return self.refuse(Verb::Etrn, Reply::new(503, "Error: send HELO/EHLO first"));
+            return self.send_helo_first(Verb::Etrn, "");
         }
         if self.in_mail {
             return self.refuse(Verb::Etrn, Reply::new(503, "Error: MAIL transaction in progress"));
@@ -318,7 +339,8 @@ impl Session {
             return self.refuse(verb, Reply::new(503, "5.5.1 Error: MAIL transaction in progress"));
         }
         if !may {
-            return self.refuse(verb, Reply::new(550, "5.7.0 Error: insufficient authorization"));
+            let reply = Reply::new(550, "5.7.0 Error: insufficient authorization");
+            return self.refuse_for(Faults::POLICY, verb, reply);
         }
         match command::attributes(verb.name(), known, arguments) {
             Ok(attributes) => {

@@ -1,6 +1,6 @@
 //! Content on its way through: DATA, chunks, and what is thrown away.
 
-use super::{Event, Found, Notice, Pending, Phase, Reason, Session};
+use super::{Event, Faults, Found, Notice, Pending, Phase, Reason, Session};
 use crate::smtp::command::Verb;
 use crate::smtp::data::{BareNewline, Step};
 use crate::smtp::reply::Reply;
@@ -29,6 +29,7 @@ impl Session {
         self.at += used;
         if bare && self.settings.bare_newline == BareNewline::Reject {
             self.note(Notice::BareNewline);
+            self.blame(Faults::PROTOCOL);
             let code = self.settings.bare_newline_code;
             self.say(Reply::new(code, "5.5.2 Error: bare <LF> received"));
             self.count(if chunked { Verb::Bdat } else { Verb::Data }, false);
@@ -82,7 +83,8 @@ impl Session {
             self.reset_transaction();
         }
         if let Some(reply) = reply {
-            self.refuse(Verb::Bdat, reply);
+            // Who refused has said which fault it is.
+            self.refuse_for(Faults::NONE, Verb::Bdat, reply);
         }
         None
     }

@@ -1,6 +1,6 @@
 //! What a session is told before it begins.
 
-use super::WordTest;
+use super::{Faults, WordTest};
 use crate::smtp::data::BareNewline;
 use crate::smtp::reply::Reply;
 use std::fmt;
@@ -104,6 +104,8 @@ pub struct Settings {
     pub soft_bounce: bool,
     /// Everything but QUIT is answered so: the client was refused when it connected.
     pub denied: Option<Reply>,
+    /// The postmaster hears of sessions with these faults: a transcript is kept.
+    pub notify: Faults,
     /// The client may use XCLIENT.
     pub xclient: bool,
     /// The client may use XFORWARD.
@@ -134,6 +136,7 @@ impl Default for Settings {
             discarding: None,
             soft_bounce: false,
             denied: None,
+            notify: Faults::NONE,
             xclient: false,
             xforward: false,
         }

@@ -122,7 +122,7 @@ impl Driver<'_> {
             Event::Xclient(_) | Event::Xforward(_) => {
                 Decision::Reply(Reply::new(550, "5.7.0 Error: insufficient authorization"))
             }
-            Event::Notice(_) | Event::Close(_) => return None,
+            Event::Notice(_) | Event::Transcript(_) | Event::Close(_) => return None,
         };
         Some(decision)
     }

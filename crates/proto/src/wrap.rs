@@ -1,18 +1,16 @@
-//! Folding at word boundaries.
+//! Folding at word boundaries, as notices and transcripts do it.
 
-/// The longest line, columns.
-const WIDTH: usize = 79;
 const INDENT: &str = "    ";
 
-/// Breaks `text` at white space so that no line is longer than 79 columns where words allow it;
+/// Breaks `text` at white space so that no line is longer than `width` columns where words allow it;
 /// lines after the first begin with four spaces. White space elsewhere is kept.
-pub fn fold(text: &str) -> Vec<String> {
+pub fn fold(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     // Output of commands ends with the space that their last line end became.
     let mut rest = text.trim_end_matches(is_space);
     let mut indent = "";
     loop {
-        let room = WIDTH - indent.len();
+        let room = width.saturating_sub(indent.len());
         if columns(rest) <= room {
             lines.push(format!("{indent}{rest}"));
             return lines;
@@ -55,8 +53,13 @@ fn is_space(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    const WIDTH: usize = 79;
+
+    fn fold(text: &str) -> Vec<String> {
+        super::fold(text, WIDTH)
+    }
 
     #[test]
     fn as_postfix_folds() {
@@ -93,7 +96,7 @@ mod tests {
             let back = lines.join(" ");
             prop_assert_eq!(back.split_whitespace().collect::<Vec<_>>(), words);
             for line in &lines {
-                prop_assert!(columns(line) <= WIDTH || line.split_whitespace().count() == 1, "{}", line);
+                prop_assert!(super::columns(line) <= WIDTH || line.split_whitespace().count() == 1, "{}", line);
             }
         }
     }
