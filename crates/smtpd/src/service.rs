@@ -291,6 +291,11 @@ impl<B: Backend> Service<B> {
         })
     }
 
+    /// Nobody is refused for good.
+    pub(crate) fn soft_bounce(&self) -> bool {
+        self.settings.soft_bounce
+    }
+
     pub(crate) fn hostname(&self) -> &str {
         &self.settings.hostname
     }

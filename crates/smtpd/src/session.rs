@@ -354,6 +354,7 @@ impl<B: Backend> Session<B> {
     }
 
     async fn report(&mut self, ended: Ended, machine: &mut Machine) {
+        machine.break_off();
         let (place, client) = (machine.place(), self.label.clone());
         match ended {
             Ended::Lost => self.source.say(&LostConnection { place, client }),
@@ -453,6 +454,10 @@ impl<B: Backend> Session<B> {
     ) {
         let id = self.id.as_deref().unwrap_or("NOQUEUE");
         let (client, about) = (self.label.clone(), self.about(recipient));
+        let mut reply = reply.clone();
+        if self.service.soft_bounce() {
+            reply.soften();
+        }
         let reply = reply.to_string();
         self.source.say_of(id, &Reject { what, place: place_of(stage), client, reply, about });
     }

@@ -40,6 +40,8 @@ pub struct Receiver {
     bare: bool,
     /// Bytes handed out.
     size: u64,
+    /// The same up to the end of the last whole line.
+    whole: u64,
 }
 
 /// What [`Receiver::next`] found.
@@ -72,6 +74,7 @@ impl Receiver {
             after_crlf: true,
             bare: false,
             size: 0,
+            whole: 0,
         }
     }
 
@@ -85,6 +88,11 @@ impl Receiver {
         self.size
     }
 
+    /// Bytes of whole lines handed out so far, as `lost connection after DATA (… bytes)` counts.
+    pub fn whole_lines(&self) -> u64 {
+        self.whole
+    }
+
     /// A bare LF was seen.
     pub fn saw_bare_newline(&self) -> bool {
         self.bare
@@ -95,6 +103,9 @@ impl Receiver {
         let (used, step) = self.step(input);
         if let Step::Text(text) | Step::Added(text) = step {
             self.size += text.len() as u64;
+            if text.ends_with(b"\n") {
+                self.whole = self.size;
+            }
         }
         (used, step)
     }

@@ -23,6 +23,16 @@ impl Reply {
         (200..400).contains(&self.code)
     }
 
+    /// `soft_bounce`: a refusal for good becomes one for now.
+    pub fn soften(&mut self) {
+        if self.code >= 500 {
+            self.code -= 100;
+            if self.text.starts_with("5.") {
+                self.text.replace_range(..1, "4");
+            }
+        }
+    }
+
     /// Writes it in wire form. Control bytes become `?`, so that no text can add a line.
     pub fn render(&self, out: &mut Vec<u8>) {
         let mut lines = self.text.split('\n').peekable();

@@ -206,6 +206,8 @@ pub struct Session {
     junk: i64,
     pipelining_noted: bool,
     place: &'static str,
+    /// How many bytes of content had come when the session broke off within it.
+    interrupted: Option<u64>,
     transcript: Transcript,
     counts: [(u32, u32); Verb::ALL.len()],
 }
@@ -233,6 +235,7 @@ impl Session {
             junk: 0,
             pipelining_noted: false,
             place: "CONNECT",
+            interrupted: None,
             transcript: Transcript::default(),
             counts: Default::default(),
         }
@@ -246,6 +249,26 @@ impl Session {
     /// Says a last word that no command asked for, such as 421, and ends the session.
     pub fn end(&mut self, reply: &Reply) {
         self.write(reply);
+        self.break_off();
+        self.phase = Phase::Closed;
+    }
+
+    /// The client is gone, or will not be listened to: content that is coming in stays unfinished,
+    /// and the command that began it counts as failed.
+    pub fn break_off(&mut self) {
+        let verb = match &self.phase {
+            Phase::Data(data) => {
+                self.interrupted = Some(data.whole_lines());
+                Verb::Data
+            }
+            Phase::Chunk { .. } => {
+                self.interrupted = Some(self.chunks.as_ref().map_or(0, Chunks::size));
+                Verb::Bdat
+            }
+            Phase::Discard { .. } => Verb::Bdat,
+            _ => return,
+        };
+        self.count(verb, false);
         self.phase = Phase::Closed;
     }
 
@@ -309,13 +332,12 @@ impl Session {
 
     /// Where the session stands, as `lost connection after …` says it.
     pub fn place(&self) -> String {
-        match &self.phase {
-            Phase::Data(data) => format!("{} ({} bytes)", self.place, data.size()),
-            Phase::Chunk { .. } => {
-                format!("{} ({} bytes)", self.place, self.chunks.as_ref().map_or(0, Chunks::size))
-            }
-            _ => self.place.to_string(),
-        }
+        let bytes = match &self.phase {
+            Phase::Data(data) => Some(data.whole_lines()),
+            Phase::Chunk { .. } => Some(self.chunks.as_ref().map_or(0, Chunks::size)),
+            _ => self.interrupted,
+        };
+        bytes.map_or_else(|| self.place.to_string(), |bytes| format!("{} ({bytes} bytes)", self.place))
     }
 
     /// The same without a count of bytes.
@@ -510,11 +532,8 @@ impl Session {
     }
 
     fn say(&mut self, mut reply: Reply) {
-        if self.settings.soft_bounce && reply.code >= 500 {
-            reply.code -= 100;
-            if reply.text.starts_with("5.") {
-                reply.text.replace_range(..1, "4");
-            }
+        if self.settings.soft_bounce {
+            reply.soften();
         }
         self.write(&reply);
     }

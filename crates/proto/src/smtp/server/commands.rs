@@ -133,8 +133,8 @@ impl Session {
     pub(super) fn out_of_turn(&mut self, verb: Verb) -> bool {
         let waits = verb.ends_group() || self.helo != Some(true) && verb != Verb::Quit;
         let early = &self.input[self.at..];
-        // Chunk data may follow its command at once.
-        if early.is_empty() || !waits || verb == Verb::Bdat && self.helo == Some(true) {
+        // Chunk data may follow its command at once; of a line that is too long the rest comes.
+        if early.is_empty() || self.skipping || !waits || verb == Verb::Bdat && self.helo == Some(true) {
             return false;
         }
         if !self.pipelining_noted {
@@ -208,9 +208,10 @@ impl Session {
                 Err(refused) => return self.refuse_arguments(Verb::Rcpt, refused),
                 Ok(_) if self.recipients >= self.settings.recipient_limit => {
                     self.say(Reply::new(452, "4.5.3 Error: too many recipients"));
-                    self.count(Verb::Rcpt, false);
                     self.overshoot += 1;
-                    if self.overshoot > self.settings.recipient_overshoot_limit {
+                    let fault = self.overshoot > self.settings.recipient_overshoot_limit;
+                    self.count(Verb::Rcpt, !fault);
+                    if fault {
                         self.fault();
                     }
                     return;
