@@ -30,6 +30,8 @@ fn unused(declarations: &[(String, String)], users: &[&Source]) -> Vec<String> {
             let call = format!("{accessor}()");
             file.text.contains(&format!(".{call}"))
                 || has_word(&file.text, accessor) && file.text.contains(&format!("::{accessor}"))
+                // `Config::of_transport` asks for `<transport>_suffix` and falls back to `default_suffix`.
+                || file.text.contains(&format!("\"{}\"", accessor.strip_prefix("default_").unwrap_or(accessor)))
         })
     };
     let unasked = declarations.iter().filter(|(accessor, _)| !asked(accessor));

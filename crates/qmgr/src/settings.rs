@@ -108,7 +108,7 @@ impl Settings {
             bounce: address(bounce.bounce_notice_recipient()),
             double_bounce: address(bounce.double_bounce_notice_recipient()),
             delay: address(bounce.delay_notice_recipient()),
-            double_sender: Address::new(bounce.double_bounce_sender(), Some(host)),
+            double_sender: Address::new(main.double_bounce_sender(), Some(host)),
             size_limit: u64::try_from(*bounce.bounce_size_limit()).unwrap_or(0),
         };
         let number = std::process::id();
@@ -188,7 +188,10 @@ fn transport(
             rate_delay: rate.as_micros() as u64,
         },
         deferred: qmgr.defer_transports().0.iter().any(|t| t == name),
-        soft_bounce: own.get("soft_bounce")?.eq_ignore_ascii_case("yes"),
+        soft_bounce: <config::value::Bool as config::value::Value>::read(
+            "soft_bounce",
+            &own.get("soft_bounce")?,
+        )?,
     })
 }
 

@@ -37,6 +37,7 @@ pub struct Rewriter {
     origin: String,
     domain: String,
     hostname: String,
+    double_bounce: String,
     show_table: bool,
 }
 
@@ -70,7 +71,7 @@ impl Rewriter {
             delimiter: Delimiter {
                 characters: main.recipient_delimiter().clone(),
                 owner_request_special: *params.owner_request_special(),
-                double_bounce: params.double_bounce_sender().clone(),
+                double_bounce: main.double_bounce_sender().clone(),
             },
             classes: Classes::open(types, &main, &params, own),
             maps: AllMaps {
@@ -94,6 +95,7 @@ impl Rewriter {
             origin: main.myorigin().clone(),
             domain: main.mydomain().clone(),
             hostname: main.myhostname().clone(),
+            double_bounce: main.double_bounce_sender().clone(),
             show_table: show_table != "no",
             params,
         })

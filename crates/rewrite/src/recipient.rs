@@ -69,7 +69,7 @@ impl Rewriter {
 
     /// Names that always exist: the postmaster, and what notices come from. RFC 5321 4.5.1
     fn mail_system_itself(&self, address: &Address) -> bool {
-        let names = ["postmaster", "mailer-daemon", self.params.double_bounce_sender().as_str()];
+        let names = ["postmaster", "mailer-daemon", self.double_bounce.as_str()];
         names.iter().any(|n| n.eq_ignore_ascii_case(address.local()))
     }
 }

@@ -29,7 +29,7 @@ impl Postmaster {
         let here = |name: &str| format!("{name}@{}", main.myhostname());
         Postmaster {
             classes: classes.fold(Faults::NONE, |all, one| all | one),
-            sender: here(bounce.double_bounce_sender()),
+            sender: here(main.double_bounce_sender()),
             errors: bounce.error_notice_recipient().clone(),
             bounces: bounce.bounce_notice_recipient().clone(),
             daemon: here("MAILER-DAEMON"),

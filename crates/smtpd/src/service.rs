@@ -135,7 +135,8 @@ impl<B: Backend> Service<B> {
     pub fn load(config: &Config, parts: Parts<B>) -> Result<Service<B>, Vec<Problem>> {
         let (main, smtpd, cleanup) = (Main::load(config)?, Smtpd::load(config)?, Cleanup::load(config)?);
         let (rewrite, queue) = (Rewrite::load(config)?, Queue::load(config)?);
-        let postmaster = Postmaster::new(&main, &Bounce::load(config)?);
+        let bounce = Bounce::load(config)?;
+        let postmaster = Postmaster::new(&main, &bounce);
         let source = events::Source::new(main.syslog_name(), "smtpd", std::process::id());
         let types = &parts.types;
         let parents = |p: &str| rewrite.parent_domain_matches_subdomains().0.iter().any(|e| e == p);
@@ -156,7 +157,7 @@ impl<B: Backend> Service<B> {
         };
         let number = |n: &i64| u64::try_from(*n).unwrap_or(0);
         let mut settings = settings(&main, &smtpd, &cleanup, types, &source);
-        settings.soft_bounce = config.get("soft_bounce").is_ok_and(|v| v.eq_ignore_ascii_case("yes"));
+        settings.soft_bounce = *bounce.soft_bounce();
         settings.notify = postmaster.classes;
         let open: OpenTable<'_> = &|name| types.open_or_broken(name);
         let read = |parameter: &str, list: &config::value::List| List::read(config, parameter, &list.0, open);

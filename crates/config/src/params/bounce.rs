@@ -17,8 +17,6 @@ params! {
         delay_notice_recipient: Text = "postmaster";
         /// Who gets transcripts of SMTP sessions in which something went wrong.
         error_notice_recipient: Text = "postmaster";
-        /// The sender of mail to the postmaster; what cannot be delivered for it is dropped.
-        double_bounce_sender: Text = "double-bounce";
         /// The most bytes of a message that go back with a notice; of bigger ones the headers; 0
         /// means no limit.
         bounce_size_limit: Count = "50000", min 0;

@@ -24,6 +24,8 @@ params! {
         setgid_group: Text = "postdrop";
         /// The name before the daemon's in log lines.
         syslog_name: Text = "${multi_instance_name?{$multi_instance_name}:{postfix}}";
+        /// The sender of mail to the postmaster; what cannot be delivered for it is dropped.
+        double_bounce_sender: Text = "double-bounce";
         /// The user's address extension separator.
         recipient_delimiter: Text = "";
         /// Show queue ids in the long style, which is never used twice.

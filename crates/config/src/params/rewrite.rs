@@ -70,8 +70,6 @@ params! {
         propagate_unmatched_extensions: List = "canonical, virtual";
         /// Do not split owner-list and list-request at the delimiter.
         owner_request_special: Bool = "yes";
-        /// The sender of notices about undeliverable notices.
-        double_bounce_sender: Text = "double-bounce";
         /// Address mapping for envelopes and headers.
         canonical_maps: List = "";
         /// What canonical_maps applies to.

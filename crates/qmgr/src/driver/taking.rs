@@ -181,7 +181,7 @@ async fn take_up<S: Store>(
 /// Mail to the sender of notices to the postmaster goes nowhere.
 fn discarded<S: Store>(parts: &Parts<S>, address: &Address) -> bool {
     let settings = &parts.settings;
-    address.local().eq_ignore_ascii_case(settings.bounce.double_bounce_sender())
+    address.local().eq_ignore_ascii_case(settings.main.double_bounce_sender())
         && parts
             .router
             .resolve(address, &Address::null())
