@@ -67,7 +67,8 @@ impl Lock {
     /// Takes the lock and writes the number of this process; says so when another master has it.
     pub fn take(queue: &Path) -> Result<Lock, String> {
         let path = queue.join("pid/master.pid");
-        let fault = |e: io::Error| format!("open lock file {}: {e}", path.display());
+        let remedy = "is the file system full, or read-only, or the directory another user's?";
+        let fault = |e: io::Error| format!("open lock file {}: {e}; {remedy}", path.display());
         let open = OpenOptions::new()
             .read(true)
             .write(true)

@@ -44,6 +44,17 @@ impl Plan {
         let main = Main::load(&config).map_err(join)?;
         let master = Master::load(&config).map_err(join)?;
         let services = config::master_cf::load(directory).map_err(join)?;
+        let mut wrong = config::params::problems(&config);
+        for service in services.all.iter().filter(|s| !s.overrides.is_empty()) {
+            let known = wrong.len();
+            wrong.extend(config::params::problems(&service.config(&config)));
+            let mut new = wrong.split_off(known);
+            new.retain(|problem| !wrong.contains(problem));
+            wrong.append(&mut new);
+        }
+        if !wrong.is_empty() {
+            return Err(join(wrong));
+        }
         let danger = config::refused(&config, &services.all);
         if !danger.is_empty() {
             return Err(join(danger));

@@ -10,7 +10,7 @@ use crate::roles::{self, Role};
 use crate::sockets::Listeners;
 use config::programs::{Program, find};
 use proto::supervision::{Ask, Order};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -90,7 +90,15 @@ pub fn run(args: &Args) -> ExitCode {
     };
     let plan = match Plan::read(&args.directory) {
         Ok(plan) => plan,
-        Err(what) => return refuse(&mut report, &console, what),
+        Err(what) => {
+            // A configuration that cannot be used does not say where the log goes: syslog, as always.
+            if args.report
+                && let Ok(sink) = events::sink_for("", &[], "mail")
+            {
+                events::install(sink);
+            }
+            return refuse(&mut report, &console, what);
+        }
     };
     let say = events::Source::new(&plan.syslog_name, "master", std::process::id());
     if let Err(what) = plan.install_log(args.keep_output) {
@@ -195,12 +203,10 @@ impl System {
         self.deliver_since = Instant::now();
         self.deliver_again = None;
         let Some((_, channel, _)) = &self.mail else { return Ok(()) };
-        let send = |order: Order, fd: &[BorrowedFd<'_>]| {
-            match channel.send(&order.encode(), fd) {
-                // It ended already; what it said of that is heard next.
-                Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-                sent => sent.map_err(|e| format!("mail role: {e}")),
-            }
+        let send = |order: Order, fd: &[BorrowedFd<'_>]| match channel.send(&order.encode(), fd) {
+            // It ended at once; why is still in the channel, and is heard in its turn.
+            Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Ok(()),
+            sent => sent.map_err(|e| format!("mail role: {e}")),
         };
         for (want, listener) in self.listeners.iter() {
             let order = Order::Listener { service: want.service.clone(), address: want.address.to_string() };
@@ -293,6 +299,9 @@ impl System {
                 }
             }
             Some(Ask::Failed(what)) if !self.ever_ready => return Err(self.give_up(what)),
+            Some(Ask::Failed(what)) if std::mem::take(&mut self.reloading) => {
+                self.say.say(&ReloadRefused { what });
+            }
             Some(Ask::Failed(what)) => self.say.say(&RoleNotStarted { role: "mail".into(), what }),
             Some(Ask::Open { name, path }) => {
                 let opened = crate::files::open_trusted(&self.plan.config, &name, &path);

@@ -40,6 +40,24 @@ pub const GROUPS: &[&[Declared]] = &[
     local::Local::DECLARED,
 ];
 
+/// What is wrong with the value of any declared parameter, whoever obeys it: so that a start or a
+/// reload is refused before anything was changed.
+pub fn problems(config: &crate::Config) -> Vec<crate::Problem> {
+    let mut all = Vec::new();
+    all.extend(main::Main::load(config).err());
+    all.extend(master::Master::load(config).err());
+    all.extend(cleanup::Cleanup::load(config).err());
+    all.extend(queue::Queue::load(config).err());
+    all.extend(smtpd::Smtpd::load(config).err());
+    all.extend(submission::Submission::load(config).err());
+    all.extend(tables::Tables::load(config).err());
+    all.extend(qmgr::Qmgr::load(config).err());
+    all.extend(rewrite::Rewrite::load(config).err());
+    all.extend(bounce::Bounce::load(config).err());
+    all.extend(local::Local::load(config).err());
+    all.into_iter().flatten().collect()
+}
+
 /// The declaration of `name`.
 pub fn find(name: &str) -> Option<&'static Declared> {
     GROUPS.iter().flat_map(|g| g.iter()).find(|d| d.name == name)
@@ -49,4 +67,18 @@ pub fn find(name: &str) -> Option<&'static Declared> {
 /// by [`crate::Config::raw`]; here is what stands in the declaration.
 pub fn default_of(name: &str) -> Option<String> {
     find(name).map(|d| d.default.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_value_of_any_group_is_found() {
+        let of = |text: &str| {
+            problems(&crate::Config::from_text(std::path::Path::new("/nowhere"), text).unwrap()).len()
+        };
+        assert_eq!(of(""), 0);
+        assert_eq!(of("message_size_limit = abc\nmailbox_size_limit = x\n"), 2);
+    }
 }

@@ -241,6 +241,10 @@ impl Setting {
         let Some(pid) = self.pid() else {
             return self.voice.refuse("the Postfix mail system is not running");
         };
+        // master looks too; but whoever asks wants to know it now.
+        if let Some(what) = self.unusable() {
+            return self.voice.refuse(format!("{what}; the running configuration stays in force"));
+        }
         self.voice.say(&Refreshing {});
         match sys::signals::send(pid, 1) {
             Ok(()) => ExitCode::SUCCESS,
@@ -261,17 +265,24 @@ impl Setting {
         }
     }
 
+    /// Why a start or a reload would be refused.
+    fn unusable(&self) -> Option<String> {
+        let services = match config::master_cf::load(self.config.directory()) {
+            Ok(services) => services,
+            Err(problems) => return Some(first(problems)),
+        };
+        let mut wrong = config::params::problems(&self.config);
+        wrong.extend(config::refused(&self.config, &services.all));
+        (!wrong.is_empty()).then(|| first(wrong))
+    }
+
     /// Looks for what would keep the system from starting or working. Prints nothing when all is
     /// well, as postfix(1) does.
     fn check(&self) -> ExitCode {
-        let services = match config::master_cf::load(self.config.directory()) {
-            Ok(services) => services,
-            Err(problems) => return self.voice.refuse(first(problems)),
-        };
-        let danger = config::refused(&self.config, &services.all);
-        if !danger.is_empty() {
-            return self.voice.refuse(first(danger));
+        if let Some(what) = self.unusable() {
+            return self.voice.refuse(what);
         }
+        let services = config::master_cf::load(self.config.directory()).unwrap_or_default();
         for problem in config::suspicious(&self.config) {
             self.voice.say(&Noticed { what: problem.to_string() });
         }

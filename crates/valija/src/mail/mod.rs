@@ -46,8 +46,6 @@ const PATIENCE: Duration = Duration::from_secs(8);
 events::events! {
     /// What the kernel confines this process with.
     Confined { landlock: String, seccomp: String } Info "sandbox: landlock {landlock}, seccomp {seccomp}"
-    /// A reload was asked for, but the configuration cannot be used; the one in force stays.
-    ReloadFailed { what: String } Error "reload refused, the running configuration stays in force: {what}"
     /// A socket for local programs could not be made.
     NoSocket { path: String, what: String } Warning "socket {path}: {what}"
 }
@@ -182,7 +180,8 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
                     Err(what) => Err(what),
                 };
                 let whole = built.and_then(|new| parts(&new, &agent).map(|parts| (new, parts)));
-                match whole {
+                // A configuration that cannot be used changes nothing; master says so.
+                let outcome = match whole {
                     Ok((new, parts)) => {
                         let new = Arc::new(new);
                         manager.reload(parts);
@@ -196,13 +195,14 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
                         agent.speak_as(new.voices());
                         *present.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
                         listeners = Listeners::serve(sockets, &new);
+                        Ask::Ready
                     }
-                    Err(what) => say.say(&ReloadFailed { what }),
-                }
+                    Err(what) => Ask::Failed(what),
+                };
                 if let Some(jobs) = jobs {
                     let _ = agent.connect(jobs);
                 }
-                master.tell(&Ask::Ready).await;
+                master.tell(&outcome).await;
             }
             Some((Order::Drain, _)) | None => break,
             // A new deliver role after the old one died comes with all listeners again.
