@@ -56,14 +56,17 @@ pub fn child(setup: &Setup, job: &[u8], content: OwnedFd, answer: OwnedFd) -> i3
             &answer,
             &BadJob { what: "a delivery job of another version; run `postfix stop`, then start".into() },
         );
-        return 1;
+        // No message is to blame for that: the recipients, without a report, are tried again.
+        answer.send(&Frame::End);
+        return 0;
     };
     let content = Content::new(File::from(content), job.offset, job.length);
     let loops = match content.delivered_to() {
         Ok(loops) => loops,
         Err(e) => {
             say(&answer, &BadJob { what: format!("{}: reading the message: {e}", job.queue_id) });
-            return 1;
+            answer.send(&Frame::End);
+            return 0;
         }
     };
     let mail = Mail { job: &job, content: &content, loops };

@@ -35,7 +35,9 @@ pub fn mail(config: &Config, identity: Option<&Identity>, output: bool) -> Resul
 /// It is started anew at each reload: it keeps the configuration it began with until the mail
 /// role closes the channel and its last child has ended.
 pub fn deliver(config: &Config, output: bool) -> Result<(Role, Channel), String> {
-    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    // Looked for by name: the file of this very process may be gone since an upgrade.
+    let program = find(Program::Master, Some(config))
+        .or_else(|_| std::env::current_exe().map_err(|e| e.to_string()))?;
     let (ours, theirs) = Channel::pair().map_err(|e| e.to_string())?;
     let args = [OsStr::new("-c"), config.directory().as_os_str()];
     let child = spawn(&program, DELIVER, &args, &[theirs.as_fd()], None, &environment(), output)

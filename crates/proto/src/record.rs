@@ -113,13 +113,20 @@ pub enum Fault {
     Length,
     /// A record that may not stand there.
     Unexpected(u8),
+    /// More recipients than [`MOST_RECIPIENTS`].
+    TooMany,
 }
+
+/// The most recipients of one message from the maildrop. Whoever reads it keeps them in memory, and
+/// every user may write there.
+pub const MOST_RECIPIENTS: usize = 100_000;
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Length => f.write_str("malformed input"),
             Fault::Unexpected(kind) => write!(f, "unexpected record type: {kind}"),
+            Fault::TooMany => write!(f, "more than {MOST_RECIPIENTS} recipients; send several messages"),
         }
     }
 }
@@ -246,6 +253,7 @@ impl Walker {
                 Ok(Item::Sender(data))
             }
             kind::ATTRIBUTE if outside => Ok(known(data)),
+            kind::RECIPIENT if outside && self.recipients >= MOST_RECIPIENTS => Err(Fault::TooMany),
             kind::RECIPIENT if outside => {
                 self.recipients += 1;
                 Ok(Item::Recipient(data))
@@ -334,6 +342,18 @@ mod tests {
     /// What Postfix 3.7's sendmail and postdrop wrote for
     /// `sendmail -i -F 'Full N' -N success,failure -V env1 -R hdrs -f joe@x.y uno dos@z.w`.
     const POSTFIX: &[u8] = b"T\x111795254912 479317A\x10envelope_id=env1A\x0bret_flags=2A\x15rewrite_context=localF\x06Full NS\x07joe@x.yA\x0enotify_flags=6R\x03unoA\x0enotify_flags=6R\x07dos@z.wM\0N\nSubject: xN\0N\x04holaN\x01.L\x03fooX\0E\0";
+
+    #[test]
+    fn recipients_have_an_end() {
+        let mut walker = Walker::new(false);
+        for _ in 0..MOST_RECIPIENTS {
+            walker.take(kind::RECIPIENT, b"a").unwrap();
+        }
+        assert_eq!(
+            walker.take(kind::RECIPIENT, b"a").unwrap_err().to_string().split(' ').nth(2),
+            Some("100000")
+        );
+    }
 
     #[test]
     fn reads_what_postfix_writes() {
