@@ -27,7 +27,7 @@ const PIECE: u64 = 1 << 20;
 const MOST: usize = 256;
 const PAUSE: u64 = 250_000;
 /// What could not be copied out of a segment is left in peace so long.
-const SPARE: u64 = 600_000_000;
+const SPARE: u64 = 60_000_000;
 /// After a failure.
 const FAILED: u64 = 60_000_000;
 
@@ -115,6 +115,9 @@ impl<D: Disk> Engine<D> {
             segment.spared = segment.spared.min(now + SPARE);
             if segment.spared > now {
                 later = later.min(segment.spared);
+            } else if index.dirty.contains(number) {
+                // Its log does not name all of them yet.
+                later = later.min(now + PAUSE);
             } else if best.is_none_or(|(bytes, _)| segment.live_bytes < bytes) {
                 best = Some((segment.live_bytes, *number));
             }
@@ -308,6 +311,8 @@ impl<D: Disk> Engine<D> {
     fn written(&self, log: u32) -> bool {
         let path = log_path(log);
         let sync = || -> io::Result<()> { self.file(&path)?.sync() };
+        // What is gathered from here on makes it dirty again.
+        self.lock().dirty.remove(&log);
         if !self.flush_log(log, self.disk.now()) {
             return false;
         }

@@ -241,3 +241,129 @@ fn punches(directory: &Path) -> bool {
     let file = File::create_new(directory.join("probe")).unwrap();
     DiskFile::allocate(&file, 0, 8192).is_ok() && DiskFile::punch(&file, 0, 4096).is_ok()
 }
+
+/// Waits for what the store's threads do.
+fn soon(what: &str, mut there: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while !there() {
+        assert!(std::time::Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn nobody_wakes_while_nothing_waits() {
+    let place = Place::new("idle");
+    let store = Arc::new(place.open().unwrap());
+    let other = store.clone();
+    let (tell, leased) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        loop {
+            let leased = block_on(other.lease(1));
+            if leased.is_empty() || tell.send(leased).is_err() {
+                return;
+            }
+        }
+    });
+    // Without end, as its threads wait when these say so.
+    let sleeps = |store: &DiskStore| {
+        let index = store.engine.lock();
+        index.alarm == u64::MAX && store.engine.scrub_due(&index) == u64::MAX && index.ledger.awaited()
+    };
+    soon("the threads of a new queue to sleep", || sleeps(&store));
+    let id = put(&store, 1, b"x");
+    assert_eq!(leased.recv().unwrap()[0].id, id);
+    block_on(store.settle(id, Outcome { recipients: vec![(0, sent())], ..Default::default() }, false))
+        .unwrap();
+    soon("the threads to sleep again", || sleeps(&store));
+    block_on(store.close());
+}
+
+/// A queue of several segments with one message in each, and those.
+fn sparse(store: &DiskStore, segments: usize) -> Vec<(QueueId, Vec<u8>)> {
+    let body = |n: usize| vec![b'a' + n as u8; 100_000];
+    let mut kept = Vec::new();
+    for n in 0..segments {
+        let ids: Vec<QueueId> = (0..10).map(|_| put(store, 2, &body(n))).collect();
+        kept.push((ids[0], body(n)));
+        block_on(store.control(Selection::Ids(ids[1..].to_vec()), Action::Delete)).unwrap();
+    }
+    kept
+}
+
+#[test]
+fn survivors_of_empty_segments_move_together_with_their_states() {
+    let place = Place::new("forward");
+    let options = Options { segment: Some(1 << 20), crowd: Some(4), ..Default::default() };
+    let open = || DiskStore::open(&place.0, &options, Source::new("postfix", "queue", 1)).unwrap();
+    let mut store = open();
+    let segments = || place.files("seg").iter().filter(|f| f.ends_with(".seg")).count();
+    let kept = sparse(&store, 3);
+    // One has states, one is on hold.
+    let leased = block_on(store.lease(9)).into_iter().map(|l| l.id).collect::<Vec<_>>();
+    assert_eq!(leased, kept.iter().map(|k| k.0).collect::<Vec<_>>());
+    for id in leased {
+        let first =
+            Outcome { recipients: vec![(0, sent())], next_attempt: Some(u64::MAX), ..Default::default() };
+        block_on(store.settle(id, first, false)).unwrap();
+    }
+    block_on(store.control(Selection::Ids(vec![kept[1].0]), Action::Hold)).unwrap();
+    let more = sparse(&store, 5);
+    soon("fewer segments", || segments() <= 4);
+    assert!(store.engine.forwarded() >= 3);
+    for round in 0..2 {
+        for (id, body) in kept.iter().chain(&more) {
+            store.engine.lock().cool(*id);
+            assert!(content(store.engine.body(*id).unwrap()) == *body, "round {round}");
+        }
+        for (id, _) in &kept {
+            let summary = store.engine.get(*id).unwrap().unwrap();
+            assert_eq!(summary.recipients, [sent(), RecipientState::Pending], "round {round}");
+            let held = *id == kept[1].0;
+            assert_eq!(summary.queue, if held { QueueName::Hold } else { QueueName::Deferred });
+        }
+        assert_eq!(store.counts().total(), 8);
+        drop(store);
+        store = open();
+    }
+}
+
+#[test]
+fn damage_that_nobody_reads_is_found() {
+    let place = Place::new("scrub");
+    let store = place.open().unwrap();
+    let (good, bad, big) =
+        (put(&store, 1, b"good"), put(&store, 1, b"bad"), put(&store, 1, &[b'x'; 2 << 20]));
+    drop(store);
+    let seg = directory(&place.0).join("seg");
+    let name = place.files("seg").into_iter().find(|f| f.ends_with(".seg")).unwrap();
+    let mut bytes = std::fs::read(seg.join(&name)).unwrap();
+    let at = bytes.windows(3).rposition(|w| w == b"bad").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(seg.join(&name), bytes).unwrap();
+    let body = directory(&place.0).join("big").join(&place.files("big")[0]);
+    let file = OpenOptions::new().write(true).open(body).unwrap();
+    std::os::unix::fs::FileExt::write_at(&file, b"y", 1 << 20).unwrap();
+
+    let options = Options { segment: Some(1 << 20), scrub_every: Some(1), ..Default::default() };
+    let store = DiskStore::open(&place.0, &options, Source::new("postfix", "queue", 1)).unwrap();
+    soon("the damage to be found", || store.counts().total() == 1);
+    assert_eq!(content(store.engine.body(good).unwrap()), b"good");
+    let corrupt = place.files("corrupt");
+    for id in [bad, big] {
+        assert!(corrupt.iter().any(|f| id.to_string().contains(f.as_str())), "{id} {corrupt:?}");
+    }
+    // A log that is damaged is written anew from memory.
+    let log = seg.join(name.replace(".seg", ".st"));
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[30] ^= 1;
+    std::fs::write(&log, &bytes).unwrap();
+    soon("a new log", || {
+        let now = std::fs::read(&log).unwrap_or_default();
+        let scan = recover::scan_log(&now, &store.engine.identity, 1);
+        scan.clean && scan.found.len() == 1
+    });
+    drop(store);
+    let store = place.open().unwrap();
+    assert_eq!(content(store.engine.body(good).unwrap()), b"good");
+}

@@ -14,7 +14,7 @@ fn every_acknowledged_message_survives() {
         events::install(events::Sink::Stderr);
     }
     let number = |name| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
-    let seconds = number("QUEUE_CRASH_SECONDS").unwrap_or(4);
+    let seconds = number("QUEUE_CRASH_SECONDS").unwrap_or(3);
     let mut seed = number("QUEUE_CRASH_SEED").unwrap_or(1);
     let end = Instant::now() + Duration::from_secs(seconds);
     let (mut acknowledged, mut crashes, mut forwarded) = (0, 0, 0);
