@@ -96,7 +96,7 @@ fn lost(disk: &SimulatedDisk, messages: &BTreeMap<QueueId, Vec<u8>>) -> usize {
 
 #[test]
 fn a_flipped_bit_costs_at_most_its_message() {
-    let rounds: u64 = std::env::var("QUEUE_FLIPS").ok().and_then(|v| v.parse().ok()).unwrap_or(6);
+    let rounds: u64 = std::env::var("QUEUE_FLIPS").ok().and_then(|v| v.parse().ok()).unwrap_or(4);
     let mut rng = Rng(3);
     for clean in [true, false] {
         let (disk, messages) = spool(clean);
