@@ -13,11 +13,9 @@ use std::path::{Path, PathBuf};
 struct Ability {
     /// EHLO offers STARTTLS.
     starttls: bool,
-    /// Clients other than this host have looked-up names.
-    client_names: bool,
 }
 
-const VALIJA: Ability = Ability { starttls: false, client_names: true };
+const VALIJA: Ability = Ability { starttls: false };
 
 /// Texts by name: dialogues as `<name>.smtp`, outputs of commands, files by path, `log`, and `queue` when it is not empty.
 pub type Results = BTreeMap<String, String>;
@@ -182,16 +180,6 @@ fn adapt(text: &str) -> String {
     if !VALIJA.starttls {
         text = text.replace("S: 250-STARTTLS\n", "");
     }
-    if !VALIJA.client_names {
-        for (rule, to) in [
-            (r"[\w.-]+\[(10\.77\.|fd00:)", "unknown[$1"),
-            (r"\([\w.-]+ \[(10\.77\.|IPv6:fd00:)", "(unknown [$1"),
-        ] {
-            if let Ok(rule) = Regex::new(rule) {
-                text = rule.replace_all(&text, to).into_owned();
-            }
-        }
-    }
     text
 }
 
@@ -299,7 +287,7 @@ mod tests {
     #[test]
     fn what_is_lacking_is_taken_from_the_expectation() {
         assert_eq!(adapt("S: 250-STARTTLS\nS: 250-DSN\n"), "S: 250-DSN\n");
-        assert_eq!(adapt("from pc.outside.org[10.77.9.9]"), "from unknown[10.77.9.9]");
+        assert_eq!(adapt("from pc.outside.org[10.77.9.9]"), "from pc.outside.org[10.77.9.9]");
         assert_eq!(adapt("from localhost[127.0.0.1]"), "from localhost[127.0.0.1]");
     }
 }
