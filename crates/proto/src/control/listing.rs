@@ -63,6 +63,11 @@ pub fn total(bytes: u64, messages: u64) -> String {
 
 /// One message as an object of JSON, in one line, with its line feed.
 pub fn json(entry: &Entry) -> String {
+    json_in(entry.queue.name(), entry)
+}
+
+/// The same for a message of another place: `maildrop`.
+pub fn json_in(queue: &str, entry: &Entry) -> String {
     let mut recipients = Vec::new();
     for (recipient, state) in entry.envelope.recipients.iter().zip(&entry.states) {
         let reason = match state {
@@ -79,7 +84,7 @@ pub fn json(entry: &Entry) -> String {
     format!(
         "{{\"queue_name\": \"{}\", \"queue_id\": \"{}\", \"arrival_time\": {}, \"message_size\": {}, \
          \"forced_expire\": {}, \"sender\": \"{}\", \"recipients\": [{}]}}\n",
-        entry.queue.name(),
+        queue,
         quoted(&entry.id),
         entry.envelope.arrival / 1_000_000,
         entry.envelope.size,

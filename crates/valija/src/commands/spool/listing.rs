@@ -1,7 +1,7 @@
 //! `valija queue-listing`: what `postqueue -p` and `-j` show for root while the system is down.
 
 use super::Command;
-use proto::control::listing;
+use proto::control::{Entry, listing};
 use proto::date::DateTime;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
@@ -33,6 +33,26 @@ pub fn run(name: &str, args: &[String]) -> ExitCode {
 fn show(command: &Command, json: bool) -> Result<(), String> {
     let mut out = BufWriter::new(io::stdout().lock());
     let (mut bytes, mut messages, mut after) = (0u64, 0u64, None);
+    let mut put = |entry: &Entry, queue: &str| {
+        let text = if json {
+            listing::json_in(queue, entry)
+        } else {
+            let seconds = (entry.envelope.arrival / 1_000_000) as i64;
+            let zone = sys::time::zone_at(seconds);
+            let arrival = DateTime::new(seconds, zone.offset, &zone.name).ctime_without_year();
+            let heading = if messages == 0 { format!("{}\n", listing::heading()) } else { String::new() };
+            heading + &listing::entry(entry, &arrival)
+        };
+        bytes = bytes.saturating_add(entry.envelope.size);
+        messages += 1;
+        // Whoever closed the pipe has seen enough.
+        out.write_all(text.as_bytes()).is_ok()
+    };
+    for entry in super::maildrop::entries(&command.queue) {
+        if !put(&entry, "maildrop") {
+            return Ok(());
+        }
+    }
     if let Some(queue) = command.offline(false)? {
         loop {
             let page = queue.list(after, 500).map_err(|e| e.to_string())?;
@@ -40,20 +60,7 @@ fn show(command: &Command, json: bool) -> Result<(), String> {
             after = Some(last.id);
             for summary in page {
                 let entry = qmgr::showq::entry(&summary);
-                let text = if json {
-                    listing::json(&entry)
-                } else {
-                    let seconds = (entry.envelope.arrival / 1_000_000) as i64;
-                    let zone = sys::time::zone_at(seconds);
-                    let arrival = DateTime::new(seconds, zone.offset, &zone.name).ctime_without_year();
-                    let heading =
-                        if messages == 0 { format!("{}\n", listing::heading()) } else { String::new() };
-                    heading + &listing::entry(&entry, &arrival)
-                };
-                bytes = bytes.saturating_add(entry.envelope.size);
-                messages += 1;
-                // Whoever closed the pipe has seen enough.
-                if out.write_all(text.as_bytes()).is_err() {
+                if !put(&entry, entry.queue.name()) {
                     return Ok(());
                 }
             }

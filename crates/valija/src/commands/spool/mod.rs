@@ -2,6 +2,7 @@
 //! queue manager when it runs, else opened directly.
 
 mod listing;
+mod maildrop;
 mod postcat;
 mod postsuper;
 
