@@ -131,9 +131,13 @@ impl Drop for Memory {
     }
 }
 
+/// The longest text of a line, bytes, as Postfix has it: syslog loses what is much longer.
+const LONGEST_TEXT: usize = 2000;
+
 pub(crate) fn write(source: &Source, level: Level, text: &str) {
+    // One line per event whatever a stranger sent. Postfix shows such bytes as `?`, and cuts.
+    let text = text.get(..text.floor_char_boundary(LONGEST_TEXT - level.prefix().len())).unwrap_or(text);
     let mut clean = String::with_capacity(text.len());
-    // One line per event whatever a stranger sent. Postfix shows such bytes as `?`.
     clean.extend(text.chars().map(|c| if c.is_control() { '?' } else { c }));
     let body = format!("{}[{}]: {}{}", source.tag(), source.number(), level.prefix(), clean);
     let kept = MEMORY.with(|m| m.borrow().as_ref().map(|l| l.borrow_mut().push(body.clone())));
@@ -255,6 +259,16 @@ mod tests {
     events! {
         /// A test.
         Hello { } Warning "hello"
+    }
+
+    #[test]
+    fn a_line_has_an_end() {
+        let lines = memory();
+        let source = Source::new("postfix", "cleanup", 7);
+        write(&source, Level::Warning, &"é\n".repeat(5000));
+        let line = lines.take().concat();
+        assert_eq!(line.strip_prefix("postfix/cleanup[7]: ").map(str::len), Some(LONGEST_TEXT));
+        assert!(!line.contains('\n'));
     }
 
     /// One test: what is installed is one for the process.
