@@ -23,12 +23,12 @@ impl Session {
             None if unread.len() > limit => (&unread[..limit], limit, true),
             None => return Some(Found::Nothing),
         };
-        while let [head @ .., b'\r'] = line {
-            line = head;
-        }
-        // A byte 0 ends the line, as it does in Postfix.
+        // A byte 0 ends the line, as it does in Postfix: a telnet that reads from a pipe sends CR NUL CR LF.
         if let Some(end) = memchr(0, line) {
             line = &line[..end];
+        }
+        while let [head @ .., b'\r'] = line {
+            line = head;
         }
         let text = match std::str::from_utf8(line) {
             Ok(text) => Ok(text.to_string()),

@@ -98,6 +98,8 @@ fn limits() {
 
 #[test]
 fn long_lines_are_cut() {
+    let (out, ..) = run(settings(), &[b"NOOP\r\0\r\nNOOP\0x\r\n"]);
+    assert!(out.ends_with("250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n"), "{out}");
     let text = [b"NOOP ".as_slice(), &[b'x'; 5000], b"\r\nNOOP\r\n"].concat();
     for pieces in [vec![&text[..]], text.chunks(7).collect(), text.chunks(2047).collect()] {
         let (out, log, _) = run(settings(), &pieces);
