@@ -5,6 +5,7 @@
 mod files;
 mod graph;
 mod params;
+mod reference;
 mod rfc;
 
 use std::path::{Path, PathBuf};

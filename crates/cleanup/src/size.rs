@@ -3,6 +3,10 @@
 //! Postfix stores each line as a record: a type byte, a length (seven bits a byte), the line
 //! without its end. A line beyond `line_length_limit` takes several records. Log analysers,
 //! `mailq` and `SIZE=` show the sum, so we count as if we stored records.
+//!
+//! `message_size_limit` is compared with this sum. Postfix compares the whole queue file, so that
+//! its envelope counts too (client, sender, HELO name several times each, about 0.7 KiB; a limit
+//! of 2000 leaves about 1000 for the content): with us a message may be bigger by that.
 
 use memchr::memchr;
 

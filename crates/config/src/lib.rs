@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod computed;
 mod danger;
 pub mod directory;
+pub mod environment;
 pub mod expand;
 mod level;
 pub mod lines;

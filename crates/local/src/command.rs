@@ -78,18 +78,13 @@ pub(crate) fn words(command: &str, shell: &str) -> Vec<OsString> {
 /// sets one.
 pub(crate) fn exported(list: &[String], directory: &Path) -> BTreeMap<String, OsString> {
     let mut all = BTreeMap::from([("PATH".to_string(), OsString::from(PATH))]);
-    for element in list {
-        match element.split_once('=') {
-            Some((name, value)) => drop(all.insert(name.to_string(), value.into())),
-            None => {
-                let own = match element.as_str() {
-                    "MAIL_CONFIG" => Some(directory.as_os_str().to_owned()),
-                    "LANG" => Some("C".into()),
-                    name => std::env::var_os(name),
-                };
-                all.extend(own.map(|v| (element.clone(), v)));
-            }
-        }
+    for (name, value) in config::environment::variables(list) {
+        let value = match (value, name) {
+            (Some(value), _) => Some(value.into()),
+            (None, "MAIL_CONFIG") => Some(directory.as_os_str().to_owned()),
+            (None, name) => std::env::var_os(name),
+        };
+        all.extend(value.map(|v| (name.to_string(), v)));
     }
     all
 }

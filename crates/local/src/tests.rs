@@ -35,7 +35,7 @@ impl World {
         std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).unwrap();
         let at = root.display();
         let main_cf = format!(
-            "myhostname = mx.example.org\nmyorigin = example.org\nmydestination = example.org\n\
+            "export_environment = TZ MAIL_CONFIG LANG=C\nmyhostname = mx.example.org\nmyorigin = example.org\nmydestination = example.org\n\
              recipient_delimiter = +\nqueue_directory = {at}\nalias_maps = hash:{at}/aliases\n\
              mail_spool_directory = {at}/spool\ncompatibility_level = 3.6\n\
              deliver_lock_attempts = 2\ndeliver_lock_delay = 0s\n"

@@ -1,6 +1,8 @@
 //! Starting the two roles.
 
 use config::Config;
+use config::environment::passed;
+use config::params::master::Master;
 use config::programs::{Program, find};
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
@@ -26,7 +28,7 @@ pub fn mail(config: &Config, identity: Option<&Identity>, output: bool) -> Resul
     let program = find(Program::Valija, Some(config))?;
     let (ours, theirs) = Channel::pair().map_err(|e| e.to_string())?;
     let args = [OsStr::new("-c"), config.directory().as_os_str()];
-    let child = spawn(&program, MAIL, &args, &[theirs.as_fd()], identity, &environment(), output)
+    let child = spawn(&program, MAIL, &args, &[theirs.as_fd()], identity, &environment(config)?, output)
         .map_err(|e| format!("{}: {e}", program.display()))?;
     Ok((Role { name: "mail", child }, ours))
 }
@@ -40,13 +42,18 @@ pub fn deliver(config: &Config, output: bool) -> Result<(Role, Channel), String>
         .or_else(|_| std::env::current_exe().map_err(|e| e.to_string()))?;
     let (ours, theirs) = Channel::pair().map_err(|e| e.to_string())?;
     let args = [OsStr::new("-c"), config.directory().as_os_str()];
-    let child = spawn(&program, DELIVER, &args, &[theirs.as_fd()], None, &environment(), output)
+    let child = spawn(&program, DELIVER, &args, &[theirs.as_fd()], None, &environment(config)?, output)
         .map_err(|e| format!("{}: {e}", program.display()))?;
     Ok((Role { name: "deliver", child }, ours))
 }
 
-/// What a role inherits from the environment: the time zone, and a safe search path.
-fn environment() -> Vec<(String, String)> {
-    let path = ("PATH".to_string(), "/usr/bin:/bin:/usr/sbin:/sbin".to_string());
-    std::env::var("TZ").ok().map(|tz| ("TZ".to_string(), tz)).into_iter().chain([path]).collect()
+/// What a role gets as its environment: `import_environment`, the configuration's directory, and a
+/// safe search path.
+fn environment(config: &Config) -> Result<Vec<(String, String)>, String> {
+    let master = Master::load(config)
+        .map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    let mut all = passed(&master.import_environment().0, |name| std::env::var(name).ok());
+    all.push(("PATH".into(), "/usr/bin:/bin:/usr/sbin:/sbin".into()));
+    all.push(("MAIL_CONFIG".into(), config.directory().display().to_string()));
+    Ok(all)
 }

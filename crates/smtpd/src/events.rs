@@ -55,6 +55,8 @@ events::events! {
     TooManyMessages { count: u64, client: String, service: String } Warning "Message delivery request rate limit exceeded: {count} from {client} for service {service}"
     /// smtpd_client_recipient_rate_limit.
     TooManyRecipients { count: u64, client: String, service: String } Warning "Recipient address rate limit exceeded: {count} from {client} for service {service}"
+    /// queue_minfree is too small to be of use.
+    MinfreeSmall { minfree: u64, limit: u64 } Warning "queue_minfree({minfree}) should be at least 1.5*message_size_limit({limit})"
     /// The postmaster could not be told of a session that went wrong.
     NoticeFailed { why: String } Warning "postmaster notify: {why}"
 }

@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::client::Client;
 use crate::commands;
-use crate::events::{TableTrouble, UnknownKeyword};
+use crate::events::{MinfreeSmall, TableTrouble, UnknownKeyword};
 use crate::limits::Limits;
 use crate::postmaster::Postmaster;
 use crate::restrictions::{List, Notes, OpenTable, Question, Subject, Verdict};
@@ -156,6 +156,10 @@ impl<B: Backend> Service<B> {
             }
         };
         let number = |n: &i64| u64::try_from(*n).unwrap_or(0);
+        let (minfree, size_limit) = (number(queue.queue_minfree()), number(cleanup.message_size_limit()));
+        if minfree > 0 && minfree / 3 * 2 < size_limit {
+            source.say(&MinfreeSmall { minfree, limit: size_limit });
+        }
         let mut settings = settings(&main, &smtpd, &cleanup, types, &source);
         settings.soft_bounce = *bounce.soft_bounce();
         settings.notify = postmaster.classes;
@@ -197,8 +201,8 @@ impl<B: Backend> Service<B> {
             xforward: clients("smtpd_authorized_xforward_hosts", &smtpd.smtpd_authorized_xforward_hosts().0),
             rewrite_clients,
             postmaster,
-            minfree: number(queue.queue_minfree()),
-            size_limit: number(cleanup.message_size_limit()),
+            minfree,
+            size_limit,
             settings,
             bare_newline,
             source,

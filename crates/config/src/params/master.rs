@@ -1,7 +1,7 @@
 //! Parameters that the supervisor obeys.
 
 use crate::params;
-use crate::value::{Count, List, Text, Time};
+use crate::value::{Count, List, Text, Time, Verbatim};
 
 params! {
     /// What is started, where it listens, where it logs.
@@ -16,6 +16,13 @@ params! {
         maillog_file: Text = "";
         /// The directories below which a log file may be.
         maillog_file_prefixes: List = "/var, /dev/stdout";
+        /// The command that compresses a log file that `postfix logrotate` has renamed.
+        maillog_file_compressor: Text = "gzip";
+        /// What such a log file is renamed with, as date(1) formats it.
+        maillog_file_rotate_suffix: Verbatim = "%Y%m%d-%H%M%S";
+        /// The environment variables that are taken over from whoever starts the system, or set
+        /// (name=value).
+        import_environment: List = "MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME";
         /// The facility of syslog lines.
         syslog_facility: Text = "mail";
         /// How many clients may wait to be accepted.

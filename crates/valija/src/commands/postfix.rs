@@ -359,16 +359,36 @@ impl Setting {
         let events::Sink::File(path) = &self.voice.sink else {
             return self.voice.refuse("empty 'maillog_file' parameter value - logfile rotation failed");
         };
-        let stamp = {
-            let now = sys::time::now_micros() / 1_000_000;
-            let zone = sys::time::zone_at(now as i64);
-            proto::date::DateTime::new(now as i64, zone.offset, "").stamp()
+        let master = match config::params::master::Master::load(&self.config) {
+            Ok(master) => master,
+            Err(problems) => return self.voice.refuse(first(problems)),
         };
-        let to = PathBuf::from(format!("{}.{}-{}", path.display(), &stamp[..8], &stamp[8..]));
+        let format = format!("+{}", master.maillog_file_rotate_suffix().0);
+        let suffix = match Command::new("date").arg(&format).output() {
+            Ok(done) if done.status.success() => String::from_utf8_lossy(&done.stdout).trim().to_string(),
+            Ok(done) => {
+                return self
+                    .voice
+                    .refuse(format!("date {format}: {}", String::from_utf8_lossy(&done.stderr)));
+            }
+            Err(e) => return self.voice.refuse(format!("date: {e}")),
+        };
+        if suffix.is_empty() || suffix.contains('/') {
+            return self.voice.refuse(format!("maillog_file_rotate_suffix gives no file name: {suffix:?}"));
+        }
+        let to = PathBuf::from(format!("{}.{suffix}", path.display()));
         if let Err(e) = std::fs::rename(path, &to) {
             return self.voice.refuse(format!("rename {} to {}: {e}", path.display(), to.display()));
         }
-        self.reload()
+        let reloaded = self.reload();
+        // Whoever still writes to the old file gets a moment to take up the new one.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        let compressor = master.maillog_file_compressor();
+        match Command::new(compressor).arg(&to).status() {
+            Ok(status) if status.success() => reloaded,
+            Ok(status) => self.voice.refuse(format!("{compressor} {}: {status}", to.display())),
+            Err(e) => self.voice.refuse(format!("{compressor}: {e}")),
+        }
     }
 }
 
