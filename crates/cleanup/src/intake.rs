@@ -403,8 +403,16 @@ impl<S: Store> Message<S> {
         true
     }
 
+    /// `receive_override_options = no_address_mappings`: addresses are completed, nothing else.
+    fn unmapped(&self) -> bool {
+        self.origin.overrides.iter().any(|o| o == "no_address_mappings")
+    }
+
     /// Canonical mapping; `None` after it set a refusal.
     fn canonical(&mut self, address: Address, place: Place) -> Option<Address> {
+        if self.unmapped() {
+            return Some(address);
+        }
         let shown = address.internal();
         match self.door.rewriting.canonical(address, place) {
             Ok(address) => Some(address),
@@ -422,15 +430,19 @@ impl<S: Store> Message<S> {
 
     /// Runs clean content through the header core and counts the result.
     fn pass(&mut self, clean: &[u8], last: bool) {
+        let unmapped = self.unmapped();
         let Some(headers) = self.headers.as_mut() else { return };
         if headers.in_body() {
             self.buffer.extend_from_slice(clean);
         } else {
             let rewriting = self.door.rewriting.clone();
             let context = headers.context().cloned().unwrap_or(Context::Local);
-            let mut problem = None;
+            let (mut problem, unmapped) = (None, unmapped);
             let mut rewrite = |address: &Address, place: Place| {
                 let whole = rewriting.complete(address, &context);
+                if unmapped {
+                    return whole;
+                }
                 rewriting.canonical(whole.clone(), place).unwrap_or_else(|what| {
                     problem = Some((what, whole.internal()));
                     whole
@@ -494,7 +506,7 @@ impl<S: Store> Message<S> {
     fn expand(&mut self) -> Vec<Recipient> {
         let limit = usize::try_from(*self.door.cleanup.duplicate_filter_limit()).unwrap_or(0);
         let keep_original = *self.door.cleanup.enable_original_recipient();
-        let no_aliases = self.origin.overrides.iter().any(|o| o == "no_address_mappings");
+        let no_aliases = self.unmapped();
         let mut seen: HashSet<(Address, Option<String>, String)> = HashSet::new();
         let mut out = Vec::new();
         let recipients = std::mem::take(&mut self.recipients);

@@ -29,14 +29,26 @@ const AT_ONCE: usize = 16;
 /// An incomplete file that nobody wrote to for so long is removed.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
-/// Gives the intake of the present configuration.
-pub type PresentIntake<S> = Arc<dyn Fn() -> Intake<S> + Send + Sync>;
+/// What the line of pickup in master.cf, over main.cf, says of mail from the maildrop.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// `cleanup_service_name`.
+    pub service: String,
+    /// `content_filter`.
+    pub content_filter: String,
+    /// `receive_override_options`.
+    pub overrides: Vec<String>,
+    /// Who speaks.
+    pub speaker: events::Source,
+}
+
+/// Gives the intake and the manner of the present configuration.
+pub type Present<S> = Arc<dyn Fn() -> (Intake<S>, Manner) + Send + Sync>;
 
 /// The pickup service.
 pub struct Pickup<S: Store> {
-    intake: PresentIntake<S>,
+    present: Present<S>,
     queue_directory: PathBuf,
-    speaker: events::Source,
     /// Taken but not removable (name and inode): must not be taken again.
     stuck: Arc<Mutex<HashSet<(PathBuf, u64)>>>,
 }
@@ -54,8 +66,8 @@ pub struct Pass {
 
 impl<S: Store> Pickup<S> {
     /// For the maildrop of this queue directory.
-    pub fn new(intake: PresentIntake<S>, queue_directory: PathBuf, speaker: events::Source) -> Pickup<S> {
-        Pickup { intake, queue_directory, speaker, stuck: Arc::default() }
+    pub fn new(present: Present<S>, queue_directory: PathBuf) -> Pickup<S> {
+        Pickup { present, queue_directory, stuck: Arc::default() }
     }
 
     /// Makes a pass now, after each wake-up on `listener`, and every `interval`; never ends.
@@ -71,7 +83,8 @@ impl<S: Store> Pickup<S> {
     /// Takes everything that is complete.
     pub async fn pass(&self) -> Pass {
         let maildrop = self.queue_directory.join("maildrop");
-        let speaker = self.speaker.clone();
+        let (intake, manner) = (self.present)();
+        let speaker = manner.speaker.clone();
         let listed = tokio::task::spawn_blocking(move || list(&maildrop, &speaker)).await;
         let mut names = listed.unwrap_or_default().into_iter();
         let (mut work, mut pass) = (JoinSet::new(), Pass::default());
@@ -79,9 +92,9 @@ impl<S: Store> Pickup<S> {
             while work.len() < AT_ONCE
                 && let Some(path) = names.next()
             {
-                let (intake, speaker) = ((self.intake)(), self.speaker.clone());
+                let (intake, manner) = (intake.clone(), manner.clone());
                 let (stuck, queue) = (self.stuck.clone(), self.queue_directory.clone());
-                work.spawn(async move { take(&intake, &queue, path, &speaker, &stuck).await });
+                work.spawn(async move { take(&intake, &queue, path, &manner, &stuck).await });
             }
             match work.join_next().await {
                 None => return pass,
@@ -158,9 +171,10 @@ async fn take<S: Store>(
     intake: &Intake<S>,
     queue: &Path,
     path: PathBuf,
-    speaker: &events::Source,
+    manner: &Manner,
     stuck: &Mutex<HashSet<(PathBuf, u64)>>,
 ) -> Fate {
+    let speaker = &manner.speaker;
     let shown = format!("maildrop/{}", path.file_name().unwrap_or_default().to_string_lossy());
     let (file, uid, inode) = match open(&path) {
         Ok(Some(opened)) => opened,
@@ -177,7 +191,7 @@ async fn take<S: Store>(
         }
         return Fate::NotYet;
     }
-    match read(intake, file, uid, speaker).await {
+    match read(intake, file, uid, manner).await {
         Ok(()) => {
             if let Err(e) = std::fs::remove_file(&path) {
                 speaker.say(&NotRemoved { path: shown, what: e.to_string() });
@@ -234,11 +248,14 @@ async fn read<S: Store>(
     intake: &Intake<S>,
     mut file: File,
     uid: u32,
-    speaker: &events::Source,
+    manner: &Manner,
 ) -> Result<(), Trouble> {
     let (mut decoder, mut walker) = (Decoder::default(), Walker::new(true));
     let mut origin = Origin::new(Source::Pickup { uid }, Address::null(), sys::time::now_micros());
     origin.client.uid = Some(uid);
+    origin.service.clone_from(&manner.service);
+    origin.content_filter.clone_from(&manner.content_filter);
+    origin.overrides.clone_from(&manner.overrides);
     let mut gathered = Gathered { origin, notify: Notify::default(), orcpt: None };
     let mut recipients: Vec<(Address, Option<String>, Notify)> = Vec::new();
     let mut message = None;
@@ -281,7 +298,9 @@ async fn read<S: Store>(
                     let notify = std::mem::take(&mut gathered.notify);
                     recipients.push((address, orcpt, notify));
                 }
-                Item::Content => message = Some(begin(intake, &gathered.origin, &recipients, speaker)),
+                Item::Content => {
+                    message = Some(begin(intake, &gathered.origin, &recipients, &manner.speaker))
+                }
                 other => gathered.heed(other),
             }
         }

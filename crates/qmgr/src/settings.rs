@@ -61,8 +61,14 @@ pub struct Settings {
 impl Settings {
     /// Reads them. Every fault is reported.
     pub fn load(config: &Config, services: &Services) -> Result<Settings, Vec<Problem>> {
-        let (main, qmgr) = (Main::load(config)?, Qmgr::load(config)?);
-        let (bounce, master) = (Bounce::load(config)?, Master::load(config)?);
+        // Each with the settings of its own line.
+        let of = |name: &str| {
+            services.all.iter().find(|s| s.name == name).map_or_else(|| config.clone(), |s| s.config(config))
+        };
+        let (own, notices) = (of("qmgr"), of("bounce"));
+        let (main, qmgr) = (Main::load(&own)?, Qmgr::load(&own)?);
+        let (bounce, master) = (Bounce::load(&notices)?, Master::load(config)?);
+        let bounce_name = Main::load(&notices)?.syslog_name().clone();
         let mut problems = Vec::new();
         let micros = |t: &config::value::Time| t.as_micros() as u64;
         let patience = Patience {
@@ -115,7 +121,7 @@ impl Settings {
         let voice = |daemon| events::Source::new(main.syslog_name(), daemon, number);
         Ok(Settings {
             voice: voice("qmgr"),
-            bounce_voice: voice("bounce"),
+            bounce_voice: events::Source::new(&bounce_name, "bounce", number),
             error_voice: voice("error"),
             config: config.clone(),
             transports,

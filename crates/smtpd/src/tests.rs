@@ -219,6 +219,8 @@ fn restriction_lists() {
         "450 4.7.1 <usuario@example.org>: Recipient address rejected: Try again later",
     );
     check("smtpd_reject_unlisted_recipient = no\n", STRANGER, "nobody@example.org", ok);
+    let unchecked = "receive_override_options = no_milters,no_unknown_recipient_checks\n";
+    check(unchecked, STRANGER, "nobody@example.org", ok);
     check(
         "show_user_unknown_table_name = no\nunknown_local_recipient_reject_code = 450\n",
         STRANGER,

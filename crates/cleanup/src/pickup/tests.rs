@@ -19,8 +19,13 @@ impl Place {
         std::fs::create_dir_all(dir.join("maildrop")).unwrap();
         let intake = intake("");
         let store = intake.store().clone();
-        let speaker = events::Source::new("postfix", "pickup", 1);
-        let pickup = Pickup::new(Arc::new(move || intake.clone()), dir.clone(), speaker);
+        let manner = Manner {
+            service: "cleanup".into(),
+            content_filter: "filter:here".into(),
+            overrides: Vec::new(),
+            speaker: events::Source::new("postfix", "pickup", 1),
+        };
+        let pickup = Pickup::new(Arc::new(move || (intake.clone(), manner.clone())), dir.clone());
         Place { dir, store, pickup }
     }
 
@@ -122,6 +127,7 @@ fn a_probe_is_marked() {
     assert_eq!(place.pass().taken, 1);
     let (envelope, _) = text_of(&place.store);
     assert_eq!(envelope.trace, Trace::Verify);
+    assert_eq!(envelope.filter.as_deref(), Some("filter:here"));
 }
 
 #[test]

@@ -140,7 +140,9 @@ pub(crate) fn may_receive<B: Backend>(service: &Service<B>, q: Question<'_>, not
     {
         return reject;
     }
-    if *service.smtpd.smtpd_reject_unlisted_recipient() && !notes.recipient_checked {
+    let unchecked =
+        service.smtpd.receive_override_options().0.iter().any(|o| o == "no_unknown_recipient_checks");
+    if *service.smtpd.smtpd_reject_unlisted_recipient() && !unchecked && !notes.recipient_checked {
         return restrictions::unlisted_recipient(q, notes);
     }
     Verdict::Dunno

@@ -5,6 +5,7 @@
 
 mod elements;
 mod report;
+mod routes;
 mod verdict;
 
 use config::directory::{self, Caller};
@@ -89,7 +90,7 @@ fn check(directory: &std::path::Path) -> Report {
             note,
         });
         for (name, value) in &service.overrides {
-            let (verdict, note) = judge.setting(&own, name);
+            let (verdict, note) = verdict::overridden(service, name, judge.setting(&own, name));
             let (name, value) = (format!("{} -o {name}", service.id()), value.clone());
             report.rows.push(Row { line: service.line, file: "master.cf", name, value, verdict, note });
         }

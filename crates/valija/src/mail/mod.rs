@@ -256,10 +256,12 @@ async fn equipment(master: &Master) -> Option<Equipment> {
 
 fn start_pickup(queue_directory: &Path, present: &Present, say: &events::Source) {
     let snapshot = present.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let speaker = events::Source::new(&snapshot.syslog_name, "pickup", std::process::id());
     let source = present.clone();
-    let intake = Arc::new(move || source.read().unwrap_or_else(PoisonError::into_inner).intake.clone());
-    let pickup = Pickup::new(intake, queue_directory.to_path_buf(), speaker);
+    let present = Arc::new(move || {
+        let now = source.read().unwrap_or_else(PoisonError::into_inner);
+        (now.intake.clone(), now.pickup.clone())
+    });
+    let pickup = Pickup::new(present, queue_directory.to_path_buf());
     let listener = socket(&queue_directory.join("public/pickup"), say);
     let interval =
         snapshot.services.all.iter().find(|s| s.command() == "pickup").map_or(60, |s| s.wakeup().0);

@@ -8,8 +8,10 @@ use super::files::Passed;
 use super::world::{Wishes, World};
 use cleanup::Intake;
 use cleanup::intake::Door;
+use cleanup::pickup::Manner;
 use config::master_cf::{Kind, Services};
 use config::params::main::Main;
+use config::params::smtpd::Smtpd;
 use config::{Config, Problem};
 use rewrite::Rewriter;
 use smtpd::limits::Limits;
@@ -42,6 +44,8 @@ pub struct Snapshot {
     pub limits: BTreeMap<String, usize>,
     /// `syslog_name`.
     pub syslog_name: String,
+    /// What becomes of mail from the maildrop.
+    pub pickup: Manner,
 }
 
 impl Snapshot {
@@ -68,6 +72,7 @@ impl Snapshot {
         let rewriter = Arc::new(Rewriter::open(&config, &types, &own).map_err(join)?);
         let intake = doors(&config, &services, queue, &rewriter)?;
         let default_limit = config.get("default_process_limit").ok().and_then(|t| t.parse().ok());
+        let pickup = pickup(&config, &services)?;
         let smtpd_voice = events::Source::new(&syslog_name, "smtpd", std::process::id());
         let (mut smtpd, mut limits) = (BTreeMap::new(), BTreeMap::new());
         for service in services.all.iter().filter(|s| s.kind == Kind::Inet && s.command() == "smtpd") {
@@ -85,7 +90,16 @@ impl Snapshot {
             let limit = service.process_limit().map(|n| n as usize).or(default_limit);
             limits.insert(service.name.clone(), limit.unwrap_or(100));
         }
-        Ok(Snapshot { config, services: Arc::new(services), rewriter, intake, smtpd, limits, syslog_name })
+        Ok(Snapshot {
+            config,
+            services: Arc::new(services),
+            rewriter,
+            intake,
+            smtpd,
+            limits,
+            syslog_name,
+            pickup,
+        })
     }
 
     /// Who speaks for the deliveries of a transport: the program of its service, under the
@@ -115,6 +129,19 @@ fn types(config: &Config, syslog_name: &str, passed: Passed) -> Types {
             false => source.say(&TableNews { what: notice.to_string() }),
         })
         .build()
+}
+
+/// The service `pickup`, with its overrides.
+fn pickup(config: &Config, services: &Services) -> Result<Manner, String> {
+    let service = services.all.iter().find(|s| s.command() == "pickup");
+    let own = service.map_or_else(|| config.clone(), |s| s.config(config));
+    let (main, smtpd) = (Main::load(&own).map_err(join)?, Smtpd::load(&own).map_err(join)?);
+    Ok(Manner {
+        service: smtpd.cleanup_service_name().clone(),
+        content_filter: smtpd.content_filter().clone(),
+        overrides: smtpd.receive_override_options().0.clone(),
+        speaker: events::Source::new(main.syslog_name(), "pickup", std::process::id()),
+    })
 }
 
 fn doors(

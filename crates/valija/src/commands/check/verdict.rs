@@ -3,6 +3,7 @@
 
 use super::elements;
 use super::report::Verdict;
+use super::routes::Routes;
 use config::catalogue::{self, Fate};
 use config::master_cf::Service;
 use config::value::{Value, split_list};
@@ -14,6 +15,7 @@ pub(super) struct Judge {
     service_names: BTreeSet<String>,
     user_names: BTreeSet<String>,
     classes: Vec<String>,
+    routes: Routes,
 }
 
 type Judgement = (Verdict, String);
@@ -22,7 +24,7 @@ impl Judge {
     pub(super) fn new(config: &Config, services: &[Service]) -> Judge {
         let (service_names, user_names) = crate::commands::postconf::other_names(config, services);
         let classes = split_list(&config.get("smtpd_restriction_classes").unwrap_or_default());
-        Judge { service_names, user_names, classes }
+        Judge { service_names, user_names, classes, routes: Routes::of(config, services) }
     }
 
     /// On a setting of main.cf, or of a service when `config` is that service's.
@@ -86,6 +88,9 @@ impl Judge {
             "trivial-rewrite" | "proxymap" | "anvil" | "scache" | "tlsmgr" | "postlogd" | "verify" => {
                 return (Verdict::Accepted, "its work is done without a process of its own".to_string());
             }
+            "smtp" | "lmtp" | "virtual" if !self.routes.lead_to(&service.name) => {
+                return (Verdict::Accepted, "nothing is routed to it".to_string());
+            }
             "smtp" | "lmtp" => return unsupported("delivery to other hosts comes with a later version"),
             "virtual" => return unsupported("virtual mailboxes come with a later version; use local users"),
             "postscreen" | "dnsblog" | "tlsproxy" => {
@@ -100,6 +105,23 @@ impl Judge {
         }
         (Verdict::Same, String::new())
     }
+}
+
+/// On an `-o` setting, given the verdict on the setting itself: some services look at main.cf alone.
+pub(super) fn overridden(service: &Service, name: &str, (verdict, note): Judgement) -> Judgement {
+    let own = match service.command() {
+        "smtpd" | "pickup" | "cleanup" | "qmgr" | "local" | "pipe" => true,
+        "bounce" => service.name == "bounce",
+        // Who speaks in the log.
+        "error" | "discard" | "smtp" | "lmtp" | "virtual" => {
+            name == "syslog_name" || verdict != Verdict::Same
+        }
+        _ => verdict != Verdict::Same,
+    };
+    if own {
+        return (verdict, note);
+    }
+    (Verdict::Differs, format!("this service takes {name} from main.cf; set it there"))
 }
 
 /// `<transport>_<suffix>` is obeyed when the default it stands for is.
