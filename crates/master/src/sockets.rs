@@ -106,12 +106,24 @@ impl Listeners {
                 Err(e) if e.kind() == std::io::ErrorKind::AddrNotAvailable && want.address.is_ipv6() => {
                     say.say(&Note { what: format!("IPv6 address {} is not available: {e}", want.address) });
                 }
+                Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && self.holds_port(want) => {
+                    let (ip, port) = (want.address.ip(), want.address.port());
+                    let remedy = "stop and start it when inet_interfaces or inet_protocols change";
+                    return Err(format!(
+                        "bind {ip} port {port}: the running system listens there itself; {remedy}"
+                    ));
+                }
                 Err(e) => return Err(bind_fault(want, &e)),
             }
         }
         self.0.retain(|w, _| wanted.contains(w));
         self.0.append(&mut new);
         Ok(())
+    }
+
+    /// Whether a listener of ours has the port, at another address.
+    fn holds_port(&self, want: &Wanted) -> bool {
+        self.0.keys().any(|w| w.address.port() == want.address.port())
     }
 
     /// All of them.
@@ -169,6 +181,8 @@ mod tests {
         all.change(&[want(free)], 5, &say).unwrap();
         assert!(all.change(&[want(taken)], 5, &say).unwrap_err().contains("another program"));
         assert_eq!(all.iter().map(|(w, _)| w.address).collect::<Vec<_>>(), [free]);
+        let everywhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), free.port());
+        assert!(all.change(&[want(everywhere)], 5, &say).unwrap_err().contains("stop and start"));
         all.change(&[], 5, &say).unwrap();
         assert_eq!(all.iter().count(), 0);
     }
