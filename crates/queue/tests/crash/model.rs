@@ -10,7 +10,7 @@ use queue::{Action, Body, Outcome, QueueName, RecipientState, Selection, StoreEr
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 type Store = Arc<Engine<SimulatedDisk>>;
@@ -73,7 +73,12 @@ pub struct Run {
     pub acknowledged: u64,
     pub crashes: u64,
     pub forwarded: u64,
+    /// What others did in the middle of a step, and to what they may do it.
+    meddled: Meddled,
+    known: Arc<Mutex<Vec<QueueId>>>,
 }
+
+type Meddled = Arc<Mutex<Vec<(Vec<QueueId>, Action)>>>;
 
 fn options() -> Options {
     Options {
@@ -108,7 +113,41 @@ impl Run {
             acknowledged: 0,
             crashes: 0,
             forwarded: 0,
+            meddled: Meddled::default(),
+            known: Arc::default(),
         }
+    }
+
+    /// Lets somebody hold, release and delete messages while files are synced.
+    fn meddle(&mut self) {
+        let store = Arc::downgrade(&self.store);
+        let (meddled, known) = (self.meddled.clone(), self.known.clone());
+        *known.lock().unwrap() = self.messages.keys().copied().collect();
+        self.disk.world().meanwhile = Some(Box::new(move |random| {
+            let known = known.lock().unwrap();
+            let (Some(store), false) = (store.upgrade(), known.is_empty() || random % 3 != 0) else { return };
+            let id = known[(random / 16) as usize % known.len()];
+            let action = [Action::Hold, Action::Release, Action::Delete][(random / 4) as usize % 3];
+            // Once in a step, so that no state goes unseen.
+            let mut meddled = meddled.lock().unwrap();
+            if !meddled.is_empty() {
+                return;
+            }
+            if let Ok((touched, _)) = store.control(&Selection::Ids(vec![id]), action) {
+                meddled.push((touched, action));
+            }
+        }));
+    }
+
+    /// Takes down what they did; whether that was anything.
+    fn meddled(&mut self) -> bool {
+        self.disk.world().meanwhile = None;
+        let all = std::mem::take(&mut *self.meddled.lock().unwrap());
+        let any = !all.is_empty();
+        for (touched, action) in all {
+            self.touched(touched, action);
+        }
+        any
     }
 
     /// `rounds` times: work, then a crash or a clean stop, then look.
@@ -156,6 +195,12 @@ impl Run {
     }
 
     fn step(&mut self) {
+        self.meddle();
+        self.one_step();
+        self.meddled();
+    }
+
+    fn one_step(&mut self) {
         match self.rng.below(17) {
             0..=4 => self.submit(),
             5..=7 => {
@@ -168,7 +213,9 @@ impl Run {
                 self.store.tend(false);
             }
             9 => {
-                if self.store.sync() {
+                let well = self.store.sync();
+                // What was done meanwhile may not be durable.
+                if !self.meddled() && well {
                     for message in self.messages.values_mut() {
                         message.versions.drain(..message.versions.len() - 1);
                     }
@@ -364,6 +411,10 @@ impl Run {
             [Action::Hold, Action::Release, Action::Requeue, Action::Delete, Action::Expire, Action::Flush];
         let action = all[self.rng.below(6) as usize];
         let (touched, _durable) = self.store.control(&Selection::Ids(chosen), action).unwrap();
+        self.touched(touched, action);
+    }
+
+    fn touched(&mut self, touched: Vec<QueueId>, action: Action) {
         for id in touched {
             if action == Action::Delete {
                 let message = self.messages.get_mut(&id).unwrap();

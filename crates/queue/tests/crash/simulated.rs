@@ -76,6 +76,8 @@ pub struct World {
     /// Holes can be punched.
     pub holes: bool,
     pub calls: u64,
+    /// What others do while a segment or a log is synced.
+    pub meanwhile: Option<Box<dyn FnMut(u64) + Send>>,
 }
 
 #[derive(Clone)]
@@ -144,6 +146,7 @@ impl SimulatedDisk {
             full: false,
             holes: true,
             calls: 0,
+            meanwhile: None,
         })))
     }
 
@@ -191,6 +194,20 @@ impl SimulatedDisk {
             fresh.holes = world.holes;
         }
         disk
+    }
+
+    fn meanwhile(&self, inode: usize) {
+        let mut world = self.world();
+        let ours =
+            |(name, i): (&String, &usize)| *i == inode && (name.ends_with(".seg") || name.ends_with(".st"));
+        if !world.names.iter().any(ours) {
+            return;
+        }
+        let Some(mut what) = world.meanwhile.take() else { return };
+        let random = world.rng.next();
+        drop(world);
+        what(random);
+        self.world().meanwhile = Some(what);
     }
 
     pub fn file_names(&self) -> Vec<String> {
@@ -401,6 +418,7 @@ impl DiskFile for SimulatedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.0.meanwhile(self.1);
         let mut world = self.0.world();
         let fate = world.gate(Need::Sync)?;
         let world = &mut *world;
