@@ -420,9 +420,25 @@ impl Run {
                 let message = self.messages.get_mut(&id).unwrap();
                 message.versions.push(None);
                 message.leased = false;
+            } else if self.disk.world().dead {
+                // It cannot be read any more, but what was done may be durable.
+                self.foresee(id, action);
+                continue;
             }
             self.note(id);
         }
+    }
+
+    fn foresee(&mut self, id: QueueId, action: Action) {
+        let now = self.disk.world().now;
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        let Some(Some(mut view)) = message.versions.last().cloned() else { return };
+        match action {
+            Action::Hold => view.held = true,
+            Action::Release => (view.held, view.next) = (false, view.next.map(|_| now)),
+            _ => return,
+        }
+        message.versions.push(Some(view));
     }
 
     fn reopen(&mut self, crash: bool) {
