@@ -18,6 +18,8 @@ mod command;
 mod content;
 pub mod events;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod identity;
 mod include;
 mod leaf;

@@ -12,6 +12,8 @@
 pub mod disk;
 mod encode;
 pub mod events;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod ledger;
 mod leftovers;
 pub mod memory;

@@ -13,6 +13,8 @@ pub mod engine;
 mod commit;
 mod format;
 mod forward;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod keep;
 mod read;
 mod recover;
