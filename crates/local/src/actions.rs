@@ -394,7 +394,7 @@ impl<'a> Engine<'a> {
         }
         match self.prepare(&path, rights.uid, group) {
             Ok(_lock) => self.deliver_mailbox(state, rights, &path, false),
-            Err(failure) => self.done(&state.to, not_updated(&path, user, failure)),
+            Err(failure) => self.done(state, not_updated(&path, user, failure)),
         }
     }
 

@@ -31,7 +31,7 @@ impl Engine<'_> {
         if state.level > DEEPEST {
             say(self.tell, &AliasLoop { name: name.to_string() });
             let text = format!("alias database loop for {name}");
-            self.done(&state.to, Status::new(Code(5, 4, 6), text));
+            self.done(state, Status::new(Code(5, 4, 6), text));
             return true;
         }
         let rights = match owner {
@@ -68,12 +68,12 @@ impl Engine<'_> {
     }
 
     fn unavailable(&mut self, state: &State) {
-        self.done(&state.to, Status::new(Code(4, 3, 0), "alias database unavailable"));
+        self.done(state, Status::new(Code(4, 3, 0), "alias database unavailable"));
     }
 
     fn ownerless(&mut self, state: &State, name: &str, what: String) -> bool {
         say(self.tell, &AliasOwner { name: name.to_string(), what });
-        self.done(&state.to, Status::new(Code(4, 3, 0), "cannot find alias database owner"));
+        self.done(state, Status::new(Code(4, 3, 0), "cannot find alias database owner"));
         true
     }
 

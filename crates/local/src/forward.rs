@@ -92,7 +92,7 @@ impl Engine<'_> {
             Ok(records) => records,
             Err(what) => {
                 say(self.tell, &crate::events::PartDied { what });
-                self.done(&state.to, Status::new(Code(4, 3, 0), "internal software error"));
+                self.done(state, Status::new(Code(4, 3, 0), "internal software error"));
                 return true;
             }
         };
@@ -102,7 +102,7 @@ impl Engine<'_> {
                 Record::Log(level, text) => self.tell.log(level, text),
                 Record::Done(status) => {
                     some = true;
-                    self.done(&state.to, status);
+                    self.done(state, status);
                 }
                 Record::Found(text, include) => {
                     some = true;

@@ -42,17 +42,17 @@ impl Engine<'_> {
     pub(crate) fn include(&mut self, state: &State, path: &str) {
         if !Path::new(path).is_absolute() {
             say(self.tell, &IncludeRelative { path: path.into() });
-            return self.done(&state.to, refused());
+            return self.done(state, refused());
         }
         let meta = match std::fs::metadata(path) {
             Ok(meta) => meta,
             Err(e) => {
                 say(self.tell, &IncludeMissing { path: path.into(), what: os_text(&e) });
-                return self.done(&state.to, refused());
+                return self.done(state, refused());
             }
         };
         if !acceptable(path, &meta, self.tell) {
-            return self.done(&state.to, refused());
+            return self.done(state, refused());
         }
         let mut next = State { level: state.level + 1, ..state.clone() };
         if !self.set.propagate.iter().any(|p| p == "include") {
@@ -65,7 +65,7 @@ impl Engine<'_> {
                 _ => {
                     say(self.tell, &IncludeOwner { path: path.into(), uid: meta.uid() });
                     let status = Status::new(Code(4, 3, 5), "mail system configuration error");
-                    return self.done(&state.to, status);
+                    return self.done(state, status);
                 }
             }
         }

@@ -106,6 +106,7 @@ pub(crate) fn report(mail: &Mail<'_>, target: &Target, status: &Status, action: 
         status: status.clone(),
         action,
         forward: None,
+        bounce_to: None,
     };
     Report {
         recipient: target.place as usize,
@@ -113,7 +114,7 @@ pub(crate) fn report(mail: &Mail<'_>, target: &Target, status: &Status, action: 
         result: status.clone(),
         forwards: Vec::new(),
         expanded: None,
-        pass: None,
+        passes: Vec::new(),
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) struct Engine<'a> {
     lines: Vec<Line>,
     forwards: Vec<Forward>,
     expanded: Option<(Action, Status)>,
-    pass: Option<Pass>,
+    passes: Vec<Pass>,
     notify: Notify,
 }
 
@@ -119,7 +119,7 @@ impl<'a> Engine<'a> {
             lines: Vec::new(),
             forwards: Vec::new(),
             expanded: None,
-            pass: None,
+            passes: Vec::new(),
             notify: target.recipient.notify,
         }
     }
@@ -152,18 +152,31 @@ impl<'a> Engine<'a> {
             lines: self.lines,
             forwards: self.forwards,
             expanded: self.expanded,
-            pass: self.pass,
+            passes: self.passes,
         }
     }
 
     fn line(&self, to: Address, status: Status, action: Action, forward: Option<usize>) -> Line {
         let relay = self.mail.job.transport.clone();
-        Line { to, orig_to: self.target.recipient.original.clone(), relay, status, action, forward }
+        Line {
+            to,
+            orig_to: self.target.recipient.original.clone(),
+            relay,
+            status,
+            action,
+            forward,
+            bounce_to: None,
+        }
     }
 
     /// A destination is settled.
-    pub fn done(&mut self, to: &Address, status: Status) {
-        let line = self.line(to.clone(), status, Action::Delivered, None);
+    pub fn done(&mut self, state: &State, status: Status) {
+        let mut line = self.line(state.to.clone(), status, Action::Delivered, None);
+        if let Some(owner) = &state.owner {
+            // The list is the end of the sender's interest. RFC 3461 5.2.7.3
+            line.orig_to = state.to.to_string();
+            line.bounce_to = Some(owner.clone());
+        }
         self.lines.push(line);
     }
 
@@ -190,7 +203,7 @@ impl<'a> Engine<'a> {
             .iter()
             .any(|l| *l == address.to_lowercase() || *l == state.to.to_string().to_lowercase())
         {
-            return self.done(&state.to.clone(), loop_status(&state.to));
+            return self.done(&state, loop_status(&state.to));
         }
         if state.delivered.is_none() || !self.set.params.frozen_delivered_to() {
             state.delivered = Some(state.to.clone());
@@ -229,7 +242,7 @@ impl<'a> Engine<'a> {
             Ok(account) => account,
             Err(e) => {
                 let text = format!("error looking up passwd info for {user}: {}", os_text(&e));
-                return self.done(&state.to.clone(), Status::new(Code(4, 0, 0), text));
+                return self.done(&state, Status::new(Code(4, 0, 0), text));
             }
         };
         if let Some(account) = &account {
@@ -238,7 +251,7 @@ impl<'a> Engine<'a> {
             {
                 let text =
                     format!("cannot access home directory {}: {}", account.home.display(), os_text(&e));
-                return self.done(&state.to.clone(), Status::new(Code(4, 3, 0), text));
+                return self.done(&state, Status::new(Code(4, 3, 0), text));
             }
             if !(state.via == Via::Forward && own) && self.forward(&state, account) {
                 return;
@@ -257,7 +270,7 @@ impl<'a> Engine<'a> {
             }
             Err(e) => {
                 let text = format!("error looking up passwd info for {user}: {}", os_text(&e));
-                self.done(&state.to.clone(), Status::new(Code(4, 0, 0), text));
+                self.done(state, Status::new(Code(4, 0, 0), text));
             }
         }
     }
@@ -294,7 +307,7 @@ impl<'a> Engine<'a> {
             Err(e) => {
                 say(self.tell, &TableTrouble { what: e.to_string() });
                 let status = Status::new(Code(4, 3, 0), "mail system configuration error");
-                self.done(&state.to.clone(), status);
+                self.done(state, status);
                 Err(())
             }
         }
@@ -303,12 +316,11 @@ impl<'a> Engine<'a> {
     /// Another transport shall deliver it.
     pub fn pass_to(&mut self, state: &State, value: &str) {
         let (transport, nexthop) = value.split_once(':').unwrap_or((value, ""));
-        if state.to == self.target.recipient.address {
-            self.pass = Some(Pass { transport: transport.trim().into(), nexthop: nexthop.trim().into() });
-        } else {
-            // It goes there as a message of its own, which this transport will then pass.
-            self.send_on(state);
-        }
+        self.passes.push(Pass {
+            to: state.to.clone(),
+            transport: transport.trim().into(),
+            nexthop: nexthop.trim().into(),
+        });
     }
 
     /// Nobody has that name.
@@ -342,16 +354,16 @@ impl<'a> Engine<'a> {
         }
         if ["mailer-daemon", "postmaster", "double-bounce"].contains(&item.user.as_str()) {
             say(self.tell, &RequiredAlias { name: item.user });
-            return self.done(&state.to.clone(), Status::new(Code(2, 0, 0), "discarded"));
+            return self.done(state, Status::new(Code(2, 0, 0), "discarded"));
         }
         let text = format!("unknown user: \"{}\"", item.user);
-        self.done(&state.to.clone(), Status::new(Code(5, 1, 1), text));
+        self.done(state, Status::new(Code(5, 1, 1), text));
     }
 
     /// The configuration is at fault: the mail waits until that is mended.
     pub fn misconfigured(&mut self, state: &State, what: String) {
         say(self.tell, &crate::events::BadParameter { what });
-        self.done(&state.to.clone(), Status::new(Code(4, 3, 5), "mail system configuration error"));
+        self.done(state, Status::new(Code(4, 3, 5), "mail system configuration error"));
     }
 
     /// `$user $home …` in a parameter; characters that `filter` lacks become `_`.
@@ -408,7 +420,7 @@ impl<'a> Engine<'a> {
             Ok(Found::Elsewhere(to)) => self.send_on(&next(to)),
             Ok(Found::Bad(text)) => {
                 let what = format!("bad recipient address syntax: {text}");
-                self.done(&state.to, Status::new(Code(5, 1, 3), what));
+                self.done(state, Status::new(Code(5, 1, 3), what));
             }
             Err(e) => {
                 // Whoever takes the new message in finds out, or waits until the table answers.
@@ -486,7 +498,7 @@ impl<'a> Engine<'a> {
         match identity::refusal(uid) {
             None => true,
             Some(why) => {
-                self.done(&state.to.clone(), Status::new(Code(5, 7, 1), why));
+                self.done(state, Status::new(Code(5, 7, 1), why));
                 false
             }
         }

@@ -232,12 +232,12 @@ fn one_identity() {
 
     // What takes the place of a mailbox.
     let passed = w.deliver_with(&format!("{me}@example.org"), "mailbox_transport = lmtp:unix:x\n");
-    let pass = passed.report.pass.as_ref().unwrap();
+    let pass = passed.report.passes.first().unwrap();
     assert_eq!((pass.transport.as_str(), pass.nexthop.as_str()), ("lmtp", "unix:x"));
     let fallen = w.deliver_with("noexiste@example.org", "fallback_transport = other\n");
-    assert_eq!(fallen.report.pass.as_ref().unwrap().transport, "other");
+    assert_eq!(fallen.report.passes.first().unwrap().transport, "other");
     let maps = format!("mailbox_transport_maps = inline:{{{me}=uucp:hop}}\n");
-    assert!(w.deliver_with(&format!("{me}@example.org"), &maps).report.pass.is_some());
+    assert!(w.deliver_with(&format!("{me}@example.org"), &maps).report.passes.len() == 1);
     let relayed = w.deliver_with("noexiste+x@example.org", "luser_relay = $local@other.example\n");
     assert_eq!(relayed.report.forwards[0].recipients[0].address.to_string(), "noexiste+x@other.example");
     let discarded = w.deliver("MAILER-DAEMON@example.org");

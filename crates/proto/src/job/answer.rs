@@ -66,9 +66,9 @@ pub struct Report {
     /// What a success notice says of this recipient, once, instead of its lines: an alias was
     /// expanded (`alias expanded`). RFC 3461 6.2.7.3, 6.2.7.4
     pub expanded: Option<(Action, Status)>,
-    /// Another transport shall deliver this recipient instead; `result` and `lines` say nothing
-    /// then. Logged as `passing <x> to transport=…`.
-    pub pass: Option<Pass>,
+    /// Addresses that other transports shall deliver to; what becomes of them counts like a line.
+    /// Logged as `passing <x> to transport=…`.
+    pub passes: Vec<Pass>,
 }
 
 /// A `to=<…>` log line.
@@ -86,6 +86,8 @@ pub struct Line {
     pub action: Action,
     /// This line says that mail went on with the forward of that place in `Report::forwards`.
     pub forward: Option<usize>,
+    /// Who hears of a failure at once instead of the sender: the owner of a list.
+    pub bounce_to: Option<Address>,
 }
 
 /// The `Action` of a delivered recipient. RFC 3464 2.3.3
@@ -111,9 +113,11 @@ pub struct Forward {
     pub delivered_to: String,
 }
 
-/// A transport that shall take a recipient over.
+/// A transport that shall take a delivery over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pass {
+    /// The recipient, or where an alias led.
+    pub to: Address,
     /// A service name of master.cf.
     pub transport: String,
     /// Its next hop; empty: as it was.
@@ -187,6 +191,10 @@ fn write_report(w: &mut Writer, report: &Report) {
         if let Some(n) = line.forward {
             w.count(n);
         }
+        w.bool(line.bounce_to.is_some());
+        if let Some(owner) = &line.bounce_to {
+            w.address(owner);
+        }
     }
     write_status(w, &report.result);
     w.count(report.forwards.len());
@@ -203,8 +211,9 @@ fn write_report(w: &mut Writer, report: &Report) {
         write_action(w, *action);
         write_status(w, status);
     }
-    w.bool(report.pass.is_some());
-    if let Some(pass) = &report.pass {
+    w.count(report.passes.len());
+    for pass in &report.passes {
+        w.address(&pass.to);
         w.text(&pass.transport);
         w.text(&pass.nexthop);
     }
@@ -217,7 +226,8 @@ fn read_report(r: &mut Reader<'_>) -> Option<Report> {
         let (to, orig_to, relay, status) = (r.address()?, r.text()?, r.text()?, read_status(r)?);
         let action = read_action(r)?;
         let forward = if r.bool()? { Some(usize::try_from(r.u32()?).ok()?) } else { None };
-        lines.push(Line { to, orig_to, relay, status, action, forward });
+        let bounce_to = if r.bool()? { Some(r.address()?) } else { None };
+        lines.push(Line { to, orig_to, relay, status, action, forward, bounce_to });
     }
     let result = read_status(r)?;
     let mut forwards = Vec::new();
@@ -230,9 +240,12 @@ fn read_report(r: &mut Reader<'_>) -> Option<Report> {
         forwards.push(Forward { sender, recipients, delivered_to: r.text()? });
     }
     let expanded = if r.bool()? { Some((read_action(r)?, read_status(r)?)) } else { None };
-    let pass = if r.bool()? { Some(Pass { transport: r.text()?, nexthop: r.text()? }) } else { None };
+    let mut passes = Vec::new();
+    for _ in 0..r.count()? {
+        passes.push(Pass { to: r.address()?, transport: r.text()?, nexthop: r.text()? });
+    }
     let known = lines.iter().all(|l| l.forward.is_none_or(|n| n < forwards.len()));
-    known.then_some(Report { recipient, lines, result, forwards, expanded, pass })
+    known.then_some(Report { recipient, lines, result, forwards, expanded, passes })
 }
 
 fn write_action(w: &mut Writer, action: Action) {

@@ -24,7 +24,7 @@ use wire::{Reader, Writer};
 pub const LONGEST_JOB: usize = 60 * 1024;
 
 /// The first byte of a job; raised when its layout changes, so that an old child refuses it.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// One delivery attempt: some recipients of one message for one transport and next hop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

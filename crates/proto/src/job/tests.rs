@@ -89,21 +89,21 @@ prop_compose! {
         lines in proptest::collection::vec((address(), text(), text(), status(), 0..3usize, any::<bool>()), 0..4),
         result in status(),
         forwards in proptest::collection::vec((address(), proptest::collection::vec(recipient(), 0..3), text()), 1..3),
-        pass in proptest::option::of((text(), text())),
+        passes in proptest::collection::vec((address(), text(), text()), 0..3),
         expanded in proptest::option::of((0..3usize, status())),
     ) -> Report {
         let actions = [Action::Delivered, Action::Relayed, Action::Expanded];
         Report {
             recipient,
             lines: lines.into_iter().map(|(to, orig_to, relay, status, a, f)| Line {
-                to, orig_to, relay, status, action: actions[a], forward: f.then_some(0),
+                to, orig_to, relay, status, action: actions[a], forward: f.then_some(0), bounce_to: f.then(|| Address::new("owner", Some("x"))),
             }).collect(),
             result,
             forwards: forwards.into_iter().map(|(sender, recipients, delivered_to)| Forward {
                 sender, recipients, delivered_to,
             }).collect(),
             expanded: expanded.map(|(n, status)| (actions[n], status)),
-            pass: pass.map(|(transport, nexthop)| Pass { transport, nexthop }),
+            passes: passes.into_iter().map(|(to, transport, nexthop)| Pass { to, transport, nexthop }).collect(),
         }
     }
 }
@@ -185,11 +185,12 @@ fn limits() {
             status: Status::new(Code(2, 0, 0), "forwarded as"),
             action: Action::Relayed,
             forward: Some(0),
+            bounce_to: None,
         }],
         result: Status::new(Code(2, 0, 0), ""),
         forwards: vec![],
         expanded: None,
-        pass: None,
+        passes: vec![],
     };
     assert_eq!(Frame::decode(&Frame::Report(Box::new(report)).encode()[4..]), None);
     for ended in [

@@ -3,14 +3,15 @@
 use super::message::{Message, News};
 use super::taking::{Groups, orig_to, usable};
 use super::{Note, Parts, Shared, finish, notices};
-use crate::agent::{Done, Line as Told, Report, Request};
+use crate::agent::{Done, Line, Pass, Report, Request};
 use crate::bounce::notice::Reported;
 use crate::bounce::plan::{wants_delay, wants_success};
 use crate::bounce::template::Kind;
-use crate::events::{Crashed, Passing, Quarantined, QueueTrouble, Result as Line};
+use crate::events::{Crashed, Passing, Quarantined, QueueTrouble, Result as Logged};
 use crate::line::Delays;
 use crate::schedule::Event;
 use crate::schedule::destination::Feedback;
+use proto::Address;
 use proto::envelope::Trace;
 use proto::job::Action;
 use proto::status::{Code, Status};
@@ -30,9 +31,32 @@ struct Context<'a, S: Store> {
     shared: &'a Arc<Shared<S>>,
     parts: &'a Parts<S>,
     message: &'a Message,
+    /// Where the transport was to take it.
+    nexthop: &'a str,
     voice: events::Source,
     soft_bounce: bool,
     delays: Delays,
+}
+
+/// What was said of one recipient, by the first transport and those that it passed addresses to.
+struct Told {
+    result: Status,
+    /// With the status that was logged.
+    lines: Vec<(Line, Status)>,
+}
+
+/// Of two results the one that decides: what must wait, then what failed.
+fn worse(one: &Status, other: &Status) -> Status {
+    let rank = |s: &Status| match s.code.0 {
+        4 => 2,
+        2 => 0,
+        _ => 1,
+    };
+    if rank(other) > rank(one) || one.text.is_empty() && rank(other) == rank(one) {
+        other.clone()
+    } else {
+        one.clone()
+    }
 }
 
 /// Gathered for one settlement.
@@ -49,7 +73,11 @@ struct Settlement {
 pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>, work: Work) {
     let parts = shared.parts();
     let begun = sys::time::now_micros();
-    let done = if message.is_gone() { None } else { Some(attempt(&shared, &parts, &message, &work).await) };
+    let recipients = work.recipients.iter().map(|p| (*p, message.resolved(*p))).collect();
+    let done = match message.is_gone() {
+        true => None,
+        false => Some(attempt(&shared, &parts, &message, &work.transport, &work.nexthop, recipients).await),
+    };
     let feedback = match &done {
         None => Feedback::Nothing,
         Some(Done { unreachable: Some(status), .. }) => Feedback::Failed(status.clone()),
@@ -63,6 +91,7 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>,
             shared: &shared,
             parts: &parts,
             message: &message,
+            nexthop: &work.nexthop,
             voice: transport.map_or(&settings.error_voice, |t| &t.voice).numbered(number),
             soft_bounce: transport.is_some_and(|t| t.soft_bounce),
             delays: Delays {
@@ -106,6 +135,7 @@ pub(super) async fn defer<S: Store>(
         shared: &shared,
         parts: &parts,
         message: &message,
+        nexthop: "",
         // As Postfix: what was not tried is reported by the retry transport.
         voice: parts.settings.error_voice.clone(),
         soft_bounce: false,
@@ -124,17 +154,24 @@ pub(super) async fn defer<S: Store>(
     settle(&context, settlement, &message).await;
 }
 
-async fn attempt<S: Store>(shared: &Shared<S>, parts: &Parts<S>, message: &Message, work: &Work) -> Done {
-    let known = parts.settings.transports.get(&work.transport);
+async fn attempt<S: Store>(
+    shared: &Shared<S>,
+    parts: &Parts<S>,
+    message: &Message,
+    transport: &str,
+    nexthop: &str,
+    recipients: Vec<(usize, Address)>,
+) -> Done {
+    let known = parts.settings.transports.get(transport);
     let own = match known {
         Some(transport) => transport.own,
         None => Some(crate::agents::Own::Error),
     };
     if let Some(own) = own {
-        let status = own.status(&work.transport, &work.nexthop);
-        let report = |place: &usize| {
-            let line = Told {
-                to: message.resolved(*place),
+        let status = own.status(transport, nexthop);
+        let report = |(place, to): &(usize, Address)| {
+            let line = Line {
+                to: to.clone(),
                 orig_to: message
                     .envelope
                     .recipients
@@ -145,6 +182,7 @@ async fn attempt<S: Store>(shared: &Shared<S>, parts: &Parts<S>, message: &Messa
                 status: status.clone(),
                 action: Action::Delivered,
                 forward: None,
+                bounce_to: None,
             };
             Report {
                 recipient: *place,
@@ -152,10 +190,10 @@ async fn attempt<S: Store>(shared: &Shared<S>, parts: &Parts<S>, message: &Messa
                 result: status.clone(),
                 forwards: Vec::new(),
                 expanded: None,
-                pass: None,
+                passes: Vec::new(),
             }
         };
-        return Done { reports: work.recipients.iter().map(report).collect(), ..Done::default() };
+        return Done { reports: recipients.iter().map(report).collect(), ..Done::default() };
     }
     let agent = known.and_then(|t| parts.agents.get(&t.command));
     let Some(agent) = agent else { return Done::default() };
@@ -174,9 +212,9 @@ async fn attempt<S: Store>(shared: &Shared<S>, parts: &Parts<S>, message: &Messa
         id: message.id,
         envelope: message.envelope.clone(),
         body,
-        transport: work.transport.clone(),
-        nexthop: work.nexthop.clone(),
-        recipients: work.recipients.iter().map(|p| (*p, message.resolved(*p))).collect(),
+        transport: transport.into(),
+        nexthop: nexthop.into(),
+        recipients,
         arrival: message.envelope.arrival,
         active: message.active,
     };
@@ -212,7 +250,7 @@ impl<S: Store> Context<'_, S> {
     }
 
     /// Logs a line; with `soft_bounce` failures are only delays, and the log says so.
-    fn log(&self, to: &proto::Address, original: &str, relay: &str, status: &Status) -> Status {
+    fn log(&self, to: &Address, original: &str, relay: &str, status: &Status) -> Status {
         let mut status = status.clone();
         let word = match status.code.0 {
             2 if self.probe() => "deliverable",
@@ -228,7 +266,7 @@ impl<S: Store> Context<'_, S> {
         let digits = *self.parts.settings.qmgr.delay_logging_resolution_limit() as u32;
         self.voice.say_of(
             self.message.id,
-            &Line {
+            &Logged {
                 to: to.to_string(),
                 orig_to: orig_to(to, original),
                 relay: relay.into(),
@@ -243,61 +281,186 @@ impl<S: Store> Context<'_, S> {
 
     async fn take(&self, report: &Report, settlement: &mut Settlement) {
         let place = report.recipient;
-        if let Some(pass) = &report.pass {
-            let address = self.message.resolved(place);
-            self.voice.say_of(
-                self.message.id,
-                &Passing { to: address.to_string(), transport: pass.transport.clone() },
-            );
-            let nexthop = if pass.nexthop.is_empty() {
-                address.domain().unwrap_or(self.parts.settings.main.myhostname()).to_string()
-            } else {
-                pass.nexthop.clone()
-            };
-            if !self.message.pass(place, &pass.transport) {
-                let status = Status::new(Code(5, 4, 6), "mail passed to the same transport twice");
-                return self.single(place, status, settlement);
-            }
-            let (transport, nexthop) = match usable(self.shared, self.parts, &pass.transport, false) {
-                Ok(()) => (pass.transport.clone(), nexthop),
-                Err(why) => ("retry".to_string(), why.to_string()),
+        let address = self.message.resolved(place);
+        if let [pass] = report.passes.as_slice()
+            && report.lines.is_empty()
+            && report.forwards.is_empty()
+            && pass.to == address
+        {
+            let (transport, nexthop) = match self.passing(place, pass) {
+                Ok(there) => there,
+                Err(status) => return self.single(place, status, settlement),
             };
             settlement.passed.add(self.parts, place, &address, transport, nexthop);
             return;
+        }
+        let mut told = Told { result: Status::new(Code(2, 0, 0), ""), lines: Vec::new() };
+        self.told(report, &mut told).await;
+        // Where an alias led to: those transports deliver now, as the recipient has but one state.
+        let mut passes: Vec<Pass> = report.passes.iter().rev().cloned().collect();
+        while let Some(pass) = passes.pop() {
+            let there = match self.passing(place, &pass) {
+                Ok(there) => there,
+                Err(status) => {
+                    let line = self.line(place, &pass.to, status);
+                    let status = self.log(&line.to, &line.orig_to, &line.relay, &line.status);
+                    told.result = worse(&told.result, &status);
+                    told.lines.push((line, status));
+                    continue;
+                }
+            };
+            let (context, report) = self.hand_over(place, &pass, there).await;
+            context.told(&report, &mut told).await;
+            passes.extend(report.passes.into_iter().rev());
+        }
+        let Told { mut result, lines } = told;
+        if self.soft_bounce && !self.probe() && result.code.0 == 5 {
+            result.code.0 = 4;
+        }
+        let news = self.news(place, report.expanded.as_ref(), &result, &lines);
+        self.conclude(place, result, news, settlement);
+    }
+
+    /// Where a delivery goes on that this transport passes; an error when it was there before.
+    fn passing(&self, place: usize, pass: &Pass) -> Result<(String, String), Status> {
+        let voice = &self.voice;
+        voice
+            .say_of(self.message.id, &Passing { to: pass.to.to_string(), transport: pass.transport.clone() });
+        if !self.message.pass(place, &format!("{}:{}", pass.transport, pass.to)) {
+            return Err(Status::new(Code(5, 4, 6), "mail passed to the same transport twice"));
+        }
+        // A next hop left out stays as it was.
+        let nexthop = if pass.nexthop.is_empty() { self.nexthop } else { &pass.nexthop };
+        Ok(match usable(self.shared, self.parts, &pass.transport, false) {
+            Ok(()) => (pass.transport.clone(), nexthop.to_string()),
+            Err(why) => ("retry".to_string(), why.to_string()),
+        })
+    }
+
+    /// Has another transport deliver to an address that an alias led to.
+    async fn hand_over(
+        &self,
+        place: usize,
+        pass: &Pass,
+        (transport, nexthop): (String, String),
+    ) -> (Context<'_, S>, Report) {
+        let begun = sys::time::now_micros();
+        let recipients = vec![(place, pass.to.clone())];
+        let done = attempt(self.shared, self.parts, self.message, &transport, &nexthop, recipients).await;
+        let known = self.parts.settings.transports.get(&transport);
+        let voice = known.map_or(&self.parts.settings.error_voice, |t| &t.voice);
+        let number = if done.number == 0 { std::process::id() } else { done.number };
+        let context = Context {
+            voice: voice.numbered(number),
+            soft_bounce: known.is_some_and(|t| t.soft_bounce),
+            delays: Delays {
+                queue: begun.saturating_sub(self.message.active),
+                connect: done.connect,
+                transmit: done.transmit,
+                ..self.delays
+            },
+            ..*self
+        };
+        if done.crashed {
+            blame(&context, &transport).await;
+        }
+        let report = done.reports.into_iter().find(|r| r.recipient == place).unwrap_or_else(|| {
+            let status = Status::new(Code(4, 3, 0), "unknown mail transport error");
+            let line = self.line(place, &pass.to, status.clone());
+            Report {
+                recipient: place,
+                lines: vec![line],
+                result: status,
+                forwards: Vec::new(),
+                expanded: None,
+                passes: Vec::new(),
+            }
+        });
+        (context, report)
+    }
+
+    fn line(&self, place: usize, to: &Address, status: Status) -> Line {
+        let recipient = self.message.envelope.recipients.get(place);
+        Line {
+            to: to.clone(),
+            orig_to: recipient.map(|r| r.original.clone()).unwrap_or_default(),
+            relay: "none".into(),
+            status,
+            action: Action::Delivered,
+            forward: None,
+            bounce_to: None,
+        }
+    }
+
+    /// Logs what an agent reported. Forwards, and notices to the owners of lists, are made first.
+    async fn told(&self, report: &Report, told: &mut Told) {
+        let mut owned = Vec::new();
+        for line in &report.lines {
+            owned.push(self.owner_told(line).await);
         }
         let mut made = Vec::new();
         for forward in &report.forwards {
             made.push(notices::forward(self.shared, self.parts, self.message, forward).await);
         }
-        let mut result = report.result.clone();
-        let mut lines = Vec::new();
-        for line in &report.lines {
+        if owned.contains(&true) {
+            // What the owner knows of is settled.
+            for (line, _) in report.lines.iter().zip(&owned).filter(|(_, owned)| !**owned) {
+                told.result = worse(&told.result, &line.status);
+            }
+        } else {
+            told.result = worse(&told.result, &report.result);
+        }
+        for (line, owned) in report.lines.iter().zip(owned) {
             let mut status = line.status.clone();
             match line.forward.and_then(|n| made.get(n)) {
                 Some(Ok(id)) => status.text = format!("forwarded as {id}"),
-                Some(Err(why)) => {
-                    status = why.clone();
-                    if result.code.0 == 2 {
-                        result = why.clone();
-                    }
-                }
+                Some(Err(why)) => status = why.clone(),
                 None => {}
             }
             let status = self.log(&line.to, &line.orig_to, &line.relay, &status);
-            lines.push((line, status));
+            if !owned {
+                told.lines.push((line.clone(), status));
+            }
         }
-        // A forward that no line speaks of (an owner copy) must not be lost either.
-        if let Some(Err(why)) = made.iter().find(|m| m.is_err())
-            && result.code.0 == 2
+        // A forward that no line speaks of must not be lost either.
+        for failed in made.iter().filter_map(|m| m.as_ref().err()) {
+            if told.result.code.0 == 2 {
+                told.result = failed.clone();
+            }
+        }
+    }
+
+    /// Tells the owner of a list of a failure, if it is the owner who hears of it.
+    async fn owner_told(&self, line: &Line) -> bool {
+        let Some(owner) = &line.bounce_to else { return false };
+        if line.status.code.0 != 5
+            || self.soft_bounce
+            || self.probe()
+            || self.message.envelope.sender.is_null()
         {
-            result = why.clone();
+            return false;
         }
-        if self.soft_bounce && !self.probe() && result.code.0 == 5 {
-            result.code.0 = 4;
-        }
+        let reported = Reported {
+            to: line.to.clone(),
+            original: line.orig_to.clone(),
+            orcpt: None,
+            status: line.status.clone(),
+            action: line.action,
+        };
+        notices::tell_owner(self.shared, self.parts, self.message, owner, reported).await
+    }
+
+    /// What is to be told about a recipient.
+    fn news(
+        &self,
+        place: usize,
+        expanded: Option<&(Action, Status)>,
+        result: &Status,
+        lines: &[(Line, Status)],
+    ) -> Vec<News> {
         let recipient = self.message.envelope.recipients.get(place);
         let mut news = Vec::new();
-        for (line, status) in &lines {
+        for (line, status) in lines {
             let reported = |status: Status| Reported {
                 to: line.to.clone(),
                 original: line.orig_to.clone(),
@@ -318,21 +481,21 @@ impl<S: Store> Context<'_, S> {
                 }
                 // A report of the attempt says it, too.
                 2 if self.message.trace == Trace::Record => {}
-                2 if report.expanded.is_none() => {
+                2 if expanded.is_none() => {
                     let status = via(&line.relay, status);
                     news.push(News { place, kind: Kind::Success, reported: reported(status) });
                 }
                 _ => {}
             }
         }
-        if let Some((action, status)) = &report.expanded
+        if let Some((action, status)) = expanded
             && result.code.0 == 2
             && self.message.trace == Trace::None
         {
             let reported = self.message.report(place, status.clone(), *action);
             news.push(News { place, kind: Kind::Success, reported });
         }
-        self.conclude(place, result, news, settlement);
+        news
     }
 
     /// What a recipient becomes, and what is told about it.

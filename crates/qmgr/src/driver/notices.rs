@@ -7,11 +7,11 @@ use crate::bounce::plan::{Plan, Planned, plan};
 use crate::bounce::template::Kind;
 use crate::events::{NoticeFailed, PostmasterNotified, SenderNotified};
 use cleanup::{Origin, Source};
-use proto::QueueId;
 use proto::date::DateTime;
-use proto::envelope::Notify;
+use proto::envelope::{Envelope, Notify};
 use proto::job::Forward;
 use proto::status::{Code, Status};
+use proto::{Address, QueueId};
 use queue::{Body, Store};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -28,14 +28,37 @@ pub(super) async fn send<S: Store>(
     kind: Kind,
     all: &[(Notify, Reported)],
 ) -> bool {
+    tell(shared, parts, message, &message.envelope, kind, all).await
+}
+
+/// Tells the owner of a list, instead of the sender, of a delivery that failed.
+pub(super) async fn tell_owner<S: Store>(
+    shared: &Shared<S>,
+    parts: &Parts<S>,
+    message: &Message,
+    owner: &Address,
+    reported: Reported,
+) -> bool {
+    let envelope = Envelope { sender: owner.clone(), ..(*message.envelope).clone() };
+    tell(shared, parts, message, &envelope, Kind::Failure, &[(Notify::default(), reported)]).await
+}
+
+async fn tell<S: Store>(
+    shared: &Shared<S>,
+    parts: &Parts<S>,
+    message: &Message,
+    envelope: &Envelope,
+    kind: Kind,
+    all: &[(Notify, Reported)],
+) -> bool {
     let settings = &parts.settings;
-    let Plan { notices, discarded } = plan(&settings.policy, kind, &message.envelope, all);
+    let Plan { notices, discarded } = plan(&settings.policy, kind, envelope, all);
     let voice = &settings.bounce_voice;
     if discarded {
         finish::discarded(voice, message);
     }
     for planned in &notices {
-        match make(shared, parts, message, planned, all).await {
+        match make(shared, parts, message, envelope, planned, all).await {
             Ok(id) => {
                 let id = id.to_string();
                 let what = match kind {
@@ -62,6 +85,7 @@ async fn make<S: Store>(
     shared: &Shared<S>,
     parts: &Parts<S>,
     message: &Message,
+    envelope: &Envelope,
     planned: &Planned,
     all: &[(Notify, Reported)],
 ) -> Result<QueueId, String> {
@@ -70,7 +94,6 @@ async fn make<S: Store>(
     let template = settings.templates.get(planned.kind);
     let introduction = template.expanded(&settings.config).map_err(|e| e.to_string())?;
     let now = sys::time::now_micros();
-    let envelope = &message.envelope;
     let host = settings.main.myhostname();
     let sender =
         if envelope.sender.is_null() { format!("MAILER-DAEMON@{host}") } else { envelope.sender.to_string() };

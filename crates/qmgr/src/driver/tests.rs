@@ -72,7 +72,7 @@ impl Agent for Fake {
             let mut done = Done { number: 7, ..Done::default() };
             for (place, to) in &request.recipients {
                 let (code, text) = match to.local() {
-                    "noexiste" => (Code(5, 1, 1), "unknown user: \"noexiste\""),
+                    "noexiste" | "owned" => (Code(5, 1, 1), "unknown user: \"noexiste\""),
                     "later" => (Code(4, 2, 2), "mailbox full"),
                     "crash" => {
                         done.crashed = true;
@@ -89,6 +89,7 @@ impl Agent for Fake {
                     status: status.clone(),
                     action: Act::Delivered,
                     forward: (to.local() == "fwd").then_some(0),
+                    bounce_to: (to.local() == "owned").then(|| Address::from_internal("owner@example.org")),
                 };
                 let forward = Forward {
                     sender: request.envelope.sender.clone(),
@@ -102,14 +103,23 @@ impl Agent for Fake {
                 if code.0 == 2 && to.local() != "fwd" && to.local() != "pass" {
                     self.got.lock().unwrap().push((to.to_string(), content.clone()));
                 }
+                let away = |to: &str| Pass {
+                    to: Address::from_internal(to),
+                    transport: "second".into(),
+                    nexthop: String::new(),
+                };
+                let passes = match (to.local(), request.transport.as_str()) {
+                    ("pass", "local") => vec![away(&to.internal())],
+                    ("passes", "local") => vec![away("pass1@example.org"), away("noexiste@example.org")],
+                    _ => Vec::new(),
+                };
                 done.reports.push(Report {
                     recipient: *place,
-                    lines: vec![line],
+                    lines: if passes.is_empty() { vec![line] } else { Vec::new() },
                     result: status,
                     forwards: if to.local() == "fwd" { vec![forward] } else { Vec::new() },
                     expanded: None,
-                    pass: (to.local() == "pass" && request.transport == "local")
-                        .then(|| Pass { transport: "second".into(), nexthop: String::new() }),
+                    passes,
                 });
             }
             done
@@ -336,6 +346,30 @@ async fn forwards_and_passing_on() {
         w.lines()
             .contains(&format!("postfix/local[7]: {id}: passing <pass@example.org> to transport=second"))
     );
+    // Where an alias led to: one fate for the recipient.
+    let id = w.send("jose@example.org", &["passes@example.org"], Notify::default()).await;
+    w.rest(0).await;
+    let lines = w.lines();
+    for line in [
+        "passing <noexiste@example.org> to transport=second",
+        "to=<pass1@example.org>, orig_to=<passes@example.org>, relay=local, dsn=2.0.0, status=sent (delivered to mailbox)",
+        "to=<noexiste@example.org>, orig_to=<passes@example.org>, relay=local, dsn=5.1.1, status=bounced (unknown user: \"noexiste\")",
+    ] {
+        let line = format!("postfix/local[7]: {id}: {line}");
+        assert!(lines.contains(&line), "{line} in {lines:?}");
+    }
+    let (to, text) = w.fake.got.lock().unwrap().last().cloned().unwrap();
+    assert_eq!(to, "jose@example.org");
+    assert!(
+        text.contains("Final-Recipient: rfc822; noexiste@example.org") && !text.contains("pass1"),
+        "{text}"
+    );
+    // The owner of a list hears of what failed in it, and nobody else.
+    w.send("jose@example.org", &["owned@example.org"], Notify::default()).await;
+    w.rest(0).await;
+    let (to, text) = w.fake.got.lock().unwrap().last().cloned().unwrap();
+    assert_eq!(to, "owner@example.org");
+    assert!(text.contains("Final-Recipient: rfc822; owned@example.org"), "{text}");
 }
 
 #[tokio::test]
