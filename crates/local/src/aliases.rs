@@ -50,9 +50,9 @@ impl Engine<'_> {
                 self.unavailable(state);
                 return true;
             }
-            Ok(Some(owner)) => next.owner = Some(owner),
-            Ok(None) if *self.set.params.reset_owner_alias() => next.owner = None,
-            Ok(None) => {}
+            Ok(Some(owner)) => (next.owner, next.owns) = (Some(owner), true),
+            Ok(None) if *self.set.params.reset_owner_alias() => (next.owner, next.owns) = (None, false),
+            Ok(None) => next.owns = false,
         }
         let tokens = tokens::parse(&hit.value);
         if tokens.is_empty() {

@@ -95,7 +95,7 @@ pub(crate) fn filtered(text: &str, filter: &str) -> String {
 }
 
 /// Runs a command.
-pub(crate) fn run(run: Run<'_>, content: &Content, tell: &dyn Tell) -> Ran {
+pub(crate) fn run(mut run: Run<'_>, content: &Content, tell: &dyn Tell) -> Ran {
     let temporary = |output: &str| {
         let text = match output {
             "" => "temporary failure".to_string(),
@@ -116,7 +116,16 @@ pub(crate) fn run(run: Run<'_>, content: &Content, tell: &dyn Tell) -> Ran {
         say(tell, &CommandNotRun { what });
         return temporary("");
     }
-    let (child, output) = match start(&run) {
+    let mut started = start(&run);
+    // A name that is no program may be something that a shell knows.
+    if matches!(&started, Err(e) if e.kind() == io::ErrorKind::NotFound)
+        && run.program.0 == "local"
+        && run.argv.first().is_some_and(|name| !name.as_encoded_bytes().contains(&b'/'))
+    {
+        run.argv = ["/bin/sh", "-c", run.shown.trim()].map(OsString::from).to_vec();
+        started = start(&run);
+    }
+    let (child, output) = match started {
         Ok(started) => started,
         Err(e) => {
             let name = run.argv.first().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
@@ -145,7 +154,12 @@ fn start(run: &Run<'_>) -> io::Result<(Child, io::PipeReader)> {
         return Err(io::Error::from(io::ErrorKind::NotFound));
     };
     let (output, theirs) = io::pipe()?;
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    if run.program.0 == "local" && program == "/bin/sh" {
+        // By this name it complains.
+        command.arg0("sh");
+    }
+    let child = command
         .args(args)
         .env_clear()
         .envs(&run.environment)

@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub from: Option<String>,
     /// The owner of a list, who is its sender.
     pub owner: Option<Address>,
+    /// The owner is that of the alias expanded last, not of one before.
+    pub owns: bool,
     pub delivered: Option<Address>,
     /// An extension to be added to the addresses found next.
     pub unmatched: Option<String>,
@@ -132,6 +134,7 @@ impl<'a> Engine<'a> {
             via: Via::Envelope,
             from: None,
             owner: None,
+            owns: false,
             delivered: None,
             unmatched: None,
             rights: None,
@@ -174,8 +177,8 @@ impl<'a> Engine<'a> {
         let mut line = self.line(state.to.clone(), status, Action::Delivered, None);
         if let Some(owner) = &state.owner {
             // The list is the end of the sender's interest. RFC 3461 5.2.7.3
-            line.orig_to = state.to.to_string();
-            line.bounce_to = Some(owner.clone());
+            line.orig_to = String::new();
+            line.bounce_to = state.owns.then(|| owner.clone());
         }
         self.lines.push(line);
     }
@@ -290,7 +293,11 @@ impl<'a> Engine<'a> {
             user: user.to_string(),
             extension: extension.map(str::to_string),
             to: state.to.clone(),
-            original: self.target.recipient.original.clone(),
+            original: match state.owner {
+                // A list delivers in its owner's name.
+                Some(_) => String::new(),
+                None => self.target.recipient.original.clone(),
+            },
             delivered: state.delivered.as_ref().map(Address::to_string),
             sender: state.owner.clone().unwrap_or_else(|| self.mail.job.sender.clone()),
             local,

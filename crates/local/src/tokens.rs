@@ -1,6 +1,6 @@
 //! The right-hand side of an alias and the lines of `.forward` and `:include:` files. aliases(5).
 //!
-//! Elements are separated by commas, or by white space between words; `@`, `.` and `:` join what
+//! Elements are separated by commas, or by white space between words; `@`, `.`, `:`, `%` and `!` join what
 //! stands around them. Quotes keep what they enclose together, a backslash keeps one character,
 //! `(…)` is a comment, `Name <address>` is the address, `name: a, b;` a group. Never fails: what is
 //! no address is one that nobody has.
@@ -126,7 +126,7 @@ fn lexemes(text: &str) -> Vec<Lexeme> {
     out
 }
 
-const MARKS: &str = "@.,;:<>)]";
+const MARKS: &str = "@.,;:<>)]%!";
 
 /// The destinations of a file's text: each line like an alias, lines that begin with `#` apart.
 /// A line longer than `limit` bytes is cut into several.
@@ -282,6 +282,7 @@ mod tests {
         check("\"a", &["a"]);
         check("<a b@x>", &["ab@x"]);
         check(",", &[]);
+        check("a % b, a ! b, a%[x]", &["a%b", "a!b", "a%[x]"]);
         check("(only (a) comment)", &[]);
         check("", &[]);
     }

@@ -12,7 +12,7 @@ use crate::line::Delays;
 use crate::schedule::Event;
 use crate::schedule::destination::Feedback;
 use proto::Address;
-use proto::envelope::Trace;
+use proto::envelope::{Envelope, Trace};
 use proto::job::Action;
 use proto::status::{Code, Status};
 use queue::{Outcome, RecipientState, Store, StoreError};
@@ -295,23 +295,29 @@ impl<S: Store> Context<'_, S> {
             return;
         }
         let mut told = Told { result: Status::new(Code(2, 0, 0), ""), lines: Vec::new() };
-        self.told(report, &mut told).await;
         // Where an alias led to: those transports deliver now, as the recipient has but one state.
+        let mut others = Vec::new();
         let mut passes: Vec<Pass> = report.passes.iter().rev().cloned().collect();
         while let Some(pass) = passes.pop() {
-            let there = match self.passing(place, &pass) {
-                Ok(there) => there,
+            match self.passing(place, &pass) {
+                Ok(there) => {
+                    let (context, report) = self.hand_over(place, &pass, there).await;
+                    passes.extend(report.passes.iter().rev().cloned());
+                    others.push((context, report));
+                }
                 Err(status) => {
                     let line = self.line(place, &pass.to, status);
                     let status = self.log(&line.to, &line.orig_to, &line.relay, &line.status);
                     told.result = worse(&told.result, &status);
                     told.lines.push((line, status));
-                    continue;
                 }
-            };
-            let (context, report) = self.hand_over(place, &pass, there).await;
-            context.told(&report, &mut told).await;
-            passes.extend(report.passes.into_iter().rev());
+            }
+        }
+        // A recipient that must wait goes everywhere again: what goes on as a message waits for that.
+        let waits = report.result.code.0 == 4 || others.iter().any(|(_, r)| r.result.code.0 == 4);
+        self.told(report, waits, &mut told).await;
+        for (context, report) in &others {
+            context.told(report, waits, &mut told).await;
         }
         let Told { mut result, lines } = told;
         if self.soft_bounce && !self.probe() && result.code.0 == 5 {
@@ -393,13 +399,13 @@ impl<S: Store> Context<'_, S> {
     }
 
     /// Logs what an agent reported. Forwards, and notices to the owners of lists, are made first.
-    async fn told(&self, report: &Report, told: &mut Told) {
+    async fn told(&self, report: &Report, waits: bool, told: &mut Told) {
         let mut owned = Vec::new();
         for line in &report.lines {
-            owned.push(self.owner_told(line).await);
+            owned.push(!waits && self.owner_told(line).await);
         }
         let mut made = Vec::new();
-        for forward in &report.forwards {
+        for forward in report.forwards.iter().filter(|_| !waits) {
             made.push(notices::forward(self.shared, self.parts, self.message, forward).await);
         }
         if owned.contains(&true) {
@@ -411,6 +417,9 @@ impl<S: Store> Context<'_, S> {
             told.result = worse(&told.result, &report.result);
         }
         for (line, owned) in report.lines.iter().zip(owned) {
+            if waits && line.forward.is_some() {
+                continue;
+            }
             let mut status = line.status.clone();
             match line.forward.and_then(|n| made.get(n)) {
                 Some(Ok(id)) => status.text = format!("forwarded as {id}"),
@@ -433,11 +442,10 @@ impl<S: Store> Context<'_, S> {
     /// Tells the owner of a list of a failure, if it is the owner who hears of it.
     async fn owner_told(&self, line: &Line) -> bool {
         let Some(owner) = &line.bounce_to else { return false };
-        if line.status.code.0 != 5
-            || self.soft_bounce
-            || self.probe()
-            || self.message.envelope.sender.is_null()
-        {
+        let Envelope { sender, client, .. } = &*self.message.envelope;
+        // A notice that comes back to the owner's own list would do so for ever. RFC 5321 6.1
+        let notice = sender.is_null() && client.address.is_empty() && client.uid.is_none();
+        if line.status.code.0 != 5 || self.soft_bounce || self.probe() || notice {
             return false;
         }
         let reported = Reported {

@@ -136,9 +136,12 @@ impl Message {
         lock(&self.progress).states.clone()
     }
 
-    /// Takes what is to be told.
+    /// Takes what is to be told, in the order of the recipients' addresses whoever was done first.
     pub fn take_news(&self) -> Vec<News> {
-        std::mem::take(&mut lock(&self.progress).news)
+        let mut news = std::mem::take(&mut lock(&self.progress).news);
+        let address = |n: &News| self.envelope.recipients.get(n.place).map(|r| r.address.to_string());
+        news.sort_by_cached_key(|n| address(n).map(|a| a.to_ascii_lowercase()));
+        news
     }
 
     /// NOTIFY of a recipient.

@@ -58,7 +58,7 @@ async fn tell<S: Store>(
         finish::discarded(voice, message);
     }
     for planned in &notices {
-        match make(shared, parts, message, envelope, planned, all).await {
+        match make(shared, parts, message, planned, all).await {
             Ok(id) => {
                 let id = id.to_string();
                 let what = match kind {
@@ -85,7 +85,6 @@ async fn make<S: Store>(
     shared: &Shared<S>,
     parts: &Parts<S>,
     message: &Message,
-    envelope: &Envelope,
     planned: &Planned,
     all: &[(Notify, Reported)],
 ) -> Result<QueueId, String> {
@@ -94,6 +93,7 @@ async fn make<S: Store>(
     let template = settings.templates.get(planned.kind);
     let introduction = template.expanded(&settings.config).map_err(|e| e.to_string())?;
     let now = sys::time::now_micros();
+    let envelope = &message.envelope;
     let host = settings.main.myhostname();
     let sender =
         if envelope.sender.is_null() { format!("MAILER-DAEMON@{host}") } else { envelope.sender.to_string() };
