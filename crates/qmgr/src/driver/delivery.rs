@@ -45,6 +45,10 @@ struct Told {
     lines: Vec<(Line, Status)>,
 }
 
+fn passed_twice() -> Status {
+    Status::new(Code(5, 4, 6), "mail passed to the same transport twice")
+}
+
 /// Of two results the one that decides: what must wait, then what failed.
 fn worse(one: &Status, other: &Status) -> Status {
     let rank = |s: &Status| match s.code.0 {
@@ -287,9 +291,8 @@ impl<S: Store> Context<'_, S> {
             && report.forwards.is_empty()
             && pass.to == address
         {
-            let (transport, nexthop) = match self.passing(place, pass) {
-                Ok(there) => there,
-                Err(status) => return self.single(place, status, settlement),
+            let Some((transport, nexthop)) = self.passing(place, pass) else {
+                return self.single(place, passed_twice(), settlement);
             };
             settlement.passed.add(self.parts, place, &address, transport, nexthop);
             return;
@@ -300,13 +303,13 @@ impl<S: Store> Context<'_, S> {
         let mut passes: Vec<Pass> = report.passes.iter().rev().cloned().collect();
         while let Some(pass) = passes.pop() {
             match self.passing(place, &pass) {
-                Ok(there) => {
+                Some(there) => {
                     let (context, report) = self.hand_over(place, &pass, there).await;
                     passes.extend(report.passes.iter().rev().cloned());
                     others.push((context, report));
                 }
-                Err(status) => {
-                    let line = self.line(place, &pass.to, status);
+                None => {
+                    let line = self.line(place, &pass.to, passed_twice());
                     let status = self.log(&line.to, &line.orig_to, &line.relay, &line.status);
                     told.result = worse(&told.result, &status);
                     told.lines.push((line, status));
@@ -327,17 +330,17 @@ impl<S: Store> Context<'_, S> {
         self.conclude(place, result, news, settlement);
     }
 
-    /// Where a delivery goes on that this transport passes; an error when it was there before.
-    fn passing(&self, place: usize, pass: &Pass) -> Result<(String, String), Status> {
+    /// Where a delivery goes on that this transport passes; `None` when it was there before.
+    fn passing(&self, place: usize, pass: &Pass) -> Option<(String, String)> {
         let voice = &self.voice;
         voice
             .say_of(self.message.id, &Passing { to: pass.to.to_string(), transport: pass.transport.clone() });
         if !self.message.pass(place, &format!("{}:{}", pass.transport, pass.to)) {
-            return Err(Status::new(Code(5, 4, 6), "mail passed to the same transport twice"));
+            return None;
         }
         // A next hop left out stays as it was.
         let nexthop = if pass.nexthop.is_empty() { self.nexthop } else { &pass.nexthop };
-        Ok(match usable(self.shared, self.parts, &pass.transport, false) {
+        Some(match usable(self.shared, self.parts, &pass.transport, false) {
             Ok(()) => (pass.transport.clone(), nexthop.to_string()),
             Err(why) => ("retry".to_string(), why.to_string()),
         })
