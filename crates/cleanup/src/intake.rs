@@ -107,6 +107,32 @@ impl Origin {
     }
 }
 
+/// What restrictions, or other rules before the queue, want done with a message besides taking it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Keep it aside until it is released.
+    pub hold: bool,
+    /// `transport:nexthop` instead of the usual ones.
+    pub filter: Option<String>,
+    /// Send it there instead of to its recipients.
+    pub redirect: Option<Address>,
+    /// Send it there, too, without notices.
+    pub bcc: Vec<Address>,
+    /// Header lines before all others. They count only until content comes.
+    pub prepend: Vec<String>,
+}
+
+impl Orders {
+    /// Both; where they contradict each other, the later holds.
+    pub fn add(&mut self, later: Orders) {
+        self.hold |= later.hold;
+        self.filter = later.filter.or(self.filter.take());
+        self.redirect = later.redirect.or(self.redirect.take());
+        self.bcc.extend(later.bcc);
+        self.prepend.extend(later.prepend);
+    }
+}
+
 /// It is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
@@ -210,6 +236,7 @@ impl<S: Store> Intake<S> {
             origin,
             sender: Address::null(),
             recipients: Vec::new(),
+            orders: Orders::default(),
             originals: BTreeMap::new(),
             headers: None,
             draft: None,
@@ -232,6 +259,7 @@ pub struct Message<S: Store> {
     origin: Origin,
     sender: Address,
     recipients: Vec<(Address, Option<String>, Notify)>,
+    orders: Orders,
     /// What recipients of a forward were written as, by place.
     originals: BTreeMap<usize, String>,
     lines: Lines,
@@ -263,6 +291,11 @@ impl<S: Store> Message<S> {
     /// Adds a recipient as given by the client, before completion and aliases.
     pub fn recipient(&mut self, address: Address, orcpt: Option<String>, notify: Notify) {
         self.recipients.push((visible(&address), orcpt, notify));
+    }
+
+    /// Adds to what is to be done with it.
+    pub fn obey(&mut self, orders: Orders) {
+        self.orders.add(orders);
     }
 
     /// How many recipients were added.
@@ -299,6 +332,7 @@ impl<S: Store> Message<S> {
         if self.refused.is_none() && self.lines.forbidden() {
             self.reject(550, "5.7.1 disallowed character", "5.7.1 disallowed character");
         }
+        self.redirect();
         let recipients = match self.refused {
             None => self.expand(),
             Some(_) => Vec::new(),
@@ -323,9 +357,9 @@ impl<S: Store> Message<S> {
             dsn_ret: origin.dsn_ret,
             filter: match self.bounce {
                 Some(text) => Some(format!("error:{text}")),
-                None => Some(origin.content_filter).filter(|f| !f.is_empty()),
+                None => self.orders.filter.or(Some(origin.content_filter)).filter(|f| !f.is_empty()),
             },
-            hold: false,
+            hold: self.orders.hold,
             verp: origin.verp,
             notice: origin.notice,
             trace: origin.trace,
@@ -373,6 +407,10 @@ impl<S: Store> Message<S> {
             [(address, _, _)] => Some(address.to_string()),
             _ => None,
         };
+        for line in &self.orders.prepend {
+            self.buffer.extend_from_slice(line.as_bytes());
+            self.buffer.extend_from_slice(b"\r\n");
+        }
         let received = received::header(&self.origin, &here, only.as_deref());
         self.buffer.extend_from_slice(received.as_bytes());
         self.buffer.extend_from_slice(b"\r\n");
@@ -500,6 +538,21 @@ impl<S: Store> Message<S> {
             self.draft = None;
         }
         self.buffer.clear();
+    }
+
+    /// REDIRECT and BCC. The first recipient lends its original form to the one that takes its place.
+    fn redirect(&mut self) {
+        if let Some(to) = self.orders.redirect.take()
+            && let Some((first, orcpt, notify)) = std::mem::take(&mut self.recipients).into_iter().next()
+        {
+            self.originals.clear();
+            self.originals.insert(0, first.to_string());
+            self.recipients = vec![(to, orcpt, notify)];
+        }
+        for address in std::mem::take(&mut self.orders.bcc) {
+            let notify = Notify { never: true, ..Notify::default() };
+            self.recipients.push((address, None, notify));
+        }
     }
 
     /// Completes recipients, expands virtual aliases, drops what was there already.

@@ -23,5 +23,5 @@ pub mod received;
 pub mod rewriting;
 pub mod size;
 
-pub use intake::{Accepted, Door, Intake, Message, Origin, Refused, Source};
+pub use intake::{Accepted, Door, Intake, Message, Orders, Origin, Refused, Source};
 pub use rewriting::{Context, Place, Rewriting};

@@ -120,9 +120,17 @@ fn answer(text: &[u8]) {
 
 /// Tells pickup that there is mail. When it does not run, it will look by itself once it does.
 fn wake(socket: &Path) {
-    if let Ok(mut stream) = UnixStream::connect(socket) {
-        let _ = stream.set_write_timeout(Some(Duration::from_secs(1)));
-        let _ = stream.write_all(b"W");
+    match UnixStream::connect(socket) {
+        Ok(mut stream) => {
+            let _ = stream.set_write_timeout(Some(Duration::from_secs(1)));
+            let _ = stream.write_all(b"W");
+        }
+        // The system has never run; after a stop nothing is said.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let what = "unable to look up public/pickup: No such file or directory";
+            crate::log::warn("postdrop", what);
+        }
+        Err(_) => {}
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Existence {
     Unknown(Unknown),
     /// It goes to the `error` transport, whose next hop says why: an enhanced code may precede.
     Refused(String),
+    /// The same with the `retry` transport: it is to be tried later.
+    Deferred(String),
 }
 
 /// An address that does not exist.
@@ -50,8 +52,11 @@ impl Rewriter {
                 return Ok(Existence::Possible);
             }
         }
-        if resolved.transport == "error" && resolved.class != Class::VirtualAlias {
-            return Ok(Existence::Refused(resolved.nexthop.clone()));
+        match resolved.transport.as_str() {
+            _ if resolved.class == Class::VirtualAlias => {}
+            "error" => return Ok(Existence::Refused(resolved.nexthop.clone())),
+            "retry" => return Ok(Existence::Deferred(resolved.nexthop.clone())),
+            _ => {}
         }
         let (maps, unknown) = match resolved.class {
             Class::Local if self.mail_system_itself(address) => return Ok(Existence::Possible),

@@ -102,7 +102,12 @@ impl Rewriter {
                 ("", hop) => nexthop = hop.to_string(),
                 (name, hop) => {
                     transport = name.to_string();
-                    nexthop = if hop.is_empty() { domain.clone() } else { hop.to_string() };
+                    nexthop = match (name, hop) {
+                        // What smtpd and a notice then say.
+                        ("error" | "retry", "") => "Address is undeliverable".to_string(),
+                        (_, "") => domain.clone(),
+                        (_, hop) => hop.to_string(),
+                    };
                 }
             }
             reasons.push(Reason::hit("transport_maps", &hit));

@@ -1,6 +1,6 @@
 //! Where messages go: the queue's door, or for `sendmail -bs` the maildrop.
 
-use cleanup::{Intake, Message, Origin, Refused};
+use cleanup::{Intake, Message, Orders, Origin, Refused};
 use proto::Address;
 use proto::envelope::Notify;
 use queue::Store;
@@ -23,6 +23,8 @@ pub trait Incoming: Send {
     fn id(&self) -> String;
     /// Adds a recipient.
     fn recipient(&mut self, address: Address, orcpt: Option<String>, notify: Notify);
+    /// What restrictions want done with it.
+    fn obey(&mut self, orders: Orders);
     /// Adds content.
     fn write(&mut self, bytes: &[u8]) -> impl Future<Output = ()> + Send;
     /// Durable when it returns.
@@ -48,6 +50,10 @@ impl<S: Store> Incoming for Message<S> {
 
     fn recipient(&mut self, address: Address, orcpt: Option<String>, notify: Notify) {
         Message::recipient(self, address, orcpt, notify);
+    }
+
+    fn obey(&mut self, orders: Orders) {
+        Message::obey(self, orders);
     }
 
     async fn write(&mut self, bytes: &[u8]) {

@@ -30,7 +30,7 @@ events::events! {
     /// BDAT beyond message_size_limit.
     BigBdat { id: String, client: String } Warning "{id}: BDAT request from {client} exceeds message size limit"
     /// Content with lines that end in a bare LF (smtpd_forbid_bare_newline).
-    BareNewline { what: &'static str, place: String, client: String } Info "{what}: {place} from {client}: bare <LF> received"
+    BareNewline { what: &'static str, place: &'static str, client: String, about: String } Info "{what}: {place} from {client}: bare <LF> received; {about}"
     /// Keywords left out of the reply to EHLO.
     DiscardingKeywords { words: String } Info "discarding EHLO keywords: {words}"
     /// A word of smtpd_discard_ehlo_keywords that is no keyword.
@@ -41,8 +41,10 @@ events::events! {
     BadRestriction { name: String, what: String } Warning "restriction {name}: {what}"
     /// The right-hand side of an access table that is not understood.
     UnknownAction { table: String, key: String, action: String } Warning "access table {table} entry \"{key}\" requires unknown or unsupported action: {action}"
-    /// WARN or INFO of an access table.
+    /// An action of an access table that lets the message pass.
     AccessNote { what: &'static str, place: &'static str, client: String, text: String, about: String } Info "{what}: {place} from {client}: {text}; {about}"
+    /// An enhanced status code that does not suit what is refused.
+    MappedStatus { from: String, class: &'static str, to: String } Info "mapping DSN status {from} into {class} status {to}"
     /// A table could not answer.
     TableTrouble { what: String } Warning "{what}"
     /// ETRN for a domain that fast_flush_domains does not list.

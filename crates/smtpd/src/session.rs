@@ -39,6 +39,9 @@ pub(crate) struct Session<B: Backend> {
     /// The message's name once it has one.
     pub(crate) id: Option<String>,
     pub(crate) discard: bool,
+    /// What else restrictions want done with the message.
+    pub(crate) orders: cleanup::Orders,
+    pub(crate) first_recipient: Option<Address>,
     pub(crate) pipelined: bool,
     /// What went wrong with this command, for the postmaster.
     pub(crate) faults: Faults,
@@ -211,6 +214,8 @@ impl<B: Backend> Session<B> {
             message: None,
             id: None,
             discard: false,
+            orders: cleanup::Orders::default(),
+            first_recipient: None,
             pipelined: false,
             faults: Faults::NONE,
             delay: Duration::ZERO,
@@ -323,13 +328,13 @@ impl<B: Backend> Session<B> {
     pub(crate) fn forget(&mut self) {
         (self.mail, self.message, self.id, self.recipients) = (None, None, None, 0);
         self.discard = false;
+        (self.orders, self.first_recipient) = (cleanup::Orders::default(), None);
         self.forwarded.clear();
     }
 
     fn notice(&mut self, notice: Notice, machine: &mut Machine) {
         let client = self.label.clone();
         let id = self.id.clone().unwrap_or_else(|| "NOQUEUE".into());
-        let place = machine.place();
         match notice {
             Notice::Pipelining { after, text } => {
                 self.pipelined = true;
@@ -347,7 +352,9 @@ impl<B: Backend> Session<B> {
             Notice::BareNewline => {
                 let rejecting = machine.settings_mut().bare_newline == proto::smtp::data::BareNewline::Reject;
                 let what = if rejecting { "reject" } else { "note" };
-                self.source.say_of(id, &say::BareNewline { what, place, client });
+                let about = self.about(self.first_recipient.as_ref());
+                let place = place_of(Stage::EndOfMessage);
+                self.source.say_of(id, &say::BareNewline { what, place, client, about });
             }
             Notice::Discarding(words) => self.source.say(&DiscardingKeywords { words }),
         }
@@ -418,6 +425,7 @@ impl<B: Backend> Session<B> {
             match says {
                 Say::UnknownRestriction(name) => self.source.say(&UnknownRestriction { name }),
                 Say::Bad(name, what) => self.source.say(&BadRestriction { name, what }),
+                Say::Mapped(from, class, to) => self.source.say(&MappedStatus { from, class, to }),
                 Say::Trouble(what) => self.source.say(&TableTrouble { what }),
                 Say::UnknownAction(table, key, action) => {
                     self.source.say(&UnknownAction { table, key, action })
@@ -433,7 +441,10 @@ impl<B: Backend> Session<B> {
             self.faults = self.faults | warning.fault;
             self.refusal("reject_warning", stage, recipient, &warning.reply);
         }
-        self.discard |= notes.discard.is_some();
+        if stage != Stage::Vrfy {
+            self.discard |= notes.discard.is_some();
+            self.orders.add(notes.orders);
+        }
         match verdict {
             None => Ok(()),
             Some(Rejection { reply, fault, .. }) => {
@@ -500,5 +511,6 @@ fn place_of(stage: Stage) -> &'static str {
 
 /// A refusal as the machine takes it.
 pub(crate) fn no(reply: Reply) -> Decision {
-    Decision::Reply(reply)
+    // RFC 5321 3.8: these two announce that the connection ends.
+    if matches!(reply.code, 421 | 521) { Decision::Close(reply) } else { Decision::Reply(reply) }
 }

@@ -171,8 +171,16 @@ pub fn mail(arguments: &str, allowed: Allowed) -> Result<Mail, Refused> {
             ("SIZE", Some(value)) if allowed.size => {
                 let bad = || Refused::because(501, "5.5.4 Bad message size syntax");
                 let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-                // Too many digits for a number: more than any limit.
-                mail.size = if digits { value.parse().unwrap_or(u64::MAX) } else { return Err(bad()) };
+                if !digits {
+                    return Err(bad());
+                }
+                mail.size = match value.parse::<i64>() {
+                    Ok(size) => size.unsigned_abs(),
+                    Err(_) => {
+                        let text = "5.3.4 Message size exceeds file system imposed limit";
+                        return Err(Refused::because(552, text));
+                    }
+                };
             }
             ("AUTH", Some(value)) => {
                 if !is_xtext(value) {
@@ -192,8 +200,8 @@ pub fn mail(arguments: &str, allowed: Allowed) -> Result<Mail, Refused> {
                 mail.ret = ret;
             }
             ("ENVID", Some(value)) => {
-                // RFC 3461 4.4: at most 100 characters.
-                if mail.envid.is_some() || value.is_empty() || !is_xtext(value) || value.len() > 100 {
+                // RFC 3461 4.4 has at most 100 characters; Postfix takes what fits into the line.
+                if mail.envid.is_some() || value.is_empty() || !is_xtext(value) {
                     return Err(Refused::because(501, "5.5.4 Bad ENVID parameter syntax"));
                 }
                 mail.envid = Some(value.to_string());
@@ -225,9 +233,7 @@ pub fn rcpt(arguments: &str, allowed: Allowed, smtputf8: bool) -> Result<Rcpt, R
             },
             ("ORCPT", Some(value)) => {
                 let good = value.split_once(';').is_some_and(|(kind, text)| {
-                    !kind.is_empty()
-                        && !text.is_empty()
-                        && (is_xtext(text) || smtputf8 && kind.eq_ignore_ascii_case("utf-8"))
+                    !kind.is_empty() && (is_xtext(text) || smtputf8 && kind.eq_ignore_ascii_case("utf-8"))
                 });
                 if !good || rcpt.orcpt.is_some() {
                     return Err(Refused::because(501, "5.5.4 Error: Bad ORCPT parameter syntax"));

@@ -198,6 +198,8 @@ pub struct Session {
     in_mail: bool,
     smtputf8: bool,
     recipients: u64,
+    /// SIZE of this transaction's first MAIL, accepted or not: it holds until the next one or RSET.
+    declared: u64,
     overshoot: i64,
     chunks: Option<Chunks>,
     /// A chunk failed: only RSET, HELO and EHLO help.
@@ -228,6 +230,7 @@ impl Session {
             in_mail: false,
             smtputf8: false,
             recipients: 0,
+            declared: 0,
             overshoot: 0,
             chunks: None,
             chunk_error: false,
@@ -404,7 +407,7 @@ impl Session {
         let good = reply.as_ref().is_none_or(Reply::is_positive) && !close;
         match pending {
             Pending::Helo { extended } if good => {
-                self.helo = Some(extended);
+                self.helo = Some(extended || self.helo == Some(true));
                 let usual =
                     if extended { self.ehlo_reply() } else { Reply::new(250, &*self.settings.hostname) };
                 self.say(reply.unwrap_or(usual));
@@ -634,7 +637,7 @@ impl Session {
 
     fn reset_transaction(&mut self) {
         (self.in_mail, self.smtputf8, self.recipients, self.overshoot) = (false, false, 0, 0);
-        (self.chunks, self.chunk_error) = (None, false);
+        (self.chunks, self.chunk_error, self.declared) = (None, false, 0);
     }
 }
 

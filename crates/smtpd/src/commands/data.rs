@@ -11,7 +11,16 @@ impl<B: Backend> Session<B> {
         let service = self.service.clone();
         let (stage, value) = if chunked { (Stage::Bdat, "BDAT") } else { (Stage::Data, "DATA") };
         let subject = Subject { value: value.into(), class: "Data command" };
-        self.pass(&service.lists.data, stage, subject).map_or_else(no, |()| Decision::Accept)
+        if let Err(reply) = self.pass(&service.lists.data, stage, subject) {
+            return no(reply);
+        }
+        if self.discard {
+            self.message = None;
+        }
+        if let Some(message) = self.message.as_mut() {
+            message.obey(std::mem::take(&mut self.orders));
+        }
+        Decision::Accept
     }
 
     pub(crate) async fn end_of_message(&mut self, chunked: bool, size: u64) -> Decision {
@@ -26,11 +35,17 @@ impl<B: Backend> Session<B> {
     }
 
     async fn finish(&mut self, chunked: bool, size: u64) -> Decision {
-        let (Some(message), Some(id)) = (self.message.take(), self.id.clone()) else {
-            return Decision::Reply(Reply::new(451, "4.3.0 Error: queue file write error"));
+        let failed = || Decision::Reply(Reply::new(451, "4.3.0 Error: queue file write error"));
+        let Some(id) = self.id.clone() else { return failed() };
+        let result = match self.message.take() {
+            // DISCARD: the client is told that all went well.
+            _ if self.discard => Ok(()),
+            None => return failed(),
+            Some(mut message) => {
+                message.obey(std::mem::take(&mut self.orders));
+                message.finish().await
+            }
         };
-        // DISCARD: the client is told that all went well.
-        let result = if self.discard { Ok(()) } else { message.finish().await };
         if let Err(refused) = &result {
             // Temporary: the queue. For good: the message is at fault.
             let fault = if refused.is_temporary() { Faults::RESOURCE } else { Faults::BOUNCE };
@@ -48,8 +63,10 @@ impl<B: Backend> Session<B> {
             return Ok(());
         }
         let sender = self.sender().cloned();
+        // A question about all recipients names none, unless there is but one.
+        let only = self.first_recipient.clone().filter(|_| self.recipients == 1);
         let mut notes = Notes::default();
-        let verdict = list.ask(self.question(sender.as_ref(), None), subject, &mut notes);
-        self.settle(stage, None, verdict, notes)
+        let verdict = list.ask(self.question(sender.as_ref(), only.as_ref()), subject, &mut notes);
+        self.settle(stage, only.as_ref(), verdict, notes)
     }
 }

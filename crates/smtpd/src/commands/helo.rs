@@ -9,7 +9,8 @@ impl<B: Backend> Session<B> {
     pub(crate) fn helo(&mut self, extended: bool, name: String) -> Decision {
         // What is shown in logs and headers has no control characters.
         let name: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        self.extended = extended;
+        // As in Postfix, HELO after EHLO does not make the session a plain one again.
+        self.extended |= extended;
         self.helo = Some(name);
         let service = self.service.clone();
         if *service.smtpd.smtpd_delay_reject() {

@@ -34,6 +34,7 @@ impl<B: Backend> Session<B> {
             self.begin(sender);
         }
         if let Some(message) = self.message.as_mut() {
+            self.first_recipient.get_or_insert_with(|| rcpt.recipient.clone());
             message.recipient(rcpt.recipient, rcpt.orcpt, rcpt.notify);
         }
         self.recipients += 1;

@@ -79,6 +79,10 @@ impl Access {
         let word = word.to_ascii_uppercase();
         let or = |default: &str| if text.is_empty() { default.to_string() } else { text.to_string() };
         let rules = a.q.rules;
+        // A number alone is no reply code but any value: yes.
+        if text.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
+            return Verdict::Permit(a.why.clone());
+        }
         if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
             return match word.parse::<u16>() {
                 Ok(code @ 400..=599) if word.len() == 3 => {
@@ -104,24 +108,42 @@ impl Access {
                 }
                 Verdict::Dunno
             }
-            "WARN" | "INFO" => {
-                let what = if word == "WARN" { "warn" } else { "info" };
-                let text = format!("<{}>: {} triggers {word} {text}", subject.value, subject.class);
-                a.notes.says.push(Say::Access(what, text.trim_end().to_string()));
-                Verdict::Dunno
-            }
+            "WARN" => note(a, "warn", text.to_string()),
+            "INFO" => note(a, "info", text.to_string()),
             "DISCARD" => {
-                let text = format!("<{}>: {} triggers DISCARD {text}", subject.value, subject.class);
-                a.notes.says.push(Say::Access("discard", text.trim_end().to_string()));
                 a.notes.discard = Some(or("discarded by an access table"));
+                note(a, "discard", about(subject, &or("triggers DISCARD action")))
+            }
+            "HOLD" => {
+                a.notes.orders.hold = true;
+                note(a, "hold", about(subject, &or("triggers HOLD action")))
+            }
+            "FILTER" if text.contains(':') => {
+                a.notes.orders.filter = Some(text.to_string());
+                note(a, "filter", about(subject, &format!("triggers FILTER {text}")))
+            }
+            "REDIRECT" if text.contains('@') => {
+                a.notes.orders.redirect = Some(Address::from_internal(text));
+                note(a, "redirect", about(subject, &format!("triggers REDIRECT {text}")))
+            }
+            "BCC" if text.contains('@') => {
+                a.notes.orders.bcc.push(Address::from_internal(text));
+                note(a, "bcc", about(subject, &format!("triggers BCC {text}")))
+            }
+            "PREPEND" if proto::header::name_len(text.as_bytes()).is_some() => {
+                a.notes.orders.prepend.push(text.to_string());
                 Verdict::Dunno
             }
-            _ => self.restrictions(a, key, value),
+            "FILTER" | "REDIRECT" | "BCC" | "PREPEND" => {
+                a.notes.says.push(Say::UnknownAction(self.table.clone(), key.to_string(), value.to_string()));
+                Verdict::Dunno
+            }
+            _ => self.restrictions(a, value),
         }
     }
 
     /// The value is a list of restrictions or classes.
-    fn restrictions(&self, a: &mut Asked<'_, '_>, key: &str, value: &str) -> Verdict {
+    fn restrictions(&self, a: &mut Asked<'_, '_>, value: &str) -> Verdict {
         let depth = a.notes.says.len();
         for word in config::value::split_list(value) {
             let lower = word.to_ascii_lowercase();
@@ -132,8 +154,7 @@ impl Access {
                 } else if let Some(class) = a.q.rules.classes.get(&word).filter(|_| depth < 20) {
                     class.clone().ask_in(a)
                 } else {
-                    let say = Say::UnknownAction(self.table.clone(), key.to_string(), word);
-                    a.notes.says.push(say);
+                    a.notes.says.push(Say::UnknownRestriction(word));
                     return a.server_error();
                 };
             if verdict != Verdict::Dunno {
@@ -144,8 +165,18 @@ impl Access {
     }
 }
 
+/// Says something in the log and goes on.
+fn note(a: &mut Asked<'_, '_>, what: &'static str, text: String) -> Verdict {
+    a.notes.says.push(Say::Access(what, text));
+    Verdict::Dunno
+}
+
+fn about(subject: &Subject, what: &str) -> String {
+    format!("<{}>: {} {what}", subject.value, subject.class)
+}
+
 /// A refusal whose text may begin with an enhanced status code of its own. RFC 3463 2.
-fn refuse(a: &Asked<'_, '_>, subject: &Subject, code: u16, enhanced: &str, text: &str) -> Verdict {
+fn refuse(a: &mut Asked<'_, '_>, subject: &Subject, code: u16, enhanced: &str, text: &str) -> Verdict {
     let default = enhanced.replace('X', &(code / 100).to_string());
     let (enhanced, text) = split_enhanced(text, &default, code);
     Verdict::Reject(a.refusal_of(subject, code, &enhanced, text))

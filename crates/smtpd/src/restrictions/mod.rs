@@ -18,6 +18,7 @@ mod unlisted;
 use crate::client::Client;
 use crate::service::Rules;
 use crate::world::{Trouble, World};
+use cleanup::Orders;
 use config::Config;
 use config::value::split_list;
 use proto::Address;
@@ -121,6 +122,8 @@ pub struct Notes {
     pub says: Vec<Say>,
     /// The message is to be taken and forgotten (DISCARD), for this reason.
     pub discard: Option<String>,
+    /// What else is to become of the message.
+    pub orders: Orders,
     /// `reject_unlisted_recipient` was asked.
     pub recipient_checked: bool,
     /// `reject_unlisted_sender` was asked.
@@ -138,8 +141,10 @@ pub enum Say {
     Trouble(String),
     /// Table, key and action that is not understood.
     UnknownAction(String, String, String),
-    /// WARN, INFO or DISCARD: which, and its text.
+    /// An access table's action that lets the message pass: which, and its text.
     Access(&'static str, String),
+    /// An enhanced code, the class it does not suit, and the one said instead.
+    Mapped(String, &'static str, String),
 }
 
 /// The subject of a reply: `<value>: Client host rejected: …`.
@@ -308,23 +313,29 @@ impl<'a> Asked<'a, '_> {
     }
 
     /// A refusal about the subject of the list.
-    fn refusal(&self, code: u16, enhanced: &str, text: &str) -> Rejection {
-        self.refusal_of(&self.subject, code, enhanced, text)
+    fn refusal(&mut self, code: u16, enhanced: &str, text: &str) -> Rejection {
+        let subject = self.subject.clone();
+        self.refusal_of(&subject, code, enhanced, text)
     }
 
-    fn refusal_of(&self, subject: &Subject, code: u16, enhanced: &str, text: &str) -> Rejection {
+    fn refusal_of(&mut self, subject: &Subject, code: u16, enhanced: &str, text: &str) -> Rejection {
+        let mapped = suiting(enhanced, subject.class);
+        if let Some(to) = &mapped {
+            self.notes.says.push(Say::Mapped(enhanced.to_string(), subject.class, to.clone()));
+        }
+        let enhanced = mapped.as_deref().unwrap_or(enhanced);
         let text = format!("{} <{}>: {} rejected: {text}", fit(enhanced, code), subject.value, subject.class);
         Rejection { reply: Reply::new(code, text), why: self.why.clone(), fault: Faults::POLICY }
     }
 
-    fn reject(&self, code: u16, enhanced: &str, text: &str) -> Verdict {
+    fn reject(&mut self, code: u16, enhanced: &str, text: &str) -> Verdict {
         Verdict::Reject(self.refusal(code, enhanced, text))
     }
 
     /// The configuration cannot be obeyed.
     fn server_error(&self) -> Verdict {
         let reply = Reply::new(451, "4.3.5 Server configuration error");
-        Verdict::Reject(Rejection { reply, why: self.why.clone(), fault: Faults::POLICY })
+        Verdict::Reject(Rejection { reply, why: self.why.clone(), fault: Faults::SOFTWARE })
     }
 
     /// An answer could not be had: refuse for now.
@@ -394,6 +405,23 @@ impl Subject {
     pub fn recipient(address: &Address) -> Subject {
         Subject { value: address.internal(), class: "Recipient address" }
     }
+}
+
+/// The code that fits when `enhanced` speaks of another kind of address than what is refused, such
+/// as a recipient's code for a sender. RFC 3463 3.2.
+fn suiting(enhanced: &str, class: &str) -> Option<String> {
+    let (severity, detail) = enhanced.split_once(".1.")?;
+    let detail = match (class, detail) {
+        ("Sender address", "1" | "3" | "4" | "6") => "1.7",
+        ("Sender address", "2") => "1.8",
+        ("Sender address", "5" | "9") => "1.0",
+        ("Recipient address", "7") => "1.3",
+        ("Recipient address", "8") => "1.2",
+        ("Recipient address", "9") => "1.0",
+        ("Sender address" | "Recipient address", _) => return None,
+        _ => "0.0",
+    };
+    Some(format!("{severity}.{detail}"))
 }
 
 /// Makes the class of an enhanced code fit the reply's. RFC 2034 4.

@@ -16,6 +16,7 @@ pub fn check(a: &mut Asked<'_, '_>, address: &Address, sender: bool) -> Verdict 
         Ok(Existence::Possible) | Err(Trouble::Invalid) => return Verdict::Dunno,
         Err(trouble) => return a.trouble(trouble),
         Ok(Existence::Refused(text)) => (550, text),
+        Ok(Existence::Deferred(text)) => (450, text),
         Ok(Existence::Unknown(unknown)) => {
             let code = match unknown {
                 Unknown::Local => rules.unknown_local_recipient_reject_code,

@@ -182,7 +182,11 @@ impl Session {
             () if self.chunk_error => Reply::new(503, "5.5.1 Error: MAIL after BDAT"),
             () => {
                 return match command::mail(arguments, self.allowed()) {
-                    Ok(mail) => {
+                    Ok(mut mail) => {
+                        if mail.size == 0 {
+                            mail.size = self.declared;
+                        }
+                        self.declared = mail.size;
                         let smtputf8 = mail.smtputf8;
                         self.ask(Verb::Mail, Pending::Mail { smtputf8 }, Event::Mail(mail));
                     }
@@ -306,9 +310,6 @@ impl Session {
         if self.settings.disable_vrfy {
             let reply = Reply::new(502, "5.5.1 VRFY command is disabled");
             return self.refuse_for(Faults::POLICY, Verb::Vrfy, reply);
-        }
-        if self.helo_missing() {
-            return self.send_helo_first(Verb::Vrfy, "5.5.1 ");
         }
         match command::vrfy(arguments, self.allowed()) {
             Ok((text, address)) => {

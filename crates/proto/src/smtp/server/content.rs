@@ -27,11 +27,14 @@ impl Session {
             Step::End => None,
         };
         self.at += used;
-        if bare && self.settings.bare_newline == BareNewline::Reject {
+        let complete = found.is_none() && !matches!(self.phase, Phase::Chunk { last: false, .. });
+        if complete && bare && self.settings.bare_newline == BareNewline::Reject {
+            self.phase = Phase::Commands;
             self.note(Notice::BareNewline);
             self.blame(Faults::PROTOCOL);
             let code = self.settings.bare_newline_code;
-            self.say(Reply::new(code, "5.5.2 Error: bare <LF> received"));
+            let text = format!("5.5.2 {} Error: bare <LF> received", self.settings.hostname);
+            self.say(Reply::new(code, text));
             self.count(if chunked { Verb::Bdat } else { Verb::Data }, false);
             self.abort();
             self.close(Reason::Ended);
