@@ -25,3 +25,18 @@ fn names_are_unique() {
     assert_eq!(names.len(), all);
     assert_eq!(current_name("reject_non_fqdn_hostname"), "reject_non_fqdn_helo_hostname");
 }
+
+#[test]
+fn codes_suit_what_is_refused() {
+    for (code, class, expected) in [
+        ("5.1.1", "Sender address", Some("5.1.7")),
+        ("4.1.2", "Sender address", Some("4.1.8")),
+        ("5.1.8", "Sender address", None),
+        ("5.1.7", "Recipient address", Some("5.1.3")),
+        ("5.1.1", "Recipient address", None),
+        ("5.1.1", "Helo command", Some("5.0.0")),
+        ("5.7.1", "Helo command", None),
+    ] {
+        assert_eq!(suiting(code, class).as_deref(), expected, "{code} {class}");
+    }
+}

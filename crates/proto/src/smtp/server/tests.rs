@@ -136,10 +136,36 @@ fn bare_newlines() {
     assert_eq!(log.last().unwrap(), "message of 20 bytes");
     let reject = Settings { bare_newline: BareNewline::Reject, ..settings() };
     let (out, log, _) = run(reject, &[head, smuggled]);
-    assert!(out.ends_with("550 5.5.2 Error: bare <LF> received\r\n"), "{out}");
+    assert!(out.ends_with("550 5.5.2 mx.example.org Error: bare <LF> received\r\n"), "{out}");
     assert_eq!(log[log.len() - 3..], ["Notice(BareNewline)", "Abort", "Close(Ended)"]);
     let allow = Settings { bare_newline: BareNewline::Allow, ..settings() };
     assert!(run(allow, &[head, smuggled]).1.contains(&"message of 3 bytes".to_string()));
+}
+
+#[test]
+fn a_refused_size_holds_until_rset() {
+    let text = b"EHLO a\r\nMAIL FROM:<a@b> SIZE=99\r\nRSET\r\nMAIL FROM:<a@b>\r\n";
+    let sizes = |bytes: &[u8]| {
+        let mut session = Session::new(settings());
+        session.receive(bytes);
+        let mut sizes = Vec::new();
+        while let Some(event) = session.next_event() {
+            let waits = event.wants_answer();
+            let decision = match event {
+                Event::Mail(mail) => {
+                    sizes.push(mail.size);
+                    Decision::Reply(Reply::new(552, "5.3.4 too big"))
+                }
+                _ => Decision::Accept,
+            };
+            if waits {
+                session.answer(decision);
+            }
+        }
+        sizes
+    };
+    assert_eq!(sizes(text), [99, 0]);
+    assert_eq!(sizes(b"EHLO a\r\nMAIL FROM:<a@b> SIZE=99\r\nMAIL FROM:<a@b>\r\n"), [99, 99]);
 }
 
 #[test]
