@@ -74,6 +74,7 @@ impl Snapshot {
         let default_limit = config.get("default_process_limit").ok().and_then(|t| t.parse().ok());
         let pickup = pickup(&config, &services)?;
         let smtpd_voice = events::Source::new(&syslog_name, "smtpd", std::process::id());
+        let allowed = config.get("valija_allow_open_relay").is_ok_and(|v| v.eq_ignore_ascii_case("yes"));
         let (mut smtpd, mut limits) = (BTreeMap::new(), BTreeMap::new());
         for service in services.all.iter().filter(|s| s.kind == Kind::Inet && s.command() == "smtpd") {
             let own_config = service.config(&config);
@@ -86,6 +87,16 @@ impl Snapshot {
                 own_addresses: own.iter().copied().collect(),
             };
             let built = Service::load(&own_config, parts).map_err(join)?;
+            if !allowed
+                && !only_from_here(service, &own_config)
+                && let Some(why) = built.relays_for_strangers()
+            {
+                let remedy = "mend the restrictions, or write valija_allow_open_relay = yes";
+                return Err(format!(
+                    "master.cf, line {}: service {}: {why}; {remedy}",
+                    service.line, service.name
+                ));
+            }
             smtpd.insert(service.name.clone(), Arc::new(built));
             let limit = service.process_limit().map(|n| n as usize).or(default_limit);
             limits.insert(service.name.clone(), limit.unwrap_or(100));
@@ -160,6 +171,22 @@ fn doors(
         None => Door::load(config, rewriter.clone()).map_err(join)?,
     };
     Ok(Intake::new(queue.clone(), door, named))
+}
+
+/// Whether a listener is reached from this host alone: what it permits, it permits to nobody else.
+fn only_from_here(service: &config::master_cf::Service, config: &Config) -> bool {
+    let loopback = |address: &str| {
+        let address = address.trim_start_matches('[').trim_end_matches(']');
+        address.parse::<std::net::IpAddr>().is_ok_and(|a| a.is_loopback()) || address == "localhost"
+    };
+    match service.listen().and_then(|l| l.host) {
+        Some(host) => loopback(&host),
+        None => {
+            let text = config.get("inet_interfaces").unwrap_or_default();
+            let all = tables::split_list(&text);
+            !all.is_empty() && all.iter().all(|a| a == "loopback-only" || loopback(a))
+        }
+    }
 }
 
 /// All problems in one line.
