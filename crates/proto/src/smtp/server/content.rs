@@ -35,9 +35,11 @@ impl Session {
             let code = self.settings.bare_newline_code;
             let text = format!("5.5.2 {} Error: bare <LF> received", self.settings.hostname);
             self.say(Reply::new(code, text));
-            self.count(if chunked { Verb::Bdat } else { Verb::Data }, false);
             self.abort();
-            self.close(Reason::Ended);
+            self.done(if chunked { Verb::Bdat } else { Verb::Data }, false);
+            if matches!(code, 421 | 521) {
+                self.close(Reason::Ended);
+            }
             return None;
         }
         if found.is_none() {
