@@ -222,8 +222,8 @@ impl<S: Store> Intake<S> {
         let cleanup = &door.cleanup;
         let rules = lines::Rules {
             replace_stray: *cleanup.cleanup_replace_stray_cr_lf(),
-            strip: lines::unescape(cleanup.message_strip_characters()),
-            reject: lines::unescape(cleanup.message_reject_characters()),
+            strip: config::value::unescape(cleanup.message_strip_characters()),
+            reject: config::value::unescape(cleanup.message_reject_characters()),
         };
         let counter = Counter::new((*cleanup.line_length_limit()).max(1) as u64);
         Message {

@@ -106,44 +106,10 @@ impl Lines {
     }
 }
 
-/// Reads C escapes (`\0`, `\177`, `\n`, `\\`) in `message_strip_characters` and its kin.
-pub fn unescape(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut bytes = text.bytes().peekable();
-    while let Some(b) = bytes.next() {
-        if b != b'\\' {
-            out.push(b);
-            continue;
-        }
-        match bytes.next() {
-            Some(b'a') => out.push(7),
-            Some(b'b') => out.push(8),
-            Some(b'f') => out.push(12),
-            Some(b'n') => out.push(b'\n'),
-            Some(b'r') => out.push(b'\r'),
-            Some(b't') => out.push(b'\t'),
-            Some(b'v') => out.push(11),
-            Some(first @ b'0'..=b'7') => {
-                let mut value = u32::from(first - b'0');
-                for _ in 0..2 {
-                    match bytes.peek() {
-                        Some(d @ b'0'..=b'7') => value = value * 8 + u32::from(*d - b'0'),
-                        _ => break,
-                    }
-                    bytes.next();
-                }
-                out.push(value as u8);
-            }
-            Some(other) => out.push(other),
-            None => out.push(b'\\'),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use config::value::unescape;
     use proptest::prelude::*;
 
     fn run(pieces: &[&[u8]], rules: Rules) -> (Vec<u8>, Lines) {

@@ -14,6 +14,7 @@ use crate::mail::{Headers, Item, Mail, headers, loop_status};
 use crate::setup::{all, misconfigured, report};
 use config::Config;
 use config::master_cf::Service;
+use config::value::unescape;
 use config::value::{Time, Value};
 use proto::Address;
 use proto::job::{Action, Frame, Target};
@@ -71,14 +72,14 @@ impl Attributes {
                     }
                     None => all.user = value.to_string(),
                 },
-                "eol" => all.eol = unescaped(value),
+                "eol" => all.eol = unescape(value),
                 "directory" => all.directory = Some(value.into()),
                 "chroot" => all.chroot = Some(value.into()),
                 "size" => {
                     all.size = Some(value.parse().map_err(|_| format!("bad size attribute value: {value}"))?);
                 }
                 "null_sender" => {
-                    all.null_sender = String::from_utf8_lossy(&unescaped(value)).into_owned();
+                    all.null_sender = String::from_utf8_lossy(&unescape(value)).into_owned();
                 }
                 "argv" => {
                     let rest = words.get(i + 1..).unwrap_or_default();
@@ -123,39 +124,6 @@ impl Attributes {
         }
         Ok(Rights { uid: account.uid, gid, home: None, shell: None })
     }
-}
-
-/// C escapes: `\a \b \f \n \r \t \v \ddd \\`.
-fn unescaped(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut bytes = text.bytes().peekable();
-    while let Some(b) = bytes.next() {
-        if b != b'\\' {
-            out.push(b);
-            continue;
-        }
-        match bytes.next() {
-            Some(b'a') => out.push(7),
-            Some(b'b') => out.push(8),
-            Some(b'f') => out.push(12),
-            Some(b'n') => out.push(b'\n'),
-            Some(b'r') => out.push(b'\r'),
-            Some(b't') => out.push(b'\t'),
-            Some(b'v') => out.push(11),
-            Some(d @ b'0'..=b'7') => {
-                let mut n = u32::from(d - b'0');
-                for _ in 0..2 {
-                    let Some(d @ b'0'..=b'7') = bytes.peek().copied() else { break };
-                    bytes.next();
-                    n = n * 8 + u32::from(d - b'0');
-                }
-                out.push(n as u8);
-            }
-            Some(other) => out.push(other),
-            None => out.push(b'\\'),
-        }
-    }
-    out
 }
 
 /// An address as an argument, by the flags h, q and u.
@@ -420,7 +388,7 @@ mod tests {
         assert_eq!(read("flags=Z user=x argv=y").unwrap_err(), "unknown flag: Z (ignored)");
         assert_eq!(read("argv=y").unwrap_err(), "missing user= command-line attribute");
         assert_eq!(read("user=x").unwrap_err(), "missing argv= command-line attribute");
-        assert_eq!(unescaped("a\\040b\\\\\\x"), b"a b\\x");
+        assert_eq!(unescape("a\\040b\\\\\\x"), b"a b\\x");
         let root = read("user=root argv=y").unwrap().rights("postfix");
         assert_eq!(root.unwrap_err(), "user= command-line attribute specifies root privileges");
     }
