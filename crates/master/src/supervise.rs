@@ -321,6 +321,13 @@ impl System {
     fn bury(&mut self) -> Result<(), ExitCode> {
         let ended = self.mail.as_mut().and_then(|(role, _, _)| role.child.try_wait().ok().flatten());
         if ended.is_some() {
+            // What it said last, if this was not heard yet.
+            let waiting = self.mail.as_ref().map(|(_, c, _)| {
+                sys::poll::readable(&[c.as_fd()], Some(Duration::ZERO)).is_ok_and(|r| r == [true])
+            });
+            if waiting == Some(true) {
+                self.hear_mail()?;
+            }
             self.end_of_mail();
             if !self.ever_ready {
                 return Err(self.give_up("the mail role ended before it was ready".into()));
