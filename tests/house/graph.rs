@@ -14,15 +14,26 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("pcre", &["tables", "config"]),
     ("queue", &["proto", "config", "events", "sys"]),
     ("rewrite", &["proto", "config", "tables"]),
+    ("net", &["proto", "config", "events", "tables", "sys"]),
+    ("sasl", &[]),
     ("cleanup", &["sys", "proto", "config", "events", "tables", "queue", "rewrite"]),
-    ("smtpd", &["sys", "proto", "config", "events", "tables", "queue", "rewrite", "cleanup"]),
+    (
+        "smtpd",
+        &["sys", "proto", "config", "events", "tables", "queue", "rewrite", "net", "sasl", "cleanup"],
+    ),
     ("qmgr", &["sys", "proto", "config", "events", "tables", "queue", "rewrite", "cleanup"]),
+    (
+        "smtp",
+        &[
+            "sys", "proto", "config", "events", "tables", "queue", "rewrite", "net", "sasl", "cleanup", "qmgr",
+        ],
+    ),
     ("local", &["proto", "config", "events", "tables", "sys"]),
     (
         "valija",
         &[
             "sys", "proto", "config", "events", "tables", "pcre", "queue", "rewrite", "cleanup", "smtpd",
-            "qmgr",
+            "qmgr", "net", "sasl", "smtp",
         ],
     ),
     ("master", &["local", "tables", "config", "events", "proto", "sys"]),

@@ -1,0 +1,1 @@
+//! SASL mechanisms as machines without I/O: challenges in, responses out. RFC 4422
