@@ -14,5 +14,6 @@ pub mod poll;
 pub mod sandbox;
 pub mod signals;
 pub mod spawn;
+pub mod terminal;
 pub mod time;
 pub mod users;

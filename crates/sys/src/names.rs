@@ -36,9 +36,41 @@ pub fn has_address(name: &str, address: IpAddr) -> bool {
         .is_ok_and(|mut all| all.any(|a| a.ip().to_canonical() == address.to_canonical()))
 }
 
+/// The full name of a host as the resolver completes it, which is what `hostname --fqdn` prints for
+/// this host's name; `None` when the name cannot be resolved.
+pub fn canonical(name: &str) -> Option<String> {
+    let name = std::ffi::CString::new(name).ok()?;
+    // SAFETY: addrinfo is plain data for which all zeroes is a valid value.
+    let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
+    hints.ai_flags = libc::AI_CANONNAME;
+    hints.ai_socktype = libc::SOCK_DGRAM;
+    let mut list: *mut libc::addrinfo = std::ptr::null_mut();
+    // SAFETY: name and hints outlive the call, no service is asked for, and list receives a pointer.
+    let result = unsafe { libc::getaddrinfo(name.as_ptr(), std::ptr::null(), &hints, &mut list) };
+    if result != 0 || list.is_null() {
+        return None;
+    }
+    // SAFETY: getaddrinfo succeeded, so list points to at least one entry, which lives until freed.
+    let text = unsafe { (*list).ai_canonname };
+    let found = (!text.is_null()).then(|| {
+        // SAFETY: a canonical name that is not null is a NUL-terminated string owned by the list.
+        unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+    });
+    // SAFETY: list came from getaddrinfo and nothing borrowed from it is kept.
+    unsafe { libc::freeaddrinfo(list) };
+    found.filter(|n| !n.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn canonical_names() {
+        assert!(canonical("localhost").is_some());
+        assert_eq!(canonical("no such name"), None);
+        assert_eq!(canonical("nul\0inside"), None);
+    }
 
     #[test]
     fn this_host() {
