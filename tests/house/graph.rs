@@ -17,16 +17,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("net", &["proto", "config", "events", "tables", "sys"]),
     ("sasl", &[]),
     ("cleanup", &["sys", "proto", "config", "events", "tables", "queue", "rewrite"]),
-    (
-        "smtpd",
-        &["sys", "proto", "config", "events", "tables", "queue", "rewrite", "net", "sasl", "cleanup"],
-    ),
+    ("smtpd", &["sys", "proto", "config", "events", "tables", "queue", "rewrite", "net", "sasl", "cleanup"]),
     ("qmgr", &["sys", "proto", "config", "events", "tables", "queue", "rewrite", "cleanup"]),
     (
         "smtp",
-        &[
-            "sys", "proto", "config", "events", "tables", "queue", "rewrite", "net", "sasl", "cleanup", "qmgr",
-        ],
+        &["sys", "proto", "config", "events", "tables", "queue", "rewrite", "net", "sasl", "cleanup", "qmgr"],
     ),
     ("local", &["proto", "config", "events", "tables", "sys"]),
     (

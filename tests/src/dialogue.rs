@@ -146,7 +146,8 @@ fn bytes(line: &str) -> Result<Vec<u8>, String> {
     Ok(format!("{}\r\n", text.replace("<DATE>", DATE)).into_bytes().repeat(count))
 }
 
-fn unescape(text: &str) -> Option<Vec<u8>> {
+/// The bytes that a text with \r \n \t \\ \0 and \xHH stands for.
+pub fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

@@ -2,14 +2,18 @@
 //! a world of its own, and the comparison of what came out. How to run and how to write one: `tests/README.md`.
 //!
 //! In reading order: `scenario` (what lies in a folder), `debian` (the configuration Debian generates), `world` (the
-//! namespaces, files and processes), `log` (what was said on /dev/log), `dialogue` (SMTP by the line), `normal` (what
+//! namespaces, files and processes), `site` (the network around it, with `names`, a name server, and `remote`, scripted
+//! servers), `log` (what was said on /dev/log), `dialogue` (SMTP by the line), `normal` (what
 //! changes from run to run becomes a placeholder), `run` (steps, results, comparison).
 //! Nothing here knows how valija works inside.
 
 pub mod debian;
 pub mod dialogue;
 pub mod log;
+pub mod names;
 pub mod normal;
+pub mod remote;
 pub mod run;
 pub mod scenario;
+pub mod site;
 pub mod world;

@@ -3,7 +3,8 @@
 use crate::dialogue;
 use crate::log::Line;
 use crate::normal::{Normal, canonical};
-use crate::scenario::{Scenario, Step, collect};
+use crate::scenario::{Placed, Scenario, Step, collect};
+use crate::site::Site;
 use crate::world::{PATIENCE, Product, SYSLOG, World};
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,65 +23,122 @@ pub type Results = BTreeMap<String, String>;
 
 /// Runs all steps in a new world; the calling thread stays in that world.
 pub fn run(product: Product, scenario: &Scenario, tree: Option<&Path>) -> Result<Results, String> {
-    let world = World::enter(product, scenario, tree)?;
+    let site = Site::enter(product, scenario, tree)?;
     let mut raw = Results::new();
-    let done = steps(&world, scenario, &mut raw);
-    let log = |world: &World| world.log.lines().iter().map(Line::shown).collect::<Vec<_>>().join("\n");
+    let done = steps(&site, scenario, &mut raw);
+    let logs = || -> String {
+        let mut text = shown(&site.world.log.lines());
+        for (name, peer) in &site.peers {
+            let lines = peer.call(|world| Ok(world.log.lines())).unwrap_or_default();
+            text.push_str(&format!("\n-- on {name}:\n{}", shown(&lines)));
+        }
+        text
+    };
     if std::env::var_os("VALIJA_TEST_LOG").is_some() {
-        eprintln!("--- {} on {product:?}\n{}", scenario.name, log(&world));
+        eprintln!("--- {} on {product:?}\n{}", scenario.name, logs());
     }
-    done.map_err(|error| format!("{error}\nthe whole log:\n{}", log(&world)))?;
-    let lines = world.log.lines();
-    let normal = Normal::new(&lines);
+    done.map_err(|error| format!("{error}\nthe whole log:\n{}", logs()))?;
+    let lines = site.world.log.lines();
+    let mut all = lines.clone();
+    let mut further = Vec::new();
+    for (name, peer) in &site.peers {
+        let placed = scenario.peers.get(name).map(|host| host.files.clone()).unwrap_or_default();
+        let (lines, found) = peer.call(move |world| Ok((world.log.lines(), files(&placed)?)))?;
+        all.extend(lines.iter().cloned());
+        further.push((format!("peer/{name}/"), lines, found));
+    }
+    let normal = Normal::new(&all);
     let mut results: Results = raw.into_iter().map(|(name, text)| (name, normal.text(&text))).collect();
-    for (path, content) in files(scenario, &normal)? {
-        results.insert(path, content);
+    let own = (String::new(), lines, files(&scenario.host.files)?);
+    for (prefix, lines, found) in std::iter::once(own).chain(further) {
+        for (path, content) in named(found, &normal) {
+            results.insert(format!("{prefix}{path}"), content);
+        }
+        let mut log = normal.log(&lines);
+        if scenario.distinct {
+            log = distinct(&log);
+        }
+        results.insert(format!("{prefix}log"), if scenario.counted { count(&log) } else { log });
     }
-    let mut log = normal.log(&lines);
-    if scenario.distinct {
-        log = distinct(&log);
-    }
-    results.insert("log".into(), if scenario.counted { count(&log) } else { log });
     Ok(results)
 }
 
-fn steps(world: &World, scenario: &Scenario, results: &mut Results) -> Result<(), String> {
-    if scenario.starts {
-        world.start()?;
-    }
+fn shown(lines: &[Line]) -> String {
+    lines.iter().map(Line::shown).collect::<Vec<_>>().join("\n")
+}
+
+fn steps(site: &Site, scenario: &Scenario, results: &mut Results) -> Result<(), String> {
+    site.start(scenario)?;
     for step in &scenario.steps {
         match step {
-            Step::Start => world.start()?,
-            Step::Stop => world.expect_success("root", "postfix stop")?,
-            Step::Settle => world.settle()?,
-            Step::Empty => world.empty()?,
-            Step::Wait(count, text) => world.log.wait(&format!("{text:?}"), PATIENCE, |lines| {
-                lines.iter().filter(|line| line.shown().contains(text.as_str())).count() >= *count
-            })?,
-            Step::Smtp { name, from, port } => {
+            Step::Settle => site.settle()?,
+            Step::Zone(_) | Step::Server(..) => site.change(step, scenario)?,
+            Step::Smtp { name, from, to, port } => {
                 let script = scenario.dialogues.get(name).ok_or("no such dialogue")?;
-                let before = departures(&world.log.lines());
-                let stream = world.connect(from, *port)?;
-                let transcript = dialogue::play(script, stream, || world.settle())?;
+                let before = departures(&site.world.log.lines());
+                let stream = site.world.connect(from, to.as_deref(), *port)?;
+                let transcript = dialogue::play(script, stream, || site.settle())?;
                 results.insert(format!("{name}.smtp"), transcript);
-                world.log.wait("the client's departure", PATIENCE, |lines| departures(lines) > before)?;
+                if to.is_none() {
+                    site.world
+                        .log
+                        .wait("the client's departure", PATIENCE, |lines| departures(lines) > before)?;
+                }
             }
-            Step::Command { user, name: None, command } => world.expect_success(user, command)?,
-            Step::Command { user, name: Some(name), command } => {
-                let output = world.run(user, command)?;
-                let ended =
-                    if output.status == 0 { String::new() } else { format!("[exit {}]\n", output.status) };
-                results.insert(name.clone(), output.text + &ended);
+            Step::On(host, step) => {
+                let step = step.as_ref().clone();
+                let peer = site.peers.get(host).ok_or("no such host")?;
+                if let Some((name, text)) = peer.call(move |world| on(world, &step))? {
+                    results.insert(format!("peer/{host}/{name}"), text);
+                }
+            }
+            step => results.extend(on(&site.world, step)?),
+        }
+    }
+    let listed = |world: &World| world.run("root", "postqueue -p").map(|queue| queue.text);
+    let idle = "Mail queue is empty\n";
+    if scenario.host.starts {
+        let queue = listed(&site.world)?;
+        if queue != idle {
+            results.insert("queue".into(), queue);
+        }
+    }
+    for (name, peer) in &site.peers {
+        if scenario.peers.get(name).is_some_and(|host| host.starts) {
+            let queue = peer.call(listed)?;
+            if queue != idle {
+                results.insert(format!("peer/{name}/queue"), queue);
             }
         }
     }
-    if scenario.starts {
-        let queue = world.run("root", "postqueue -p")?;
-        if queue.text != "Mail queue is empty\n" {
-            results.insert("queue".into(), queue.text);
-        }
+    let size = Regex::new(r"(?m)^(C[:+] MAIL FROM:.*) SIZE=\d+").map_err(|error| error.to_string())?;
+    for (name, text) in site.seen() {
+        results.insert(format!("server/{name}"), size.replace_all(&text, "$1 SIZE=<SIZE>").into_owned());
     }
-    world.log.drain(SYSLOG)
+    site.rest()?;
+    site.world.log.drain(SYSLOG)
+}
+
+/// Does a step that one host does alone; a named output comes back.
+fn on(world: &World, step: &Step) -> Result<Option<(String, String)>, String> {
+    match step {
+        Step::Start => world.start()?,
+        Step::Stop => world.expect_success("root", "postfix stop")?,
+        Step::Settle => world.settle()?,
+        Step::Empty => world.empty()?,
+        Step::Wait(count, text) => world.log.wait(&format!("{text:?}"), PATIENCE, |lines| {
+            lines.iter().filter(|line| line.shown().contains(text.as_str())).count() >= *count
+        })?,
+        Step::Command { user, name: None, command } => world.expect_success(user, command)?,
+        Step::Command { user, name: Some(name), command } => {
+            let output = world.run(user, command)?;
+            let ended =
+                if output.status == 0 { String::new() } else { format!("[exit {}]\n", output.status) };
+            return Ok(Some((name.clone(), output.text + &ended)));
+        }
+        other => return Err(format!("{other:?} cannot be done on one host alone")),
+    }
+    Ok(None)
 }
 
 fn departures(lines: &[Line]) -> usize {
@@ -109,31 +167,35 @@ fn count(log: &str) -> String {
 }
 
 /// The mailboxes and other files that were not there before.
-fn files(scenario: &Scenario, normal: &Normal) -> Result<Results, String> {
-    let placed: BTreeSet<&PathBuf> = scenario.files.iter().map(|file| &file.path).collect();
-    let mut results = Results::new();
+fn files(placed: &[Placed]) -> Result<Vec<(PathBuf, Vec<u8>)>, String> {
+    let placed: BTreeSet<&PathBuf> = placed.iter().map(|file| &file.path).collect();
+    let mut found = Vec::new();
     for root in ["/var/mail", "/home", "/srv"] {
-        let mut maildir = 0;
         collect(Path::new(root), &mut |path, content, _| {
             let path = Path::new(root).join(path);
-            if placed.contains(&path) {
-                return;
+            if !placed.contains(&path) {
+                found.push((path, content));
             }
-            let shown = normal.text(&path.to_string_lossy());
-            let shown = if shown.contains("<UNIQUE>") {
-                maildir += 1;
-                shown.replace("<UNIQUE>", &format!("MESSAGE{maildir}"))
-            } else {
-                shown
-            };
-            results.insert(
-                shown.trim_start_matches('/').to_string(),
-                normal.text(&String::from_utf8_lossy(&content)),
-            );
         })
         .map_err(|error| format!("{root}: {error}"))?;
     }
-    Ok(results)
+    Ok(found)
+}
+
+/// Files by their path and text, without what changes.
+fn named(found: Vec<(PathBuf, Vec<u8>)>, normal: &Normal) -> Results {
+    let mut maildir = 0;
+    let mut results = Results::new();
+    for (path, content) in found {
+        let mut shown = normal.text(&path.to_string_lossy());
+        if shown.contains("<UNIQUE>") {
+            maildir += 1;
+            shown = shown.replace("<UNIQUE>", &format!("MESSAGE{maildir}"));
+        }
+        let text = normal.text(&String::from_utf8_lossy(&content));
+        results.insert(shown.trim_start_matches('/').to_string(), text);
+    }
+    results
 }
 
 /// What is expected of a product.
@@ -156,7 +218,7 @@ pub fn expected(product: Product, scenario: &Scenario) -> Results {
         }
     }
     if product == Product::Valija {
-        for text in expected.values_mut() {
+        for (_, text) in expected.iter_mut().filter(|(name, _)| !name.starts_with("server/")) {
             *text = adapt(text);
         }
         for (name, text) in &scenario.expect {
@@ -165,13 +227,17 @@ pub fn expected(product: Product, scenario: &Scenario) -> Results {
             }
         }
     }
-    if let Some(log) = expected.get_mut("log").filter(|_| !scenario.counted) {
+    for (_, log) in expected.iter_mut().filter(|(name, _)| is_log(name) && !scenario.counted) {
         *log = canonical(log);
         if scenario.distinct {
             *log = distinct(log);
         }
     }
     expected
+}
+
+fn is_log(name: &str) -> bool {
+    name == "log" || (name.starts_with("peer/") && name.split('/').skip(2).eq(["log"]))
 }
 
 /// Postfix's text as valija, with what it lacks so far, would write it.

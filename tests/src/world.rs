@@ -2,7 +2,7 @@
 //! it; from then on its files, sockets and commands are the world's.
 
 use crate::log::Log;
-use crate::scenario::Scenario;
+use crate::scenario::Host;
 use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek};
@@ -27,16 +27,20 @@ const USERS: &str = "debian:1000:Debian\njose:1001:Jose Domingo\nusuario:1002:Us
 /// Where the world's syslog listens.
 pub const SYSLOG: &str = "/dev/log";
 
+/// Where the name server of a scenario with a zone is.
+pub const NAME_SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 77, 0, 53));
+
 /// How long anything may take before it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A world, entered by the thread that made it; it ends when dropped.
 pub struct World {
-    first: Child,
     /// What its programs say.
     pub log: Log,
     /// Whose programs.
     pub product: Product,
+    addresses: Vec<(IpAddr, u8)>,
+    _first: First,
 }
 
 /// The output of a command and how it ended.
@@ -47,11 +51,17 @@ pub struct Output {
     pub status: i32,
 }
 
-impl World {
-    /// Builds the world of a scenario and moves the calling thread into it, for good.
-    pub fn enter(product: Product, scenario: &Scenario, tree: Option<&Path>) -> Result<World, String> {
+/// The first process of a world, from which its namespaces hang.
+pub struct First {
+    process: Child,
+}
+
+impl First {
+    /// Starts building a world with these devices (lines for `ip -batch`): the host's own, and those of the namespace
+    /// `outside`, which is made when there are any.
+    pub fn build(host: &Host, tree: Option<&Path>, inside: &str, outside: &str) -> Result<First, String> {
         let hide = if tree.is_some() { packaged()? } else { String::new() };
-        let mut first = Command::new("unshare")
+        let process = Command::new("unshare")
             .args([
                 "--mount",
                 "--net",
@@ -66,56 +76,84 @@ impl World {
             .arg(include_str!("world.sh"))
             .env_clear()
             .env("PATH", PATH)
-            .env("FQDN", &scenario.fqdn)
+            .env("FQDN", &host.fqdn)
             .env("USERS", USERS)
             .env("TREE", tree.unwrap_or(Path::new("")))
             .env("HIDE", hide)
+            .env("INSIDE", inside)
+            .env("OUTSIDE", outside)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| format!("unshare (package util-linux): {error}"))?;
-        let mut answer = String::new();
-        if let Some(output) = first.stdout.take() {
-            let _ = BufReader::new(output).read_line(&mut answer);
-        }
-        if answer != "ready\n" {
-            let _ = first.kill();
-            let _ = first.wait();
-            return Err(
-                "the world could not be built (see above); it needs root and the packages of tests/README.md"
-                    .into(),
-            );
-        }
-        let log = join(first.id(), || Log::listen(SYSLOG).map_err(|error| format!("{SYSLOG}: {error}")));
-        let log = match log {
-            Ok(log) => log,
-            Err(error) => {
-                let _ = first.kill();
-                let _ = first.wait();
-                return Err(error);
-            }
-        };
-        let world = World { first, log, product };
-        world.furnish(scenario)?;
-        Ok(world)
+        Ok(First { process })
     }
 
-    /// Writes the configuration and the scenario's files.
-    fn furnish(&self, scenario: &Scenario) -> Result<(), String> {
+    /// Waits until it is built.
+    pub fn ready(&mut self) -> Result<(), String> {
+        let mut answer = String::new();
+        if let Some(output) = self.process.stdout.take() {
+            let _ = BufReader::new(output).read_line(&mut answer);
+        }
+        if answer == "ready\n" {
+            return Ok(());
+        }
+        Err("the world could not be built (see above); it needs root and the packages of tests/README.md"
+            .into())
+    }
+
+    /// The process that made the namespaces.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take()); // the first process ends, and with it everything in its pid namespace
+        let _ = self.process.wait();
+    }
+}
+
+impl World {
+    /// Moves the calling thread into a world, for good. `threads` starts further threads in it: afterwards the kernel
+    /// allows no more.
+    pub fn join<T>(
+        first: First,
+        product: Product,
+        host: &Host,
+        threads: impl FnOnce() -> Result<T, String>,
+    ) -> Result<(World, T), String> {
+        let (log, started) = join(first.id(), || {
+            let log = Log::listen(SYSLOG).map_err(|error| format!("{SYSLOG}: {error}"))?;
+            Ok((log, threads()?))
+        })?;
+        Ok((World { log, product, addresses: host.addresses.clone(), _first: first }, started))
+    }
+
+    /// Writes the configuration and the files of a host.
+    pub fn furnish(&self, host: &Host, named: bool) -> Result<(), String> {
         let mut master =
             fs::read_to_string("/usr/share/postfix/master.cf.dist").map_err(|error| error.to_string())?;
-        master.push_str(scenario.master_cf.as_deref().unwrap_or_default());
+        master.push_str(&host.master_cf);
         let mut hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
-        hosts.push_str(&scenario.hosts);
-        put("/etc/postfix/main.cf", scenario.main_cf.as_bytes(), 0o644)?;
+        hosts.push_str(&host.hosts);
+        put("/etc/postfix/main.cf", host.main_cf.as_bytes(), 0o644)?;
         put("/etc/postfix/master.cf", master.as_bytes(), 0o644)?;
         put("/etc/hosts", hosts.as_bytes(), 0o644)?;
+        let resolver = format!("nameserver {NAME_SERVER}\noptions timeout:1 attempts:1\n");
+        if named {
+            put("/etc/resolv.conf", resolver.as_bytes(), 0o644)?;
+        }
         if self.product == Product::Postfix {
             put("/var/spool/postfix/etc/hosts", hosts.as_bytes(), 0o644)?;
+            if named {
+                put("/var/spool/postfix/etc/resolv.conf", resolver.as_bytes(), 0o644)?;
+            }
         }
-        put("/etc/mailname", format!("{}\n", scenario.mailname).as_bytes(), 0o644)?;
+        put("/etc/mailname", format!("{}\n", host.mailname).as_bytes(), 0o644)?;
         put("/etc/aliases", b"# See man 5 aliases for format\npostmaster:    root\n", 0o644)?;
-        for file in &scenario.files {
+        for file in &host.files {
             put(&file.path, &file.content, if file.executable { 0o755 } else { 0o644 })?;
             if let Ok(below) = file.path.strip_prefix("/home")
                 && let Some(user) = below.iter().next().and_then(|user| user.to_str())
@@ -195,25 +233,27 @@ impl World {
         }
     }
 
-    /// Connects to the mail system: from outside of the host when the address is not one of the loopback's.
-    pub fn connect(&self, from: &str, port: u16) -> Result<TcpStream, String> {
-        let source: IpAddr = from.parse().map_err(|_| format!("{from} is no address"))?;
-        let inside = source.is_loopback();
-        let target: IpAddr = match (source, inside) {
-            (_, true) => source,
-            (IpAddr::V4(_), _) => IpAddr::from([10, 77, 1, 10]),
-            (IpAddr::V6(_), _) => IpAddr::from([0xfd00, 0x77, 0, 0, 0, 0, 0, 0x10]),
+    /// Connects to the mail system, or to another host: from outside when the address is not one of the loopback's.
+    pub fn connect(&self, from: &str, to: Option<&str>, port: u16) -> Result<TcpStream, String> {
+        let address = |text: &str| text.parse::<IpAddr>().map_err(|_| format!("{text} is no address"));
+        let source = address(from)?;
+        let own = self.addresses.iter();
+        let target = match to {
+            Some(text) => address(text)?,
+            None if source.is_loopback() => source,
+            None => own
+                .clone()
+                .find(|(own, prefix)| network(*own, *prefix) == network(source, *prefix))
+                .or_else(|| own.clone().find(|(own, _)| own.is_ipv4() == source.is_ipv4()))
+                .map(|(own, _)| *own)
+                .ok_or_else(|| format!("the host has no address that {source} could reach"))?,
         };
-        if inside {
+        if source.is_loopback() {
             return dial(source, SocketAddr::new(target, port));
         }
-        let move_to = |path: &str| -> Result<(), String> {
-            let network = File::open(path).map_err(|error| format!("{path}: {error}"))?;
-            setns(&network, CloneFlags::CLONE_NEWNET).map_err(|error| format!("{path}: {error}"))
-        };
-        move_to("/run/netns/outside")?;
+        enter_network("/run/netns/outside")?;
         let stream = dial(source, SocketAddr::new(target, port));
-        move_to("/proc/1/ns/net")?;
+        enter_network("/proc/1/ns/net")?;
         stream
     }
 
@@ -268,8 +308,28 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.log.end(SYSLOG);
-        drop(self.first.stdin.take()); // the first process ends, and with it everything in its pid namespace
-        let _ = self.first.wait();
+    }
+}
+
+/// Moves the calling thread into a network namespace.
+pub fn enter_network(path: &str) -> Result<(), String> {
+    let network = File::open(path).map_err(|error| format!("{path}: {error}"))?;
+    setns(&network, CloneFlags::CLONE_NEWNET).map_err(|error| format!("{path}: {error}"))
+}
+
+/// The network an address belongs to; none for a prefix longer than the address.
+pub fn network(address: IpAddr, prefix: u8) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) => {
+            let host = 32u32.checked_sub(prefix.into())?;
+            let mask = u32::MAX.checked_shl(host).unwrap_or(0);
+            Some(IpAddr::V4((u32::from(address) & mask).into()))
+        }
+        IpAddr::V6(address) => {
+            let host = 128u32.checked_sub(prefix.into())?;
+            let mask = u128::MAX.checked_shl(host).unwrap_or(0);
+            Some(IpAddr::V6((u128::from(address) & mask).into()))
+        }
     }
 }
 

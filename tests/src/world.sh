@@ -1,6 +1,7 @@
 # Builds a world: run by `unshare` as the first process of its namespaces. Everything a mail system writes or reads by
 # name is its own: /etc, /dev, the spools, the homes. Ends, and the world with it, when its standard input closes.
-# From the environment: FQDN, USERS (name:uid:full name, by lines), TREE and HIDE for valija's world.
+# From the environment: FQDN, USERS (name:uid:full name, by lines), INSIDE and OUTSIDE (the devices, for `ip -batch`),
+# TREE and HIDE for valija's world.
 set -e
 mount --make-rprivate /
 hostname "${FQDN%%.*}"
@@ -62,19 +63,16 @@ ln -sf /usr/share/zoneinfo/Etc/UTC /etc/localtime
 # `mail` waits for sendmail, so that the runner knows that a message was handed over.
 echo 'set sendwait' >>/etc/mail.rc
 
-# A network of two hosts: this one, and one outside of mynetworks.
+# A network: this host, and one outside of mynetworks, where scripted servers and the ways to further hosts are, too.
 mkdir -p /run/netns
 ip link set lo up
-ip netns add outside
-ip link add eth0 type veth peer name eth0 netns outside
-ip address add 10.77.1.10/16 dev eth0
-ip address add fd00:77::10/64 dev eth0 nodad
-ip link set eth0 up
-ip -n outside link set lo up
-ip -n outside address add 10.77.9.9/16 dev eth0
-ip -n outside address add 10.77.9.10/16 dev eth0
-ip -n outside address add fd00:77::9/64 dev eth0 nodad
-ip -n outside link set eth0 up
+if [ -n "$OUTSIDE" ]; then
+    ip netns add outside
+    ip link add eth0 type veth peer name eth0 netns outside
+    printf '%s\n' "$INSIDE" | ip -batch -
+    ip -n outside link set lo up
+    printf '%s\n' "$OUTSIDE" | ip -n outside -batch -
+fi
 
 # valija's programs take the place of Debian's Postfix, of which nothing can be reached.
 unite() {
