@@ -5,6 +5,7 @@ use crate::bounce::plan::Policy;
 use crate::bounce::template::Templates;
 use crate::schedule::Limits;
 use crate::schedule::backoff::Patience;
+use crate::schedule::feedback::Share;
 use config::master_cf::Services;
 use config::params::bounce::Bounce;
 use config::params::main::Main;
@@ -167,6 +168,21 @@ fn transport(
             )
         })
     };
+    let share = |suffix: &str| -> Result<Share, Problem> {
+        let text = own.of_transport(name, suffix)?;
+        Share::read(&text).ok_or_else(|| {
+            let full = format!("{name}_{suffix}");
+            let what = format!("bad feedback amount {text:?}");
+            let remedy = "write a number from 0 to 1, alone or with /concurrency or /sqrt_concurrency";
+            own.placed(&full, Problem::of(&full, what, remedy))
+        })
+    };
+    let time = |suffix: &str| -> Result<u64, Problem> {
+        let text = own.of_transport(name, suffix)?;
+        let full = format!("{name}_{suffix}");
+        let time = <config::value::Time as config::value::Value>::read(&full, &text);
+        time.map(|t| t.as_micros() as u64).map_err(|p| own.placed(&full, p))
+    };
     let is_local = name == "local";
     let concurrency = number(
         "destination_concurrency_limit",
@@ -174,8 +190,6 @@ fn transport(
     )?;
     let recipients =
         number("destination_recipient_limit", is_local.then_some(*qmgr.local_destination_recipient_limit()))?;
-    let rate = own.of_transport(name, "destination_rate_delay")?;
-    let rate = <config::value::Time as config::value::Value>::read("default_destination_rate_delay", &rate)?;
     let processes = service
         .process_limit()
         .map_or(usize::try_from(*master.default_process_limit()).unwrap_or(100), |n| n as usize);
@@ -186,12 +200,17 @@ fn transport(
         voice: events::Source::new(&syslog_name, service.command(), std::process::id()),
         limits: Limits {
             processes,
+            // Those are tasks; the others are processes, or done at once.
+            elastic: service.process_limit().is_none() && matches!(service.command(), "smtp" | "lmtp"),
             concurrency,
             initial: number("initial_destination_concurrency", None)?.max(1),
+            positive: share("destination_concurrency_positive_feedback")?,
+            negative: share("destination_concurrency_negative_feedback")?,
             recipients,
             cohorts: number("destination_concurrency_failed_cohort_limit", None)?,
             dead_time: qmgr.minimal_backoff_time().as_micros() as u64,
-            rate_delay: rate.as_micros() as u64,
+            rate_delay: time("destination_rate_delay")?,
+            transport_delay: time("transport_rate_delay")?,
         },
         deferred: qmgr.defer_transports().0.iter().any(|t| t == name),
         soft_bounce: <config::value::Bool as config::value::Value>::read(
@@ -218,13 +237,17 @@ mod tests {
     fn transports_and_their_limits() {
         let s = load(
             "myhostname = h.example\ndefault_process_limit = 50\nrelay_destination_concurrency_limit = 3\n\
-             relay_destination_rate_delay = 2s\ndefer_transports = relay\nsoft_bounce = yes\n",
+             relay_destination_rate_delay = 2s\nrelay_transport_rate_delay = 1m\n\
+             relay_destination_concurrency_positive_feedback = 1/concurrency\ndefer_transports = relay\nsoft_bounce = yes\n",
         );
         let local = &s.transports["local"];
         assert_eq!((local.limits.processes, local.limits.concurrency, local.limits.recipients), (50, 2, 1));
         let relay = &s.transports["relay"];
         assert_eq!((relay.limits.processes, relay.limits.concurrency, relay.limits.recipients), (7, 3, 50));
         assert_eq!((relay.limits.rate_delay, relay.deferred), (2_000_000, true));
+        assert_eq!((relay.limits.transport_delay, relay.limits.positive.at(4)), (60_000_000, 0.25));
+        assert_eq!(relay.limits.negative, Share::ONE);
+        assert!(!relay.limits.elastic, "its line names a limit");
         assert_eq!(relay.voice.tag(), "postfix/relay/smtp");
         assert_eq!(s.transports["retry"].own, Some(Own::Error));
         assert!(!s.transports.contains_key("smtp") && relay.soft_bounce);
@@ -236,12 +259,14 @@ mod tests {
     fn faults_name_the_parameter() {
         let config = Config::from_text(
             std::path::Path::new("/nowhere"),
-            "relay_destination_concurrency_limit = many\nbounce_template_file = /no/such\n",
+            "relay_destination_concurrency_limit = many\nretry_destination_concurrency_negative_feedback = 1/2\nbounce_template_file = /no/such\n",
         )
         .unwrap();
         let services = config::master_cf::read("/nowhere/master.cf", MASTER).unwrap();
         let problems = Settings::load(&config, &services).unwrap_err();
         assert!(problems[0].to_string().contains("relay_destination_concurrency_limit"));
-        assert!(problems[1].to_string().contains("/no/such"));
+        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert!(all.iter().any(|p| p.contains("retry_destination_concurrency_negative_feedback")), "{all:?}");
+        assert!(all.iter().any(|p| p.contains("/no/such")), "{all:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Parameters of the queue manager.
 
 use crate::params;
-use crate::value::{Count, List, Time};
+use crate::value::{Bool, Count, List, Text, Time};
 
 params! {
     /// Who is delivered when, how many at a time, and for how long it is tried.
@@ -37,8 +37,17 @@ params! {
         /// After how many failed attempts in a row a destination is left alone for a while; 0
         /// means never.
         default_destination_concurrency_failed_cohort_limit: Count = "1", min 0;
+        /// What a delivery that reached its destination adds to the deliveries at a time there: a
+        /// number from 0 to 1, alone or followed by /concurrency or /sqrt_concurrency.
+        default_destination_concurrency_positive_feedback: Text = "1";
+        /// What a delivery that did not reach its destination takes away from them; written the same way.
+        default_destination_concurrency_negative_feedback: Text = "1";
         /// How long a destination is left alone after each delivery to it.
         default_destination_rate_delay: Time = "0s";
+        /// How long a transport is left alone after each delivery that it begins.
+        default_transport_rate_delay: Time = "0s";
+        /// With variable envelope return paths: one notice for all recipients, to the plain sender.
+        disable_verp_bounces: Bool = "no";
         /// Digits of delay= and delays= after the point, at most.
         delay_logging_resolution_limit: Count = "2", min 0, max 6;
         /// Who may list the queue.

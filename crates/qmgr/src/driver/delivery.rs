@@ -2,7 +2,7 @@
 
 use super::message::{Message, News};
 use super::taking::{Groups, orig_to, usable};
-use super::{Note, Parts, Shared, finish, notices};
+use super::{Note, Parts, Shared, finish, notices, verp};
 use crate::agent::{Done, Line, Pass, Report, Request};
 use crate::bounce::notice::Reported;
 use crate::bounce::plan::{wants_delay, wants_success};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// What the scheduler started.
 pub(super) struct Work {
     pub delivery: u64,
-    pub transport: String,
+    pub transport: Arc<str>,
     pub nexthop: String,
     pub recipients: Vec<usize>,
 }
@@ -85,11 +85,12 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>,
     let feedback = match &done {
         None => Feedback::Nothing,
         Some(Done { unreachable: Some(status), .. }) => Feedback::Failed(status.clone()),
-        Some(_) => Feedback::Reached,
+        Some(done) if done.reports.iter().any(|r| r.result.code.0 != 4) => Feedback::Reached,
+        Some(_) => Feedback::Postponed,
     };
     if let Some(done) = done {
         let settings = &parts.settings;
-        let transport = settings.transports.get(&work.transport);
+        let transport = settings.transports.get(&*work.transport);
         let number = if done.number == 0 { std::process::id() } else { done.number };
         let context = Context {
             shared: &shared,
@@ -129,7 +130,6 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>,
 pub(super) async fn defer<S: Store>(
     shared: Arc<Shared<S>>,
     message: Arc<Message>,
-    transport: String,
     recipients: Vec<usize>,
     status: Status,
 ) {
@@ -154,7 +154,6 @@ pub(super) async fn defer<S: Store>(
     for place in recipients {
         context.single(place, status.clone(), &mut settlement);
     }
-    let _ = transport;
     settle(&context, settlement, &message).await;
 }
 
@@ -212,9 +211,13 @@ async fn attempt<S: Store>(
             return Done::default();
         }
     };
+    let envelope = match recipients.as_slice() {
+        [(place, _)] => verp::envelope(&message.envelope, *place),
+        _ => message.envelope.clone(),
+    };
     let request = Request {
         id: message.id,
-        envelope: message.envelope.clone(),
+        envelope,
         body,
         transport: transport.into(),
         nexthop: nexthop.into(),
@@ -294,7 +297,8 @@ impl<S: Store> Context<'_, S> {
             let Some((transport, nexthop)) = self.passing(place, pass) else {
                 return self.single(place, passed_twice(), settlement);
             };
-            settlement.passed.add(self.parts, place, &address, transport, nexthop);
+            let single = verp::wanted(&self.message.envelope);
+            settlement.passed.add(self.parts, place, &address, (transport, nexthop), single);
             return;
         }
         let mut told = Told { result: Status::new(Code(2, 0, 0), ""), lines: Vec::new() };

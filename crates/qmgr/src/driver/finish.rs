@@ -1,7 +1,7 @@
 //! The end of a lease: expiry, notices, delay warning, the next attempt, removal.
 
 use super::message::{Message, News};
-use super::{Note, Shared, notices};
+use super::{Note, Shared, notices, verp};
 use crate::bounce::template::Kind;
 use crate::events::{Expired, NoticeDiscarded, QueueTrouble, Removed};
 use proto::job::Action;
@@ -18,7 +18,8 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>)
         let parts = shared.parts();
         parts.settings.voice.say_of(message.id, &QueueTrouble { why: e.to_string() });
         // The lease must end, or the message is lost from sight until the next start.
-        let next = parts.settings.patience.next(message.envelope.arrival, sys::time::now_micros());
+        let next =
+            parts.settings.patience.next(message.id, message.envelope.arrival, sys::time::now_micros());
         let outcome = Outcome { next_attempt: Some(next), ..Outcome::default() };
         let _ = shared.store.settle(message.id, outcome, false).await;
     }
@@ -60,8 +61,16 @@ async fn conclude<S: Store>(shared: &Arc<Shared<S>>, message: &Arc<Message>) -> 
         if these.is_empty() {
             continue;
         }
-        let all: Vec<_> = these.iter().map(|n| (message.notify(n.place), n.reported.clone())).collect();
-        if !notices::send(shared, &parts, message, kind, &all).await {
+        let one = |n: &&News| (message.notify(n.place), n.reported.clone());
+        let each = kind == Kind::Failure && verp::wanted(envelope) && !*settings.qmgr.disable_verp_bounces();
+        let told = if each {
+            let all: Vec<_> = these.iter().map(|n| (n.place, one(n))).collect();
+            notices::send_verp(shared, &parts, message, &all).await
+        } else {
+            let all: Vec<_> = these.iter().map(one).collect();
+            notices::send(shared, &parts, message, kind, &all).await
+        };
+        if !told {
             unsaid.extend(these.iter().map(|n| n.place));
         }
     }
@@ -90,7 +99,7 @@ async fn conclude<S: Store>(shared: &Arc<Shared<S>>, message: &Arc<Message>) -> 
     }
     let settled = message.states().iter().all(RecipientState::settled);
     if !settled {
-        outcome.next_attempt = Some(settings.patience.next(envelope.arrival, now));
+        outcome.next_attempt = Some(settings.patience.next(id, envelope.arrival, now));
     }
     match store.settle(id, outcome, false).await {
         // The last settlement of a message that has nobody left made it go.

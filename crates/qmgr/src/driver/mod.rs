@@ -13,6 +13,7 @@ mod finish;
 mod message;
 mod notices;
 mod taking;
+mod verp;
 
 pub(crate) use notices::piece;
 
@@ -185,9 +186,9 @@ async fn schedule<S: Store>(
             Note::Event(event) => scheduler.on(event, now),
             Note::Arrived(..) if !draining.is_empty() => Vec::new(),
             Note::Arrived(message, groups) => {
-                let id = message.id;
+                let (id, size) = (message.id, message.envelope.size);
                 active.insert(id, message);
-                scheduler.on(Event::Arrived(id, groups), now)
+                scheduler.on(Event::Arrived(id, size, groups), now)
             }
             Note::Gone(id) => {
                 active.remove(&id);
@@ -214,9 +215,9 @@ async fn schedule<S: Store>(
                     let work = delivery::Work { delivery, transport, nexthop, recipients };
                     tokio::spawn(delivery::run(shared.clone(), message, work));
                 }
-                Action::Defer { id, transport, recipients, status } => {
+                Action::Defer { id, recipients, status } => {
                     if let Some(message) = active.get(&id).cloned() {
-                        tokio::spawn(delivery::defer(shared.clone(), message, transport, recipients, status));
+                        tokio::spawn(delivery::defer(shared.clone(), message, recipients, status));
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! Messages made here: notices and forwards. Both enter the queue through `cleanup`.
 
 use super::message::Message;
-use super::{Parts, Shared, finish};
+use super::{Parts, Shared, finish, verp};
 use crate::bounce::notice::{Notice, Reported, Returned, headers_end};
 use crate::bounce::plan::{Plan, Planned, plan};
 use crate::bounce::template::Kind;
@@ -29,6 +29,21 @@ pub(super) async fn send<S: Store>(
     all: &[(Notify, Reported)],
 ) -> bool {
     tell(shared, parts, message, &message.envelope, kind, all).await
+}
+
+/// The same of failures, each to the sender that the copy of its recipient had.
+pub(super) async fn send_verp<S: Store>(
+    shared: &Shared<S>,
+    parts: &Parts<S>,
+    message: &Message,
+    all: &[(usize, (Notify, Reported))],
+) -> bool {
+    let mut told = true;
+    for (place, one) in all {
+        let envelope = verp::envelope(&message.envelope, *place);
+        told &= tell(shared, parts, message, &envelope, Kind::Failure, std::slice::from_ref(one)).await;
+    }
+    told
 }
 
 /// Tells the owner of a list, instead of the sender, of a delivery that failed.

@@ -1,7 +1,7 @@
 //! Takes messages from the queue while there is room, and finds out where their recipients go.
 
 use super::message::{Message, News};
-use super::{Note, Parts, Shared, finish, lock};
+use super::{Note, Parts, Shared, finish, lock, verp};
 use crate::bounce::template::Kind;
 use crate::events::{Active, Expired, NoTransport, NotServed, QueueTrouble, Result as Line, Unresolved};
 use crate::line::Delays;
@@ -138,7 +138,7 @@ async fn take_up<S: Store>(
             }
             RecipientState::Pending | RecipientState::Deferred(_) => {
                 let (transport, nexthop, address) = route(shared, &parts, &envelope, recipient, flushed);
-                groups.add(&parts, place, &address, transport, nexthop);
+                groups.add(&parts, place, &address, (transport, nexthop), verp::wanted(&envelope));
                 resolved.insert(place, address);
             }
         }
@@ -274,17 +274,17 @@ impl Groups {
         parts: &Parts<S>,
         place: usize,
         address: &Address,
-        transport: String,
-        nexthop: String,
+        (transport, nexthop): (String, String),
+        single: bool,
     ) {
-        let single = parts.settings.transports.get(&transport).is_some_and(|t| t.limits.recipients == 1);
+        let alone = parts.settings.transports.get(&transport).is_some_and(|t| t.limits.recipients == 1);
         let destination =
-            if single { address.internal().to_ascii_lowercase() } else { nexthop.to_ascii_lowercase() };
+            if alone { address.internal().to_ascii_lowercase() } else { nexthop.to_ascii_lowercase() };
         let same =
             |g: &&mut Group| g.transport == transport && g.destination == destination && g.nexthop == nexthop;
         match self.0.iter_mut().rev().take(64).find(same) {
             Some(group) => group.recipients.push(place),
-            None => self.0.push(Group { transport, nexthop, destination, recipients: vec![place] }),
+            None => self.0.push(Group { transport, nexthop, destination, recipients: vec![place], single }),
         }
     }
 }

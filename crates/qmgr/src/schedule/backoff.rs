@@ -1,4 +1,11 @@
 //! When a message is due again, when its sender is told that it is late, and when it is given up.
+//!
+//! Postfix looks at the deferred queue every `queue_run_delay`, so that a message is tried somewhat
+//! later than its time has come, and many at once. Here each is tried at its own moment: up to a
+//! tenth later than its time, by its name, so that what was put off together does not come back
+//! together.
+
+use proto::QueueId;
 
 /// What main.cf says, microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +32,12 @@ impl Patience {
         age.min(self.longest).max(self.shortest).max(self.run)
     }
 
-    /// The moment of the next attempt.
-    pub fn next(&self, arrival: u64, now: u64) -> u64 {
-        now.saturating_add(self.delay(arrival, now))
+    /// The moment of the next attempt of a message.
+    pub fn next(&self, id: QueueId, arrival: u64, now: u64) -> u64 {
+        let delay = self.delay(arrival, now);
+        // Names are moments: their high bits say little about one message among others.
+        let share = id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
+        now.saturating_add(delay).saturating_add(delay / 10_240 * share)
     }
 
     /// How long a message is kept.
@@ -81,10 +91,19 @@ mod tests {
         let (mut now, mut attempts) = (0, 0);
         while !p.over(0, now, false) {
             attempts += 1;
-            now = p.next(0, now);
+            now = p.next(QueueId(0), 0, now);
         }
         assert_eq!(attempts, 112);
         assert!(p.over(0, 86_400 * S, true) && !p.over(0, 86_399 * S, true));
+    }
+
+    #[test]
+    fn what_was_put_off_together_does_not_come_back_together() {
+        let p = patience();
+        let all: Vec<u64> = (0..1_000).map(|n| p.next(QueueId(5_000 + n * 7), 0, 0)).collect();
+        assert!(all.iter().all(|at| (300 * S..=330 * S).contains(at)));
+        let most = (300..330).map(|s| all.iter().filter(|at| **at / S == s).count()).max();
+        assert!(most < Some(60), "{most:?}");
     }
 
     #[test]

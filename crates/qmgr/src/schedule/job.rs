@@ -1,46 +1,46 @@
 //! What one message has for one transport: an entry for each destination.
 
+use super::places::{Class, PerClass};
 use std::collections::{HashMap, VecDeque};
 
 /// What goes to one destination.
 #[derive(Debug)]
 pub struct Entry {
-    /// The destination's name.
-    pub destination: String,
     /// The next hop given to the transport.
     pub nexthop: String,
     /// Places in the envelope, not started yet.
     pub recipients: VecDeque<usize>,
+    /// One recipient for each delivery.
+    pub single: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stand {
-    /// In the list of those to look at.
-    Ready,
-    /// The same, and a place at the destination is kept for it.
-    Reserved,
-    /// Waits in the destination's list.
-    Parked,
+    /// Waits for its destination's window.
+    Waiting,
+    /// In the list of those to start, of this class.
+    Admitted(Class),
 }
 
 /// The entries of one message.
 #[derive(Debug, Default)]
 pub struct Job {
-    entries: HashMap<String, (Entry, Stand)>,
-    ready: VecDeque<String>,
-    listed: bool,
+    /// Bytes of the content.
+    pub size: u64,
+    entries: HashMap<usize, (Entry, Stand)>,
+    ready: PerClass<VecDeque<usize>>,
+    listed: PerClass<bool>,
 }
 
 impl Job {
-    /// Adds an entry; true when there is one for that destination, which then grew.
-    pub fn add(&mut self, entry: Entry) -> bool {
-        if let Some((old, _)) = self.entries.get_mut(&entry.destination) {
+    /// Adds an entry for a destination; false when there is one, which then grew.
+    pub fn add(&mut self, destination: usize, entry: Entry) -> bool {
+        if let Some((old, _)) = self.entries.get_mut(&destination) {
             old.recipients.extend(entry.recipients);
-            return true;
+            return false;
         }
-        self.ready.push_back(entry.destination.clone());
-        self.entries.insert(entry.destination.clone(), (entry, Stand::Ready));
-        false
+        self.entries.insert(destination, (entry, Stand::Waiting));
+        true
     }
 
     /// Nothing is left to start.
@@ -48,87 +48,68 @@ impl Job {
         self.entries.is_empty()
     }
 
-    /// Something may be started.
-    pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+    /// All its destinations.
+    pub fn destinations(&self) -> impl Iterator<Item = usize> {
+        self.entries.keys().copied()
+    }
+
+    /// An entry that waits may start when there is a place of this class; false when none waits.
+    pub fn admit(&mut self, destination: usize, class: Class) -> bool {
+        match self.entries.get_mut(&destination) {
+            Some((_, stand)) if *stand == Stand::Waiting => {
+                *stand = Stand::Admitted(class);
+                self.ready.of_mut(class).push_back(destination);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// An admitted entry shall start in another class.
+    pub fn reclass(&mut self, destination: usize, class: Class) -> bool {
+        match self.entries.get_mut(&destination) {
+            Some((_, stand)) if *stand != Stand::Waiting && *stand != Stand::Admitted(class) => {
+                *stand = Stand::Admitted(class);
+                self.ready.of_mut(class).push_back(destination);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The job shall have a turn; false when it already waits for one.
-    pub fn enlist(&mut self) -> bool {
-        !std::mem::replace(&mut self.listed, true)
+    pub fn enlist(&mut self, class: Class) -> bool {
+        !std::mem::replace(self.listed.of_mut(class), true)
     }
 
-    /// Its turn is now.
-    pub fn delist(&mut self) {
-        self.listed = false;
-    }
-
-    /// The next destination to look at.
-    pub fn next_ready(&mut self) -> Option<String> {
-        while let Some(name) = self.ready.pop_front() {
-            if self.entries.get(&name).is_some_and(|(_, stand)| *stand != Stand::Parked) {
-                return Some(name);
+    /// Its turn is now: the next destination to start.
+    pub fn turn(&mut self, class: Class) -> Option<usize> {
+        *self.listed.of_mut(class) = false;
+        while let Some(destination) = self.ready.of_mut(class).pop_front() {
+            let stand = self.entries.get(&destination).map(|(_, stand)| *stand);
+            if stand == Some(Stand::Admitted(class)) {
+                return Some(destination);
             }
         }
         None
     }
 
-    /// A place was kept for it; now it is used or given back.
-    pub fn take_reservation(&mut self, destination: &str) -> bool {
-        match self.entries.get_mut(destination) {
-            Some((_, stand)) if *stand == Stand::Reserved => {
-                *stand = Stand::Ready;
-                true
-            }
-            _ => false,
+    /// It has more of a class.
+    pub fn has_ready(&self, class: Class) -> bool {
+        !self.ready.of(class).is_empty()
+    }
+
+    /// Up to `limit` recipients (0: all) of an entry, and whether there are more, which then wait;
+    /// without more the entry is gone.
+    pub fn take(&mut self, destination: usize, limit: usize) -> Option<(String, Vec<usize>, bool)> {
+        let (entry, stand) = self.entries.get_mut(&destination)?;
+        let limit = if entry.single { 1 } else { limit };
+        if limit == 0 || limit >= entry.recipients.len() {
+            let (entry, _) = self.entries.remove(&destination)?;
+            return Some((entry.nexthop, entry.recipients.into(), false));
         }
-    }
-
-    /// The destinations that keep a place for it.
-    pub fn reservations(&self) -> impl Iterator<Item = String> + '_ {
-        self.entries.iter().filter(|(_, (_, s))| *s == Stand::Reserved).map(|(name, _)| name.clone())
-    }
-
-    /// All its destinations.
-    pub fn destinations(&self) -> impl Iterator<Item = &str> {
-        self.entries.keys().map(String::as_str)
-    }
-
-    /// It waits at its destination.
-    pub fn park(&mut self, destination: &str) {
-        if let Some((_, stand)) = self.entries.get_mut(destination) {
-            *stand = Stand::Parked;
-        }
-    }
-
-    /// It waited and got a place; false when it does not wait there.
-    pub fn unpark(&mut self, destination: &str) -> bool {
-        match self.entries.get_mut(destination) {
-            Some((_, stand)) if *stand == Stand::Parked => {
-                *stand = Stand::Reserved;
-                self.ready.push_back(destination.to_string());
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// It has more for a destination it was just looked at for.
-    pub fn ready_again(&mut self, destination: &str) {
-        self.ready.push_back(destination.to_string());
-    }
-
-    /// Up to `limit` recipients (0: all) of an entry, and whether there are more; without more the
-    /// entry is gone.
-    pub fn take(&mut self, destination: &str, limit: usize) -> Option<(String, Vec<usize>, bool)> {
-        let (entry, _) = self.entries.get_mut(destination)?;
-        let n = if limit == 0 { entry.recipients.len() } else { limit.min(entry.recipients.len()) };
-        let recipients: Vec<usize> = entry.recipients.drain(..n).collect();
-        let nexthop = entry.nexthop.clone();
-        let more = !entry.recipients.is_empty();
-        if !more {
-            self.entries.remove(destination);
-        }
-        Some((nexthop, recipients, more))
+        let recipients: Vec<usize> = entry.recipients.drain(..limit).collect();
+        *stand = Stand::Waiting;
+        Some((entry.nexthop.clone(), recipients, true))
     }
 }

@@ -1,41 +1,75 @@
 //! Who is delivered next. Pure: time and events come in, actions go out.
 //!
 //! A [`job`] is what one message has for one transport; an *entry* of it is what goes to one
-//! [`destination`]. A transport serves its jobs in turns, and a destination its entries in the
-//! order they came, so that neither a message with ten thousand recipients nor a destination that
-//! does not answer holds up the others. What waits for a destination is not looked at until a place
-//! there is free: an event costs the same with ten messages and with ten thousand.
+//! [`destination`]. An entry waits for the window of its destination, in the order the entries came; then it
+//! is *admitted*, and waits for a place of its transport ([`places`]). A transport serves its jobs
+//! in turns. So neither a message with ten thousand recipients nor a destination that does not
+//! answer holds up the others: what waits for a destination is not looked at until its window has
+//! room, and deliveries that hang do not keep the places of others. An event costs the same with
+//! ten messages and with ten thousand.
 //!
 //! [`backoff`] says when a message that was not delivered is due again, and when it is given up.
 //! What the scheduler does not know: addresses, results of single recipients, the queue.
 
 pub mod backoff;
 pub mod destination;
+pub mod feedback;
 pub mod job;
+pub mod places;
 
 use destination::{Destination, Feedback};
+use feedback::Share;
 use job::{Entry, Job};
+use places::{CLASSES, Class, Held, PerClass, Places};
 use proto::QueueId;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 /// What a transport of master.cf allows. A limit of 0 is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Deliveries at a time, all destinations together (`maxproc`, `default_process_limit`).
     pub processes: usize,
+    /// The number of processes is but a default, and deliveries are tasks, not processes.
+    pub elastic: bool,
     /// Deliveries at a time to one destination (`<transport>_destination_concurrency_limit`).
     pub concurrency: usize,
-    /// With how many a destination is begun (`initial_destination_concurrency`).
+    /// With how many a destination is begun (`<transport>_initial_destination_concurrency`).
     pub initial: usize,
+    /// What a delivery that reached its destination adds to them (`…_positive_feedback`).
+    pub positive: Share,
+    /// What one that did not takes away (`…_negative_feedback`).
+    pub negative: Share,
     /// Recipients of one delivery (`<transport>_destination_recipient_limit`).
     pub recipients: usize,
-    /// Failures in a row after which a destination is left alone
-    /// (`default_destination_concurrency_failed_cohort_limit`).
+    /// Failed cohorts after which a destination is left alone
+    /// (`<transport>_destination_concurrency_failed_cohort_limit`).
     pub cohorts: usize,
     /// How long it is left alone then, microseconds (`minimal_backoff_time`).
     pub dead_time: u64,
     /// How long a destination rests after each delivery, microseconds (`…_destination_rate_delay`).
     pub rate_delay: u64,
+    /// How long the transport rests after each start, microseconds (`…_transport_rate_delay`).
+    pub transport_delay: u64,
+}
+
+impl Default for Limits {
+    /// What a transport gets that master.cf does not have.
+    fn default() -> Limits {
+        Limits {
+            processes: 1,
+            elastic: false,
+            concurrency: 1,
+            initial: 1,
+            positive: Share::ONE,
+            negative: Share::ONE,
+            recipients: 1,
+            cohorts: 0,
+            dead_time: 0,
+            rate_delay: 0,
+            transport_delay: 0,
+        }
+    }
 }
 
 /// What one message has for one transport and destination.
@@ -50,13 +84,15 @@ pub struct Group {
     pub destination: String,
     /// Places in the envelope.
     pub recipients: Vec<usize>,
+    /// One recipient for each delivery, whatever the transport allows: the sender is another for each.
+    pub single: bool,
 }
 
 /// Something happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A message is to be delivered. One that is known gets further groups.
-    Arrived(QueueId, Vec<Group>),
+    /// A message of so many bytes is to be delivered. One that is known gets further groups.
+    Arrived(QueueId, u64, Vec<Group>),
     /// A delivery ended.
     Finished {
         /// The number from [`Action::Start`].
@@ -82,7 +118,7 @@ pub enum Action {
         /// The message.
         id: QueueId,
         /// The transport.
-        transport: String,
+        transport: Arc<str>,
         /// The next hop.
         nexthop: String,
         /// Places in the envelope.
@@ -92,8 +128,6 @@ pub enum Action {
     Defer {
         /// The message.
         id: QueueId,
-        /// The transport they would have gone by.
-        transport: String,
         /// Places in the envelope.
         recipients: Vec<usize>,
         /// What the last attempt there ended with.
@@ -101,31 +135,48 @@ pub enum Action {
     },
 }
 
-type Key = (String, String);
-
 #[derive(Debug)]
 struct Transport {
+    name: Arc<str>,
     limits: Limits,
-    running: usize,
-    /// Jobs with an entry whose destination may have room, in turns.
-    ring: VecDeque<QueueId>,
+    places: Places,
+    /// Jobs with an admitted entry, in turns.
+    rings: PerClass<VecDeque<QueueId>>,
     jobs: HashMap<QueueId, Job>,
+    destinations: HashMap<Arc<str>, usize>,
+    /// Deliveries by the moment when they are late; those that ended are not in `running` any more.
+    late: BTreeSet<(u64, u64)>,
+    rests_until: u64,
+}
+
+impl Transport {
+    /// The class to start something of, if anything may start.
+    fn next(&self) -> Option<Class> {
+        CLASSES.into_iter().find(|c| !self.rings.of(*c).is_empty() && self.places.room(*c, &self.limits))
+    }
+
+    fn wants(&self) -> bool {
+        CLASSES.into_iter().any(|c| !self.rings.of(c).is_empty())
+    }
 }
 
 #[derive(Debug)]
 struct Running {
-    transport: String,
-    destination: String,
+    destination: usize,
+    held: Held,
 }
 
 /// The scheduler.
 #[derive(Debug, Default)]
 pub struct Scheduler {
     limits: HashMap<String, Limits>,
-    transports: HashMap<String, Transport>,
-    destinations: HashMap<Key, Destination>,
+    transports: Vec<Transport>,
+    names: HashMap<String, usize>,
+    destinations: Vec<Option<Destination>>,
+    free: Vec<usize>,
     running: HashMap<u64, Running>,
-    wakes: BTreeSet<(u64, Key)>,
+    /// When destinations have rested.
+    wakes: BTreeSet<(u64, usize)>,
     last: u64,
 }
 
@@ -137,8 +188,8 @@ impl Scheduler {
 
     /// New limits; what runs goes on.
     pub fn set_limits(&mut self, limits: HashMap<String, Limits>) {
-        for (name, transport) in &mut self.transports {
-            if let Some(new) = limits.get(name) {
+        for transport in &mut self.transports {
+            if let Some(new) = limits.get(&*transport.name) {
                 transport.limits = new.clone();
             }
         }
@@ -152,234 +203,316 @@ impl Scheduler {
 
     /// How many messages have something that was not started.
     pub fn waiting(&self) -> usize {
-        self.transports.values().map(|t| t.jobs.len()).sum()
+        self.transports.iter().map(|t| t.jobs.len()).sum()
+    }
+
+    /// How many destinations something is known of.
+    pub fn known(&self) -> usize {
+        self.destinations.len() - self.free.len()
     }
 
     /// When [`Event::Tick`] is wanted, microseconds since 1970.
     pub fn wake_at(&self) -> Option<u64> {
-        self.wakes.first().map(|(at, _)| *at)
+        let mut at = self.wakes.first().map(|(at, _)| *at);
+        let mut sooner = |other: u64| at = Some(at.map_or(other, |at: u64| at.min(other)));
+        for transport in self.transports.iter().filter(|t| t.wants()) {
+            // Nobody but who waits for a place minds one that hangs.
+            if let Some((late, _)) = transport.late.first().filter(|_| transport.limits.elastic) {
+                sooner(*late);
+            }
+            if transport.rests_until > 0 {
+                sooner(transport.rests_until);
+            }
+        }
+        at
     }
 
     /// Takes an event at `now` (microseconds since 1970); gives what is to be done.
     pub fn on(&mut self, event: Event, now: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::Arrived(id, groups) => {
+            Event::Arrived(id, size, groups) => {
                 let mut touched = Vec::new();
                 for group in groups {
-                    touched.push(group.transport.clone());
-                    self.arrived(id, group, now, &mut actions);
+                    if let Some(transport) = self.arrived((id, size), group, now, &mut actions)
+                        && !touched.contains(&transport)
+                    {
+                        touched.push(transport);
+                    }
                 }
-                touched.sort();
-                touched.dedup();
-                touched.iter().for_each(|t| self.run(t, now, &mut actions));
+                touched.into_iter().for_each(|t| self.run(t, now, &mut actions));
             }
             Event::Finished { delivery, feedback } => self.finished(delivery, feedback, now, &mut actions),
             Event::Forget(id) => self.forget(id, now, &mut actions),
-            Event::Revive => {
-                for destination in self.destinations.values_mut() {
-                    destination.revive();
-                }
-            }
+            Event::Revive => self.destinations.iter_mut().flatten().for_each(Destination::revive),
             Event::Tick => {
-                while let Some((at, key)) = self.wakes.first().cloned() {
-                    if at > now {
-                        break;
-                    }
+                while let Some((_, destination)) = self.wakes.first().copied().filter(|(at, _)| *at <= now) {
                     self.wakes.pop_first();
-                    self.wake(&key, now);
-                    self.run(&key.0, now, &mut actions);
-                    self.tidy(&key, now);
+                    self.admit(destination, now);
+                    self.tidy(destination, now);
                 }
+                (0..self.transports.len()).for_each(|t| self.run(t, now, &mut actions));
             }
         }
         actions
     }
 
-    fn arrived(&mut self, id: QueueId, group: Group, now: u64, actions: &mut Vec<Action>) {
-        let Group { transport: name, nexthop, destination, recipients } = group;
-        let limits = self.limits.get(&name).cloned().unwrap_or(Limits {
-            processes: 1,
-            concurrency: 1,
-            initial: 1,
-            recipients: 1,
-            cohorts: 0,
-            dead_time: 0,
-            rate_delay: 0,
-        });
-        let key = (name.clone(), destination);
-        let place = self.destinations.entry(key.clone()).or_insert_with(|| Destination::new(&limits));
-        if let Some(status) = place.dead(now) {
-            actions.push(Action::Defer { id, transport: name, recipients, status });
-            return;
+    /// The place of a transport in the list.
+    fn transport(&mut self, name: String) -> usize {
+        if let Some(known) = self.names.get(&name) {
+            return *known;
         }
-        let transport = self.transports.entry(name).or_insert_with(|| Transport {
+        let limits = self.limits.get(&name).cloned().unwrap_or_default();
+        self.transports.push(Transport {
+            name: name.as_str().into(),
             limits,
-            running: 0,
-            ring: VecDeque::new(),
+            places: Places::default(),
+            rings: PerClass::default(),
             jobs: HashMap::new(),
+            destinations: HashMap::new(),
+            late: BTreeSet::new(),
+            rests_until: 0,
         });
-        let job = transport.jobs.entry(id).or_default();
-        let known = job.add(Entry { destination: key.1, nexthop, recipients: recipients.into() });
-        if !known {
-            place.entries += 1;
-            if job.enlist() {
-                transport.ring.push_back(id);
+        self.names.insert(name, self.transports.len() - 1);
+        self.transports.len() - 1
+    }
+
+    /// The place of a destination in the list.
+    fn destination(&mut self, at: usize, name: &str) -> usize {
+        let Some(transport) = self.transports.get_mut(at) else { return usize::MAX };
+        if let Some(known) = transport.destinations.get(name) {
+            return *known;
+        }
+        let name: Arc<str> = name.into();
+        let new = Some(Destination::new(at, name.clone(), &transport.limits));
+        let place = match self.free.pop().and_then(|free| Some((free, self.destinations.get_mut(free)?))) {
+            Some((free, slot)) => {
+                *slot = new;
+                free
+            }
+            None => {
+                self.destinations.push(new);
+                self.destinations.len() - 1
+            }
+        };
+        transport.destinations.insert(name, place);
+        place
+    }
+
+    fn arrived(
+        &mut self,
+        (id, size): (QueueId, u64),
+        group: Group,
+        now: u64,
+        actions: &mut Vec<Action>,
+    ) -> Option<usize> {
+        let Group { transport, nexthop, destination, recipients, single } = group;
+        let at = self.transport(transport);
+        let place = self.destination(at, &destination);
+        let there = self.destinations.get_mut(place)?.as_mut()?;
+        if let Some(status) = there.dead(now) {
+            actions.push(Action::Defer { id, recipients, status: status.clone() });
+            return None;
+        }
+        let job = self.transports.get_mut(at)?.jobs.entry(id).or_default();
+        job.size = size;
+        if job.add(place, Entry { nexthop, recipients: recipients.into(), single }) {
+            there.entries += 1;
+            there.waiting.push_back(id);
+            self.admit(place, now);
+        }
+        Some(at)
+    }
+
+    /// Admits those who wait for a destination, in their order, as far as its window has room.
+    fn admit(&mut self, place: usize, now: u64) {
+        let Some(there) = self.destinations.get_mut(place).and_then(Option::as_mut) else { return };
+        let Some(transport) = self.transports.get_mut(there.transport) else { return };
+        while there.has_room(now) {
+            let Some(id) = there.waiting.pop_front() else { break };
+            let Some(job) = transport.jobs.get_mut(&id) else { continue };
+            let class = if !transport.limits.elastic || there.proven {
+                Class::Proven
+            } else if there.running + there.admitted.len() == 0 {
+                Class::First
+            } else {
+                Class::More
+            };
+            if !job.admit(place, class) {
+                continue;
+            }
+            there.admitted.push_back(id);
+            if job.enlist(class) {
+                transport.rings.of_mut(class).push_back(id);
+            }
+        }
+        if !there.waiting.is_empty()
+            && let Some(at) = there.rests_until(now)
+        {
+            self.wakes.insert((at, place));
+        }
+    }
+
+    /// Starts what a transport has places for.
+    fn run(&mut self, at: usize, now: u64, actions: &mut Vec<Action>) {
+        self.look_for_late(at, now);
+        loop {
+            let Some(transport) = self.transports.get_mut(at) else { return };
+            // A clock that was set back must not stop it.
+            if transport.rests_until > now && transport.rests_until - now <= transport.limits.transport_delay
+            {
+                return;
+            }
+            transport.rests_until = 0;
+            let Some(class) = transport.next() else { return };
+            let Some(id) = transport.rings.of_mut(class).pop_front() else { return };
+            let Some(job) = transport.jobs.get_mut(&id) else { continue };
+            let Some(place) = job.turn(class) else { continue };
+            if job.has_ready(class) && job.enlist(class) {
+                transport.rings.of_mut(class).push_back(id);
+            }
+            let Some(there) = self.destinations.get_mut(place).and_then(Option::as_mut) else { continue };
+            let Some((nexthop, recipients, more)) = job.take(place, transport.limits.recipients) else {
+                continue;
+            };
+            if let Some(n) = there.admitted.iter().position(|a| *a == id) {
+                there.admitted.remove(n);
+            }
+            there.running += 1;
+            self.last += 1;
+            let held = transport.places.take(class, job.size, now);
+            transport.late.insert((held.late_at, self.last));
+            self.running.insert(self.last, Running { destination: place, held });
+            let transport_name = transport.name.clone();
+            actions.push(Action::Start {
+                delivery: self.last,
+                id,
+                transport: transport_name,
+                nexthop,
+                recipients,
+            });
+            if job.is_empty() {
+                transport.jobs.remove(&id);
+            }
+            if transport.limits.transport_delay > 0 {
+                transport.rests_until = now.saturating_add(transport.limits.transport_delay);
+            }
+            if more {
+                // The rest of it waits behind the other messages for that destination.
+                there.waiting.push_back(id);
+                self.admit(place, now);
+            } else {
+                there.entries = there.entries.saturating_sub(1);
             }
         }
     }
 
-    /// Starts what a transport has room for.
-    fn run(&mut self, name: &str, now: u64, actions: &mut Vec<Action>) {
-        let Some(transport) = self.transports.get_mut(name) else { return };
-        while transport.limits.processes == 0 || transport.running < transport.limits.processes {
-            let Some(id) = transport.ring.pop_front() else { break };
-            let Some(job) = transport.jobs.get_mut(&id) else { continue };
-            job.delist();
-            while let Some(entry) = job.next_ready() {
-                let key = (name.to_string(), entry);
-                let Some(place) = self.destinations.get_mut(&key) else { continue };
-                let reserved = job.take_reservation(&key.1);
-                if reserved {
-                    place.reserved = place.reserved.saturating_sub(1);
-                } else if !place.has_room(now) {
-                    job.park(&key.1);
-                    place.waiting.push_back(id);
-                    if let Some(at) = place.rests_until(now) {
-                        self.wakes.insert((at, key));
-                    }
-                    continue;
-                }
-                let Some((nexthop, recipients, more)) = job.take(&key.1, transport.limits.recipients) else {
-                    continue;
-                };
-                if more {
-                    job.ready_again(&key.1);
-                } else {
-                    place.entries = place.entries.saturating_sub(1);
-                }
-                self.last += 1;
-                place.running += 1;
-                transport.running += 1;
-                self.running
-                    .insert(self.last, Running { transport: name.to_string(), destination: key.1.clone() });
-                actions.push(Action::Start {
-                    delivery: self.last,
-                    id,
-                    transport: name.to_string(),
-                    nexthop,
-                    recipients,
-                });
-                break;
-            }
-            if job.is_empty() {
-                transport.jobs.remove(&id);
-            } else if job.has_ready() && job.enlist() {
-                transport.ring.push_back(id);
+    /// Deliveries that are late give their places back.
+    fn look_for_late(&mut self, at: usize, now: u64) {
+        let Some(transport) = self.transports.get_mut(at) else { return };
+        while let Some((_, delivery)) = transport.late.first().copied().filter(|(late, _)| *late <= now) {
+            transport.late.pop_first();
+            let Some(running) = self.running.get_mut(&delivery) else { continue };
+            transport.places.hangs(&mut running.held, &transport.limits);
+            let there = self.destinations.get_mut(running.destination).and_then(Option::as_mut);
+            let Some(there) = there.filter(|_| running.held.hangs_at <= now) else { continue };
+            let proven = there.proven;
+            there.doubt();
+            if proven != there.proven {
+                reclass(there, running.destination, transport);
             }
         }
     }
 
     fn finished(&mut self, delivery: u64, feedback: Feedback, now: u64, actions: &mut Vec<Action>) {
-        let Some(Running { transport: name, destination }) = self.running.remove(&delivery) else { return };
-        let key = (name.clone(), destination);
-        let Some(transport) = self.transports.get_mut(&name) else { return };
-        transport.running = transport.running.saturating_sub(1);
-        if let Some(place) = self.destinations.get_mut(&key) {
-            place.running = place.running.saturating_sub(1);
-            place.feedback(feedback, &transport.limits, now);
-            if let (Some(status), Some(until)) = (place.dead(now), place.dead_until()) {
-                // Whoever waits for it hears the same.
-                place.waiting.clear();
-                let mut all: Vec<QueueId> = transport.jobs.keys().copied().collect();
-                all.sort();
-                for id in all {
-                    defer(transport, place, id, &key, &status, actions);
+        let Some(Running { destination: place, held }) = self.running.remove(&delivery) else { return };
+        let Some(there) = self.destinations.get_mut(place).and_then(Option::as_mut) else { return };
+        let at = there.transport;
+        let Some(transport) = self.transports.get_mut(at) else { return };
+        transport.places.give_back(&held);
+        transport.late.remove(&(held.late_at, delivery));
+        there.feedback(feedback, held.hangs_at <= now, &transport.limits, now);
+        there.running = there.running.saturating_sub(1);
+        if let Some(status) = there.dead(now).cloned() {
+            // Whoever waits for it hears the same.
+            for id in there.admitted.drain(..).chain(there.waiting.drain(..)) {
+                let Some(job) = transport.jobs.get_mut(&id) else { continue };
+                let mut left = Vec::new();
+                while let Some((_, recipients, more)) = job.take(place, 0) {
+                    left.extend(recipients);
+                    if !more {
+                        there.entries = there.entries.saturating_sub(1);
+                    }
                 }
-                self.wakes.insert((until, key.clone()));
+                if job.is_empty() {
+                    transport.jobs.remove(&id);
+                }
+                if !left.is_empty() {
+                    actions.push(Action::Defer { id, recipients: left, status: status.clone() });
+                }
             }
+            self.wakes.insert((now.saturating_add(transport.limits.dead_time), place));
+        } else {
+            reclass(there, place, transport);
         }
-        self.wake(&key, now);
-        self.run(&name, now, actions);
-        self.tidy(&key, now);
-    }
-
-    /// Gives free places of a destination to those who wait for it, in their order.
-    fn wake(&mut self, key: &Key, now: u64) {
-        let (Some(place), Some(transport)) =
-            (self.destinations.get_mut(key), self.transports.get_mut(&key.0))
-        else {
-            return;
-        };
-        while place.has_room(now) {
-            let Some(id) = place.waiting.pop_front() else { break };
-            let Some(job) = transport.jobs.get_mut(&id) else { continue };
-            if !job.unpark(&key.1) {
-                continue;
-            }
-            place.reserved += 1;
-            if job.enlist() {
-                transport.ring.push_back(id);
-            }
-        }
-        if !place.waiting.is_empty()
-            && let Some(at) = place.rests_until(now)
-        {
-            self.wakes.insert((at, key.clone()));
-        }
+        self.admit(place, now);
+        self.run(at, now, actions);
+        self.tidy(place, now);
     }
 
     fn forget(&mut self, id: QueueId, now: u64, actions: &mut Vec<Action>) {
-        let mut freed = Vec::new();
-        for (name, transport) in &mut self.transports {
-            let Some(job) = transport.jobs.remove(&id) else { continue };
-            let reserved: Vec<String> = job.reservations().collect();
-            for destination in job.destinations() {
-                let key = (name.clone(), destination.to_string());
-                if let Some(place) = self.destinations.get_mut(&key) {
-                    place.entries = place.entries.saturating_sub(1);
-                    place.reserved -= usize::from(place.reserved > 0 && reserved.contains(&key.1));
+        for at in 0..self.transports.len() {
+            let Some(job) = self.transports.get_mut(at).and_then(|t| t.jobs.remove(&id)) else { continue };
+            let places: Vec<usize> = job.destinations().collect();
+            for place in places {
+                if let Some(there) = self.destinations.get_mut(place).and_then(Option::as_mut) {
+                    there.entries = there.entries.saturating_sub(1);
+                    there.admitted.retain(|a| *a != id);
+                    there.waiting.retain(|a| *a != id);
                 }
-                freed.push(key);
+                self.admit(place, now);
+                self.tidy(place, now);
             }
-        }
-        for key in freed {
-            self.wake(&key, now);
-            self.run(&key.0, now, actions);
-            self.tidy(&key, now);
+            self.run(at, now, actions);
         }
     }
 
     /// A destination that nothing is known of needs no memory.
-    fn tidy(&mut self, key: &Key, now: u64) {
-        if self.destinations.get(key).is_some_and(|d| d.forgettable(now)) {
-            self.destinations.remove(key);
+    fn tidy(&mut self, place: usize, now: u64) {
+        let Some(slot) = self.destinations.get_mut(place) else { return };
+        let Some(there) = slot.take_if(|d| d.forgettable(now)) else { return };
+        if let Some(transport) = self.transports.get_mut(there.transport) {
+            transport.destinations.remove(&there.name);
+            if transport.destinations.capacity() > 1024
+                && transport.destinations.len() * 8 < transport.destinations.capacity()
+            {
+                transport.destinations.shrink_to_fit();
+            }
+        }
+        self.free.push(place);
+    }
+}
+
+/// What is admitted for a destination counts as what it is now.
+fn reclass(there: &mut Destination, place: usize, transport: &mut Transport) {
+    if !transport.limits.elastic {
+        return;
+    }
+    let first = there.running == 0;
+    for (n, id) in there.admitted.iter().enumerate() {
+        let class = match (there.proven, first && n == 0) {
+            (true, _) => Class::Proven,
+            (false, true) => Class::First,
+            (false, false) => Class::More,
+        };
+        let Some(job) = transport.jobs.get_mut(id) else { continue };
+        if job.reclass(place, class) && job.enlist(class) {
+            transport.rings.of_mut(class).push_back(*id);
         }
     }
 }
 
-/// Takes what `id` has for a dead destination out of its job.
-fn defer(
-    transport: &mut Transport,
-    place: &mut Destination,
-    id: QueueId,
-    key: &Key,
-    status: &proto::status::Status,
-    actions: &mut Vec<Action>,
-) {
-    let Some(job) = transport.jobs.get_mut(&id) else { return };
-    if job.take_reservation(&key.1) {
-        place.reserved = place.reserved.saturating_sub(1);
-    }
-    if let Some((_, recipients, _)) = job.take(&key.1, 0) {
-        place.entries = place.entries.saturating_sub(1);
-        let status = status.clone();
-        actions.push(Action::Defer { id, transport: key.0.clone(), recipients, status });
-    }
-    if job.is_empty() {
-        transport.jobs.remove(&id);
-    }
-}
-
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ fn limits(processes: usize, concurrency: usize, recipients: usize) -> Limits {
         recipients,
         cohorts: 1,
         dead_time: 300_000_000,
-        rate_delay: 0,
+        ..Limits::default()
     }
 }
 
@@ -27,6 +27,7 @@ fn group(transport: &str, destination: &str, recipients: std::ops::Range<usize>)
         nexthop: destination.into(),
         destination: destination.into(),
         recipients: recipients.collect(),
+        single: false,
     }
 }
 
@@ -62,6 +63,7 @@ impl World {
             match action {
                 Action::Start { delivery, id, transport, nexthop, recipients } => {
                     self.ends.insert((self.now + takes(&nexthop), delivery));
+                    let transport = transport.to_string();
                     self.starts.push((self.now, id, nexthop.clone()));
                     for r in &recipients {
                         *self.settled.entry((id, *r)).or_default() += 1;
@@ -115,7 +117,7 @@ fn limits_of_transport_destination_and_recipients_hold() {
     let mut world = World::new(scheduler(&[("smtp", limits(10, 4, 3))]));
     for n in 0..200 {
         let groups = (0..5).map(|d| group("smtp", &format!("d{d}"), d * 4..d * 4 + 4)).collect();
-        world.feed(Event::Arrived(QueueId(n), groups), &|_| 1000);
+        world.feed(Event::Arrived(QueueId(n), 1, groups), &|_| 1000);
     }
     world.run(&|_| 1000, &reached);
     assert_eq!(world.most["smtp"], 10);
@@ -123,16 +125,16 @@ fn limits_of_transport_destination_and_recipients_hold() {
     assert_eq!(world.settled.len(), 200 * 20);
     assert!(world.settled.values().all(|n| *n == 1));
     assert_eq!((world.scheduler.waiting(), world.scheduler.running()), (0, 0));
-    assert!(world.scheduler.destinations.is_empty(), "idle destinations are forgotten");
+    assert!(world.scheduler.known() == 0, "idle destinations are forgotten");
 }
 
 #[test]
 fn a_message_with_thousands_of_recipients_does_not_hold_up_others() {
     let mut world = World::new(scheduler(&[("local", limits(10, 2, 1))]));
     let many = (0..5_000).map(|r| group("local", &format!("user{r}"), r..r + 1)).collect();
-    world.feed(Event::Arrived(QueueId(1), many), &|_| 1000);
+    world.feed(Event::Arrived(QueueId(1), 1, many), &|_| 1000);
     for n in 2..12 {
-        world.feed(Event::Arrived(QueueId(n), vec![group("local", "jose", 0..1)]), &|_| 1000);
+        world.feed(Event::Arrived(QueueId(n), 1, vec![group("local", "jose", 0..1)]), &|_| 1000);
     }
     world.run(&|_| 1000, &reached);
     let last_small = world.starts.iter().rposition(|(_, id, _)| id.0 > 1).unwrap();
@@ -146,7 +148,7 @@ fn a_slow_destination_does_not_hold_up_others() {
     let takes = |d: &str| if d == "slow" { 300_000_000 } else { 1_000 };
     for n in 0..2_000 {
         let d = if n % 2 == 0 { "slow" } else { "fast" };
-        world.feed(Event::Arrived(QueueId(n), vec![group("smtp", d, 0..1)]), &takes);
+        world.feed(Event::Arrived(QueueId(n), 1, vec![group("smtp", d, 0..1)]), &takes);
     }
     world.run(&takes, &reached);
     let last_fast = world.starts.iter().filter(|(_, _, d)| d == "fast").map(|(t, _, _)| *t).max().unwrap();
@@ -158,7 +160,7 @@ fn a_slow_destination_does_not_hold_up_others() {
 fn entries_of_a_destination_go_in_their_order() {
     let mut world = World::new(scheduler(&[("smtp", limits(100, 1, 50))]));
     for n in 0..500 {
-        world.feed(Event::Arrived(QueueId(n), vec![group("smtp", "d", 0..1)]), &|_| 10);
+        world.feed(Event::Arrived(QueueId(n), 1, vec![group("smtp", "d", 0..1)]), &|_| 10);
     }
     world.run(&|_| 10, &reached);
     let order: Vec<u64> = world.starts.iter().map(|(_, id, _)| id.0).collect();
@@ -170,17 +172,17 @@ fn a_dead_destination_defers_all_and_is_tried_again_later() {
     let mut world = World::new(scheduler(&[("smtp", Limits { initial: 1, ..limits(10, 5, 50) })]));
     let why = Status::new(Code(4, 4, 1), "refused");
     for n in 0..50 {
-        world.feed(Event::Arrived(QueueId(n), vec![group("smtp", "d", 0..2)]), &|_| 10);
+        world.feed(Event::Arrived(QueueId(n), 1, vec![group("smtp", "d", 0..2)]), &|_| 10);
     }
     let failed = why.clone();
     world.run(&|_| 10, &move |_| Feedback::Failed(failed.clone()));
     assert_eq!(world.starts.len(), 1, "one failure with a window of one");
     assert_eq!(world.settled.len(), 100);
     let mut scheduler = scheduler(&[("smtp", Limits { initial: 1, ..limits(10, 5, 50) })]);
-    scheduler.on(Event::Arrived(QueueId(1), vec![group("smtp", "d", 0..1)]), 0);
+    scheduler.on(Event::Arrived(QueueId(1), 1, vec![group("smtp", "d", 0..1)]), 0);
     scheduler.on(Event::Finished { delivery: 1, feedback: Feedback::Failed(why.clone()) }, 0);
     let again =
-        |s: &mut Scheduler, n, now| s.on(Event::Arrived(QueueId(n), vec![group("smtp", "d", 0..1)]), now);
+        |s: &mut Scheduler, n, now| s.on(Event::Arrived(QueueId(n), 1, vec![group("smtp", "d", 0..1)]), now);
     assert!(matches!(&again(&mut scheduler, 2, 1)[..], [Action::Defer { status, .. }] if *status == why));
     assert!(matches!(&again(&mut scheduler, 3, 300_000_000)[..], [Action::Start { .. }]));
     scheduler.on(Event::Finished { delivery: 2, feedback: Feedback::Failed(why.clone()) }, 300_000_001);
@@ -192,7 +194,7 @@ fn a_dead_destination_defers_all_and_is_tried_again_later() {
 fn a_destination_rests_between_deliveries() {
     let slow = Limits { rate_delay: 1_000_000, ..limits(10, 5, 1) };
     let mut world = World::new(scheduler(&[("smtp", slow)]));
-    world.feed(Event::Arrived(QueueId(1), vec![group("smtp", "d", 0..10)]), &|_| 10);
+    world.feed(Event::Arrived(QueueId(1), 1, vec![group("smtp", "d", 0..10)]), &|_| 10);
     world.run(&|_| 10, &reached);
     let times: Vec<u64> = world.starts.iter().map(|(t, _, _)| *t).collect();
     assert_eq!(times.len(), 10);
@@ -202,13 +204,65 @@ fn a_destination_rests_between_deliveries() {
 #[test]
 fn a_forgotten_message_gives_its_places_back() {
     let mut s = scheduler(&[("smtp", limits(1, 1, 1))]);
-    s.on(Event::Arrived(QueueId(1), vec![group("smtp", "d", 0..3)]), 0);
-    s.on(Event::Arrived(QueueId(2), vec![group("smtp", "d", 0..1)]), 0);
+    s.on(Event::Arrived(QueueId(1), 1, vec![group("smtp", "d", 0..3)]), 0);
+    s.on(Event::Arrived(QueueId(2), 1, vec![group("smtp", "d", 0..1)]), 0);
     assert!(s.on(Event::Forget(QueueId(1)), 0).is_empty());
     let next = s.on(Event::Finished { delivery: 1, feedback: Feedback::Reached }, 0);
     assert!(matches!(next[..], [Action::Start { id: QueueId(2), .. }]), "{next:?}");
     s.on(Event::Finished { delivery: 2, feedback: Feedback::Reached }, 0);
-    assert!(s.waiting() == 0 && s.running() == 0 && s.destinations.is_empty());
+    assert!(s.waiting() == 0 && s.running() == 0 && s.known() == 0);
+}
+
+#[test]
+fn a_transport_rests_after_each_start() {
+    let slow = Limits { transport_delay: 20_000_000, ..limits(10, 5, 50) };
+    let mut world = World::new(scheduler(&[("smtp", slow)]));
+    for n in 0..5 {
+        let d = format!("d{n}");
+        world.feed(Event::Arrived(QueueId(n), 1, vec![group("smtp", &d, 0..1)]), &|_| 10);
+    }
+    world.run(&|_| 10, &reached);
+    let times: Vec<u64> = world.starts.iter().map(|(t, _, _)| *t / 1_000_000).collect();
+    assert_eq!(times, [0, 20, 40, 60, 80]);
+}
+
+#[test]
+fn a_single_group_is_delivered_one_by_one() {
+    let mut world = World::new(scheduler(&[("smtp", limits(10, 5, 50))]));
+    let one = Group { single: true, ..group("smtp", "d", 0..7) };
+    world.feed(Event::Arrived(QueueId(1), 1, vec![one]), &|_| 10);
+    world.run(&|_| 10, &reached);
+    assert_eq!((world.starts.len(), world.settled.len()), (7, 7));
+}
+
+#[test]
+fn a_promised_limit_holds_whatever_hangs_and_another_stretches_to_a_bottom() {
+    for (elastic, most) in [(false, 10), (true, 110)] {
+        let l = Limits { elastic, ..limits(10, 20, 50) };
+        let mut world = World::new(scheduler(&[("smtp", l)]));
+        for n in 0..1_000 {
+            let d = format!("d{}", n % 200);
+            world.feed(Event::Arrived(QueueId(n), 1, vec![group("smtp", &d, 0..1)]), &|_| 60_000_000);
+        }
+        world.run(&|_| 60_000_000, &reached);
+        assert!(world.most["smtp"] <= most, "{elastic} {}", world.most["smtp"]);
+        assert!(elastic == (world.most["smtp"] > 50));
+        assert_eq!(world.settled.len(), 1_000);
+    }
+}
+
+#[test]
+fn content_in_memory_is_bounded() {
+    let l = Limits { elastic: true, ..limits(100, 20, 50) };
+    let mut world = World::new(scheduler(&[("smtp", l)]));
+    for n in 0..1_000 {
+        let d = format!("d{n}");
+        let event = Event::Arrived(QueueId(n), 1 << 20, vec![group("smtp", &d, 0..1)]);
+        world.feed(event, &|_| 600_000_000);
+    }
+    world.run(&|_| 600_000_000, &reached);
+    assert!(world.most["smtp"] <= 64, "{}", world.most["smtp"]);
+    assert_eq!(world.settled.len(), 1_000);
 }
 
 proptest! {
@@ -217,10 +271,14 @@ proptest! {
     #[test]
     fn nothing_starves(
         processes in 0usize..6, concurrency in 0usize..4, recipients in 0usize..4, initial in 1usize..4,
-        rate in 0u64..2, seed in prop::collection::vec((0u64..40, 0usize..6, 1usize..6, 0u64..50), 1..60),
+        rate in 0u64..2, elastic: bool, between in 0u64..2, seed in prop::collection::vec((0u64..40, 0usize..6, 1usize..6, 0u64..50), 1..60),
         fails in 0usize..7,
     ) {
-        let limits = Limits { initial, rate_delay: rate * 7, ..limits(processes, concurrency, recipients) };
+        let transport_delay = between * 3;
+        let rate_delay = rate * 7;
+        let limits = Limits {
+            initial, rate_delay, elastic, transport_delay, ..limits(processes, concurrency, recipients)
+        };
         let mut world = World::new(scheduler(&[("t", limits)]));
         let mut expected = BTreeMap::new();
         let mut next: HashMap<u64, usize> = HashMap::new();
@@ -232,7 +290,7 @@ proptest! {
                 expected.insert((QueueId(id), r), 1);
             }
             let name = "d".repeat(d + 1);
-            world.feed(Event::Arrived(QueueId(id), vec![group("t", &name, from..from + n)]), &takes);
+            world.feed(Event::Arrived(QueueId(id), 1, vec![group("t", &name, from..from + n)]), &takes);
             if pause > 40 {
                 world.run(&takes, &reached);
             }
@@ -245,7 +303,8 @@ proptest! {
         };
         world.run(&takes, &feedback);
         prop_assert_eq!(&world.settled, &expected);
-        prop_assert!(processes == 0 || world.most.values().all(|n| *n <= processes));
+        let most = if elastic { 12 * processes } else { processes };
+        prop_assert!(processes == 0 || world.most.values().all(|n| *n <= most));
         prop_assert!(concurrency == 0 || world.most_at.iter().all(|(_, n)| *n <= concurrency));
         prop_assert_eq!(world.scheduler.waiting(), 0);
     }
