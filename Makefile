@@ -38,8 +38,8 @@ install: build
 	sed 's|@SBINDIR@|$(SBINDIR)|' packaging/postfix.service > $(DESTDIR)$(UNITDIR)/postfix.service
 	for page in docs/man/*.[158]; do [ -e "$$page" ] || continue; \
 	  s=$${page##*.}; install -d $(DESTDIR)$(MANDIR)/man$$s; install -m 644 $$page $(DESTDIR)$(MANDIR)/man$$s/; done
-	for file in main.cf master.cf; do \
-	  [ -e $(DESTDIR)$(CONFDIR)/$$file ] || install -m 644 packaging/$$file $(DESTDIR)$(CONFDIR)/$$file; done
+	[ -e $(DESTDIR)$(CONFDIR)/master.cf ] || install -m 644 packaging/master.cf $(DESTDIR)$(CONFDIR)/master.cf
+	[ -e $(DESTDIR)$(CONFDIR)/main.cf ] || echo "next: $(SBINDIR)/valija setup      (asks what kind of host this is, and writes main.cf)"
 
 check:
 	./test

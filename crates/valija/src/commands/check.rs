@@ -10,7 +10,8 @@ mod verdict;
 
 use config::directory::{self, Caller};
 use config::{Config, Problem, master_cf};
-use report::{Report, Row};
+pub(super) use report::Report;
+use report::Row;
 use std::process::ExitCode;
 
 /// Runs the command.
@@ -33,7 +34,7 @@ pub fn run(_name: &str, args: &[String]) -> ExitCode {
         }
     }
     let report = match directory::decide(named, Caller::Same) {
-        Ok(directory) => check(&directory),
+        Ok(directory) => look(&directory),
         Err(problem) => Report { faults: vec![problem], ..Report::default() },
     };
     let text = if json { report.json() } else { report.text() };
@@ -42,8 +43,33 @@ pub fn run(_name: &str, args: &[String]) -> ExitCode {
     ExitCode::from(report.status())
 }
 
+/// Why a system with these texts would not start; `mail_name` is what /etc/mailname will hold.
+pub(super) fn faults(
+    directory: &std::path::Path,
+    main: &str,
+    master: &str,
+    mail_name: Option<&str>,
+) -> Vec<String> {
+    let file = directory.join("master.cf").display().to_string();
+    let (config, services) = match (Config::from_text(directory, main), master_cf::read(&file, master)) {
+        (Ok(config), Ok(services)) => (config, services),
+        (config, services) => {
+            let all = config.err().into_iter().chain(services.err()).flatten();
+            return all.map(|p| p.to_string()).collect();
+        }
+    };
+    let filed = config.get("myorigin").is_ok_and(|o| o == "/etc/mailname");
+    let view = match mail_name {
+        Some(name) if filed => config.with([("myorigin", name)]),
+        _ => config.clone(),
+    };
+    let mut problems = config::params::problems(&view);
+    problems.extend(config::refused(&config, &services.all));
+    problems.iter().map(ToString::to_string).collect()
+}
+
 /// Looks at everything in `directory`.
-fn check(directory: &std::path::Path) -> Report {
+pub(super) fn look(directory: &std::path::Path) -> Report {
     let mut report = Report { directory: directory.display().to_string(), ..Report::default() };
     let (config, services) = match (Config::load(directory), master_cf::load(directory)) {
         (Ok(config), Ok(services)) => (config, services),
@@ -53,6 +79,8 @@ fn check(directory: &std::path::Path) -> Report {
         }
     };
     report.faults.extend(config.compatibility_level().err());
+    report.faults.extend(config::params::problems(&config));
+    report.faults.dedup();
     report.notes.extend(config.warnings().iter().chain(&services.warnings).cloned());
     report.notes.extend(config::suspicious(&config));
     let dangers = config::danger(&config, &services.all);
@@ -112,7 +140,7 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join("main.cf"), main).unwrap();
         std::fs::write(dir.join("master.cf"), master).unwrap();
-        let report = check(&dir);
+        let report = look(&dir);
         std::fs::remove_dir_all(&dir).unwrap();
         report
     }
@@ -147,7 +175,7 @@ mod tests {
         assert_eq!(on("compatibility_level = 3.6\n", "smtp inet\n").status(), 2);
         let fine = on("compatibility_level = 3.6\nmyhostname = mx.example.org\n", SMTP);
         assert_eq!(fine.faults, []);
-        assert_eq!(check(std::path::Path::new("/no/such/directory")).status(), 2);
+        assert_eq!(look(std::path::Path::new("/no/such/directory")).status(), 2);
     }
 
     #[test]

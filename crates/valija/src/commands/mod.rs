@@ -1,13 +1,18 @@
 //! The commands, one file each. A new one is a file and a line in `POSTFIX` or `OWN`.
 
+mod ask;
+mod changes;
 mod check;
+mod names;
 mod newaliases;
 mod postalias;
 mod postconf;
 mod postfix;
 mod postlog;
 mod postmap;
+mod replace;
 mod sendmail;
+mod setup;
 mod spool;
 
 use std::process::ExitCode;
@@ -43,6 +48,7 @@ const POSTFIX: &[Command] = &[
 /// Commands of valija's own: `valija NAME`.
 const OWN: &[Command] = &[
     Command { name: "check", what: "what becomes of each setting of a configuration", run: check::run },
+    Command { name: "setup", what: "configure this host, as Debian's package asks it", run: setup::run },
     Command { name: "queue-listing", what: "list the queue of a stopped system", run: spool::listing },
 ];
 

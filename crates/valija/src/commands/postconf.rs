@@ -40,6 +40,17 @@ pub(super) fn other_names(
     (of(options::Class::Service), of(options::Class::User))
 }
 
+/// main.cf with these settings, as `postconf -e` would leave it.
+pub(super) fn set_in_main(bytes: &[u8], settings: &[(String, String)]) -> Vec<u8> {
+    edit_main::apply(options::Edit::Set, bytes, settings).0
+}
+
+/// main.cf without these settings, as `postconf -X` would leave it.
+pub(super) fn remove_from_main(bytes: &[u8], names: &[&str]) -> Vec<u8> {
+    let requests: Vec<(String, String)> = names.iter().map(|n| (n.to_string(), String::new())).collect();
+    edit_main::apply(options::Edit::Remove, bytes, &requests).0
+}
+
 /// Done, or the text behind `postconf: fatal: `.
 type Done = Result<(), String>;
 

@@ -111,6 +111,20 @@ fn usage() -> ExitCode {
 const COMMANDS: &str = "start (or stop, reload, abort, flush, check, status, set-permissions, \
                         upgrade-configuration, logrotate)";
 
+/// The process that holds the lock of a running system with this configuration.
+pub(super) fn running(config: &Config) -> Option<u32> {
+    holder(Path::new(&config.get("queue_directory").ok()?))
+}
+
+fn holder(queue: &Path) -> Option<u32> {
+    let path = queue.join("pid/master.pid");
+    let file = std::fs::File::open(&path).ok()?;
+    if file.try_lock_shared().is_ok() {
+        return None;
+    }
+    std::fs::read_to_string(&path).ok()?.trim().parse().ok()
+}
+
 struct Setting {
     config: Config,
     queue: PathBuf,
@@ -161,14 +175,8 @@ impl Setting {
         me != 0 && std::fs::metadata(&self.queue).is_ok_and(|m| m.uid() != me)
     }
 
-    /// The process that holds the lock of a running system.
     fn pid(&self) -> Option<u32> {
-        let path = self.queue.join("pid/master.pid");
-        let file = std::fs::File::open(&path).ok()?;
-        if file.try_lock_shared().is_ok() {
-            return None;
-        }
-        std::fs::read_to_string(&path).ok()?.trim().parse().ok()
+        holder(&self.queue)
     }
 
     fn master(&self) -> Result<PathBuf, String> {

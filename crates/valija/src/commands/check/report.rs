@@ -44,9 +44,16 @@ pub(super) struct Row {
     pub(super) note: String,
 }
 
+impl Row {
+    fn text(&self) -> String {
+        let note = if self.note.is_empty() { String::new() } else { format!(": {}", self.note) };
+        format!("{}:{}: {}: {}{note}", self.file, self.line, self.name, self.verdict.word())
+    }
+}
+
 /// Everything.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(in crate::commands) struct Report {
     pub(super) directory: String,
     pub(super) rows: Vec<Row>,
     /// What stops a start.
@@ -73,20 +80,29 @@ impl Report {
         (fine * 100).checked_div(self.rows.len()).unwrap_or(100)
     }
 
-    pub(super) fn text(&self) -> String {
-        let mut out = String::new();
-        for row in &self.rows {
-            let note = if row.note.is_empty() { String::new() } else { format!(": {}", row.note) };
-            out.push_str(&format!("{}:{}: {}: {}{note}\n", row.file, row.line, row.name, row.verdict.word()));
-        }
-        self.notes.iter().for_each(|p| out.push_str(&format!("notice: {p}\n")));
-        self.faults.iter().for_each(|p| out.push_str(&format!("refused: {p}\n")));
+    /// The last line of the report.
+    pub(in crate::commands) fn summary(&self) -> String {
         if self.faults.is_empty() {
             let (percent, count) = (self.percentage(), self.rows.len());
-            out.push_str(&format!("{percent}% of {count} settings are the same here or need no obeying\n"));
+            format!("{percent}% of {count} settings are the same here or need no obeying")
         } else {
-            out.push_str("this configuration would not be started\n");
+            "this configuration would not be started".to_string()
         }
+    }
+
+    /// What is not the same, what is odd, what stops a start.
+    pub(in crate::commands) fn odd(&self) -> Vec<String> {
+        let rows = self.rows.iter().filter(|r| !r.verdict.fine()).map(Row::text);
+        let notes = self.notes.iter().map(|p| format!("notice: {p}"));
+        rows.chain(notes).chain(self.faults.iter().map(|p| format!("refused: {p}"))).collect()
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut out = String::new();
+        self.rows.iter().for_each(|r| out.push_str(&format!("{}\n", r.text())));
+        self.notes.iter().for_each(|p| out.push_str(&format!("notice: {p}\n")));
+        self.faults.iter().for_each(|p| out.push_str(&format!("refused: {p}\n")));
+        out.push_str(&format!("{}\n", self.summary()));
         out
     }
 

@@ -44,7 +44,7 @@ fn requests(edit: Edit, words: &[String]) -> Result<Requests, String> {
 }
 
 /// The new file, and the names that it has twice.
-fn apply(edit: Edit, bytes: &[u8], requests: &Requests) -> (Vec<u8>, Vec<String>) {
+pub(super) fn apply(edit: Edit, bytes: &[u8], requests: &[(String, String)]) -> (Vec<u8>, Vec<String>) {
     let mut out = Vec::with_capacity(bytes.len() + 64);
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut inside = false;
