@@ -1,0 +1,234 @@
+//! One question put to one server after another, over UDP, and over TCP where the answer is cut off or
+//! somebody guesses.
+//!
+//! Each question has a socket and a number of its own, so that an answer forged from afar has to hit
+//! both; one that does not fit is passed over, and too many of them mean TCP.
+
+use super::read::{self, Meaning};
+use super::servers::{Live, Settings};
+use super::wire::{self, Reply};
+use super::{Kind, Zone};
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Name, RecordType};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
+
+/// Where answers come from.
+pub(super) enum Source {
+    /// The servers that a file names.
+    File(Live),
+    /// These.
+    Given(Arc<Settings>),
+    /// No server at all.
+    Zone(Zone),
+}
+
+impl Source {
+    pub fn settings(&self) -> Arc<Settings> {
+        match self {
+            Source::File(file) => file.settings(),
+            Source::Given(settings) => settings.clone(),
+            Source::Zone(_) => Arc::new(Settings::default()),
+        }
+    }
+}
+
+/// A source, and what is known about its servers.
+pub(super) struct Exchange {
+    pub source: Source,
+    silent: Mutex<Vec<(SocketAddr, Instant)>>,
+    turn: AtomicUsize,
+    slots: Semaphore,
+}
+
+/// Sockets at a time.
+const MOST_OPEN: usize = 200;
+/// Answers that do not fit before UDP is left.
+const MOST_FOREIGN: usize = 16;
+/// For how long a silent server is asked last.
+const SHUNNED: Duration = Duration::from_secs(30);
+
+impl Exchange {
+    pub fn new(source: Source) -> Exchange {
+        let silent = Mutex::new(Vec::new());
+        Exchange { source, silent, turn: AtomicUsize::new(0), slots: Semaphore::const_new(MOST_OPEN) }
+    }
+
+    /// Puts a question. Also says whether the server vouches for the answer.
+    pub async fn ask(&self, asked: &Name, kind: Kind) -> (Meaning, bool) {
+        let asked_type = wire::record_type(kind);
+        let vouched = |m: &Message| m.metadata.authentic_data;
+        if let Source::Zone(zone) = &self.source {
+            return match in_zone(zone, asked, asked_type) {
+                Ok(message) => (read::meaning(&message, asked, kind), vouched(&message)),
+                Err(why) => (Meaning::Trouble(why), false),
+            };
+        }
+        let settings = self.source.settings();
+        let mut trouble = "no name server".to_string();
+        for _ in 0..settings.attempts {
+            let mut all_answered = true;
+            for server in self.in_order(&settings) {
+                let (meaning, secure) = match self.one(server, asked, asked_type, settings.timeout).await {
+                    Ok(message) => (read::meaning(&message, asked, kind), vouched(&message)),
+                    Err(why) => {
+                        all_answered = false;
+                        trouble = why;
+                        continue;
+                    }
+                };
+                match meaning {
+                    Meaning::Trouble(why) if why.is_empty() => trouble.clear(),
+                    Meaning::Trouble(why) => trouble = format!("name server {}: {why}", shown(server)),
+                    Meaning::TooModern => {
+                        trouble = format!("name server {} does not understand the question", shown(server));
+                    }
+                    meaning => return (meaning, secure),
+                }
+            }
+            if all_answered {
+                break;
+            }
+        }
+        (Meaning::Trouble(trouble), false)
+    }
+
+    /// Those that were silent a moment ago come last.
+    fn in_order(&self, settings: &Settings) -> Vec<SocketAddr> {
+        let mut servers = settings.servers.clone();
+        if settings.rotate && !servers.is_empty() {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % servers.len();
+            servers.rotate_left(turn);
+        }
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        silent.retain(|(server, since)| since.elapsed() < SHUNNED && servers.contains(server));
+        servers.sort_by_key(|s| silent.iter().any(|(server, _)| server == s));
+        servers
+    }
+
+    fn note(&self, server: SocketAddr, answered: bool) {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        silent.retain(|(s, _)| *s != server);
+        if !answered {
+            silent.push((server, Instant::now()));
+        }
+    }
+
+    /// An answer of this server, whatever it says, or why there is none.
+    async fn one(
+        &self,
+        server: SocketAddr,
+        asked: &Name,
+        kind: RecordType,
+        timeout: Duration,
+    ) -> Result<Message, String> {
+        let Ok(_slot) = self.slots.acquire().await else { return Err("shutting down".into()) };
+        let mut edns = true;
+        loop {
+            let got = tokio::time::timeout(timeout, once(server, asked, kind, edns)).await;
+            let message = match got {
+                Err(_) => Err(format!("no answer from name server {}", shown(server))),
+                Ok(Err(e)) => Err(format!("name server {}: {}", shown(server), words(&e))),
+                Ok(Ok(message)) => Ok(message),
+            };
+            self.note(server, message.is_ok());
+            match message {
+                Ok(m) if edns && too_modern(&m) => edns = false,
+                other => return other,
+            }
+        }
+    }
+}
+
+/// The answer of a server that does not know EDNS.
+fn too_modern(message: &Message) -> bool {
+    use hickory_proto::op::ResponseCode::{BADVERS, FormErr, NotImp};
+    matches!(message.metadata.response_code, FormErr | NotImp | BADVERS)
+}
+
+fn in_zone(zone: &Zone, asked: &Name, kind: RecordType) -> Result<Message, String> {
+    let once = |edns| {
+        let question = wire::question(0, asked, kind, edns)?;
+        zone.respond(&question, true)
+    };
+    let put = |edns| once(edns).ok_or("no answer from name server").map(|a| wire::answer(&a, 0, asked, kind));
+    let answer = match put(true)? {
+        Reply::Answer(m) if too_modern(&m) => put(false)?,
+        other => other,
+    };
+    match answer {
+        Reply::Answer(message) => Ok(*message),
+        Reply::Foreign | Reply::Garbage => Err("name server: the answer makes no sense".into()),
+    }
+}
+
+/// UDP, then TCP where that does not do.
+async fn once(server: SocketAddr, asked: &Name, kind: RecordType, edns: bool) -> io::Result<Message> {
+    let id = random()?;
+    let question = wire::question(id, asked, kind, edns).ok_or(io::ErrorKind::InvalidInput)?;
+    let here: SocketAddr = match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(here).await?;
+    socket.connect(server).await?;
+    socket.send(&question).await?;
+    let mut buffer = vec![0; 4096];
+    for _ in 0..MOST_FOREIGN {
+        let length = socket.recv(&mut buffer).await?;
+        match wire::answer(buffer.get(..length).unwrap_or_default(), id, asked, kind) {
+            Reply::Answer(message) if message.metadata.truncation => break,
+            Reply::Answer(message) => return Ok(*message),
+            // A message cut off in the middle says so in its header.
+            Reply::Garbage if buffer.get(2).is_some_and(|flags| flags & 2 != 0) => break,
+            Reply::Garbage => return Err(io::Error::other("the answer makes no sense")),
+            Reply::Foreign => {}
+        }
+    }
+    drop(socket);
+    over_tcp(server, asked, kind, edns).await
+}
+
+async fn over_tcp(server: SocketAddr, asked: &Name, kind: RecordType, edns: bool) -> io::Result<Message> {
+    let id = random()?;
+    let question = wire::question(id, asked, kind, edns).ok_or(io::ErrorKind::InvalidInput)?;
+    let mut stream = TcpStream::connect(server).await?;
+    let mut framed = Vec::with_capacity(question.len() + 2);
+    framed.extend_from_slice(&(question.len() as u16).to_be_bytes());
+    framed.extend_from_slice(&question);
+    stream.write_all(&framed).await?;
+    let length = stream.read_u16().await?;
+    let mut answer = vec![0; length.into()];
+    stream.read_exact(&mut answer).await?;
+    match wire::answer(&answer, id, asked, kind) {
+        Reply::Answer(message) if !message.metadata.truncation => Ok(*message),
+        _ => Err(io::Error::other("the answer makes no sense")),
+    }
+}
+
+fn random() -> io::Result<u16> {
+    let mut bytes = [0; 2];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
+    Ok(u16::from_ne_bytes(bytes))
+}
+
+/// Without the port that is understood.
+fn shown(server: SocketAddr) -> String {
+    match server.port() {
+        53 => server.ip().to_string(),
+        _ => server.to_string(),
+    }
+}
+
+fn words(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return "the answer is cut off".to_string();
+    }
+    crate::plain(error)
+}
