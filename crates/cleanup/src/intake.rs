@@ -9,6 +9,7 @@ use crate::lines::{self, Lines};
 use crate::received::{self, Here};
 use crate::rewriting::{Context, Place, Rewriting};
 use crate::size::Counter;
+use crate::verp::Delimiters;
 use config::params::cleanup::Cleanup;
 use config::params::main::Main;
 use config::{Config, Problem};
@@ -58,7 +59,8 @@ pub struct Origin {
     pub dsn_envid: Option<String>,
     /// RET=.
     pub dsn_ret: Option<Ret>,
-    /// XVERP delimiters.
+    /// XVERP delimiters; empty for the usual ones. Wrong ones are ignored: who can tell the
+    /// submitter asks [`crate::verp::Delimiters`] before.
     pub verp: Option<String>,
     /// A notice made here (see `Envelope::notice`).
     pub notice: bool,
@@ -345,6 +347,8 @@ impl<S: Store> Message<S> {
         };
         let origin = self.origin;
         let eight_bit = self.eight_bit || self.lines.eight_bit();
+        // Whoever wrote into the maildrop was not asked what the characters are.
+        let verp = origin.verp.and_then(|asked| Delimiters::of(&self.door.cleanup).choose(&asked).ok());
         let envelope = Envelope {
             sender: self.sender,
             recipients,
@@ -360,7 +364,7 @@ impl<S: Store> Message<S> {
                 None => self.orders.filter.or(Some(origin.content_filter)).filter(|f| !f.is_empty()),
             },
             hold: self.orders.hold,
-            verp: origin.verp,
+            verp,
             notice: origin.notice,
             trace: origin.trace,
         };

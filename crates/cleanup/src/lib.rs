@@ -22,6 +22,7 @@ pub mod pickup;
 pub mod received;
 pub mod rewriting;
 pub mod size;
+pub mod verp;
 
 pub use intake::{Accepted, Door, Intake, Message, Orders, Origin, Refused, Source};
 pub use rewriting::{Context, Place, Rewriting};

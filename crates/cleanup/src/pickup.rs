@@ -346,6 +346,7 @@ impl Gathered {
             Item::FullName(name) => {
                 self.origin.full_name = Some(String::from_utf8_lossy(name).into_owned());
             }
+            Item::Verp(text) => self.origin.verp = Some(String::from_utf8_lossy(text).into_owned()),
             Item::Sender(text) => {
                 self.origin.sender = Address::from_internal(&String::from_utf8_lossy(text));
             }

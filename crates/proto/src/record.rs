@@ -2,7 +2,7 @@
 //! and read it: a type byte, the length (seven bits a byte, the lowest first), the data.
 //!
 //! ```text
-//! T time | A attributes | F full name | S sender | A, R recipients
+//! T time | A attributes | F full name | S sender | V delimiters | A, R recipients
 //! M | N a line of content, L a piece of a line that goes on
 //! X | A, R recipients found in the header | E end
 //! ```
@@ -25,6 +25,8 @@ pub mod kind {
     pub const SENDER: u8 = b'S';
     /// An envelope recipient, without quotes.
     pub const RECIPIENT: u8 = b'R';
+    /// Variable envelope return paths are wanted: their delimiters.
+    pub const VERP: u8 = b'V';
     /// Content begins.
     pub const CONTENT: u8 = b'M';
     /// A line of content, or the end of one.
@@ -193,6 +195,8 @@ pub enum Item<'a> {
     ForeignAttribute(String),
     /// The sender's full name.
     FullName(&'a [u8]),
+    /// Delimiters of variable envelope return paths.
+    Verp(&'a [u8]),
     /// The envelope sender.
     Sender(&'a [u8]),
     /// A recipient.
@@ -248,6 +252,7 @@ impl Walker {
         match kind {
             kind::TIME if envelope && self.time => Ok(Item::Time(time(data).ok_or(Fault::Unexpected(kind))?)),
             kind::FULL_NAME if envelope => Ok(Item::FullName(data)),
+            kind::VERP if envelope => Ok(Item::Verp(data)),
             kind::SENDER if envelope && !self.sender => {
                 self.sender = true;
                 Ok(Item::Sender(data))
@@ -376,7 +381,8 @@ mod tests {
             let mut walker = Walker::new(time);
             types.bytes().find(|k| walker.take(*k, b"1 2").is_err())
         };
-        assert_eq!(check("TFSRMNLXRE", true), None);
+        assert_eq!(check("TFSVRMNLXRE", true), None);
+        assert_eq!(check("SRMV", true), Some(b'V'));
         assert_eq!(check("TFSRMNXE", false), Some(b'T'));
         assert_eq!(check("FSRXE", false), Some(b'X'));
         assert_eq!(check("SSR", false), Some(b'S'));

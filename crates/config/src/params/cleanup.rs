@@ -12,6 +12,10 @@ params! {
         header_size_limit: Count = "102400", min 1;
         /// The most address tokens of one header field that are rewritten; further ones are dropped.
         header_address_token_limit: Count = "10240", min 1;
+        /// The two characters of variable envelope return paths: before the recipient, and for its @.
+        default_verp_delimiters: Text = "+=";
+        /// The characters that may be such.
+        verp_delimiter_filter: Text = "-=+";
         /// A message with so many Received headers is taken for a mail loop and refused.
         hopcount_limit: Count = "50", min 1;
         /// Longer lines are cut into pieces of so many bytes when they are stored and counted.

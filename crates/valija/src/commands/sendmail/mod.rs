@@ -10,6 +10,7 @@ mod submit;
 mod text;
 
 use cleanup::address_list;
+use cleanup::verp::Delimiters;
 use config::params::main::Main;
 use config::params::submission::Submission as Parameters;
 use config::programs::{Program, find};
@@ -173,7 +174,16 @@ fn mail(config: &Config, options: &Options) -> Result<ExitCode, Failure> {
     if options.verbose == 1 || probe {
         println!("Mail Delivery Status Report will be mailed to <{sender}>.");
     }
-    let records = envelope(options, account.as_ref(), &sender, &recipients);
+    let verp = match &options.verp {
+        None => None,
+        Some(asked) => {
+            let delimiters = Delimiters::load(config)
+                .map_err(|p| (EX_CONFIG, p.first().map(ToString::to_string).unwrap_or_default()))?;
+            let which = delimiters.choose(asked).map_err(|what| (EX_USAGE, format!("-V requires {what}")))?;
+            Some(which)
+        }
+    };
+    let records = envelope(options, verp.as_deref(), account.as_ref(), &sender, &recipients);
     let result = Submission::start(config).and_then(|mut submission| {
         submission.write(&records);
         if probe {
@@ -186,7 +196,13 @@ fn mail(config: &Config, options: &Options) -> Result<ExitCode, Failure> {
     result.map(|_| ExitCode::SUCCESS).map_err(|(code, what)| (code, format!("{shown}: {what}")))
 }
 
-fn envelope(options: &Options, account: Option<&Account>, sender: &str, recipients: &[Address]) -> Vec<u8> {
+fn envelope(
+    options: &Options,
+    verp: Option<&str>,
+    account: Option<&Account>,
+    sender: &str,
+    recipients: &[Address],
+) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(id) = &options.envid {
         record::put_attribute(&mut out, attribute::ENVELOPE_ID, id);
@@ -207,6 +223,9 @@ fn envelope(options: &Options, account: Option<&Account>, sender: &str, recipien
         record::put(&mut out, kind::FULL_NAME, one_line.as_bytes());
     }
     record::put(&mut out, kind::SENDER, sender.as_bytes());
+    if let Some(verp) = verp {
+        record::put(&mut out, kind::VERP, verp.as_bytes());
+    }
     if let Some(encoding) = options.encoding {
         let value = if encoding == Encoding::EightBit { "8bit" } else { "7bit" };
         record::put_attribute(&mut out, attribute::ENCODING, value);

@@ -54,6 +54,8 @@ pub struct Options {
     pub ret: Option<Ret>,
     /// `-V`.
     pub envid: Option<String>,
+    /// `-XV`, perhaps with delimiters: variable envelope return paths.
+    pub verp: Option<String>,
     /// `-L`: the name in the log.
     pub label: Option<String>,
     /// Words that are no options.
@@ -86,6 +88,7 @@ pub fn read(name: &str, args: &[String]) -> Result<Options, String> {
         notify: None,
         ret: None,
         envid: None,
+        verp: None,
         label: None,
         recipients: Vec::new(),
         warnings: Vec::new(),
@@ -201,6 +204,8 @@ impl Options {
                 "hdrs" => self.ret = Some(Ret::Headers),
                 _ => self.warnings.push("bad -R option value -- ignored".into()),
             },
+            // The other meaning of -X, a log of all traffic, Postfix does not have either.
+            'X' => self.verp = argument.strip_prefix('V').map(str::to_string).or(self.verp.take()),
             'V' => {
                 if !argument.is_empty() && argument.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
                     self.envid = Some(argument);
