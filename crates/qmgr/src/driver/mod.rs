@@ -82,7 +82,7 @@ impl<S: Store> Manager<S> {
         let messages = limit(parts.settings.qmgr.qmgr_message_active_limit());
         let recipient_limit = limit(parts.settings.qmgr.qmgr_message_recipient_limit());
         parts.settings.warn();
-        let scheduler = Scheduler::new(parts.settings.limits());
+        let scheduler = Scheduler::new(parts.settings.limits(), messages as usize);
         let shared = Arc::new(Shared {
             store,
             parts: RwLock::new(Arc::new(parts)),

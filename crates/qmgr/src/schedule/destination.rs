@@ -42,6 +42,8 @@ pub struct Destination {
     pub waiting: VecDeque<QueueId>,
     /// Entries known, started or not.
     pub entries: usize,
+    /// Deliveries under way that are late.
+    pub late: usize,
     /// It took mail lately, without delay.
     pub proven: bool,
     doubts: u8,
@@ -64,6 +66,7 @@ impl Destination {
             admitted: VecDeque::new(),
             waiting: VecDeque::new(),
             entries: 0,
+            late: 0,
             proven: false,
             doubts: 0,
             window: start(limits),

@@ -8,6 +8,9 @@
 //! room, and deliveries that hang do not keep the places of others. An event costs the same with
 //! ten messages and with ten thousand.
 //!
+//! How many messages are worked on at a time is limited, too; one destination that is slow may have a
+//! twentieth of them, and further messages for it wait in the queue like those that were tried.
+//!
 //! [`backoff`] says when a message that was not delivered is due again, and when it is given up.
 //! What the scheduler does not know: addresses, results of single recipients, the queue.
 
@@ -22,6 +25,7 @@ use feedback::Share;
 use job::{Entry, Job};
 use places::{CLASSES, Class, Held, PerClass, Places};
 use proto::QueueId;
+use proto::status::{Code, Status};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -124,14 +128,15 @@ pub enum Action {
         /// Places in the envelope.
         recipients: Vec<usize>,
     },
-    /// These wait without an attempt, for this reason: their destination is dead.
+    /// These wait without an attempt, for this reason: their destination is dead, or slow and many
+    /// wait for it already.
     Defer {
         /// The message.
         id: QueueId,
         /// Places in the envelope.
         recipients: Vec<usize>,
-        /// What the last attempt there ended with.
-        status: proto::status::Status,
+        /// What the last attempt there ended with, or why there is none.
+        status: Status,
     },
 }
 
@@ -169,6 +174,7 @@ struct Running {
 /// The scheduler.
 #[derive(Debug, Default)]
 pub struct Scheduler {
+    crowd: usize,
     limits: HashMap<String, Limits>,
     transports: Vec<Transport>,
     names: HashMap<String, usize>,
@@ -181,9 +187,10 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// With the limits of the transports that there are.
-    pub fn new(limits: HashMap<String, Limits>) -> Scheduler {
-        Scheduler { limits, ..Scheduler::default() }
+    /// With the limits of the transports that there are, and how many messages are worked on at a
+    /// time (`qmgr_message_active_limit`).
+    pub fn new(limits: HashMap<String, Limits>, active: usize) -> Scheduler {
+        Scheduler { limits, crowd: (active / 20).max(20), ..Scheduler::default() }
     }
 
     /// New limits; what runs goes on.
@@ -314,6 +321,11 @@ impl Scheduler {
             actions.push(Action::Defer { id, recipients, status: status.clone() });
             return None;
         }
+        if there.entries >= self.crowd && there.late > 0 && !there.proven {
+            let text = format!("{} messages wait already for a destination that is slow", there.entries);
+            actions.push(Action::Defer { id, recipients, status: Status::new(Code(4, 4, 5), text) });
+            return None;
+        }
         let job = self.transports.get_mut(at)?.jobs.entry(id).or_default();
         job.size = size;
         if job.add(place, Entry { nexthop, recipients: recipients.into(), single }) {
@@ -413,9 +425,13 @@ impl Scheduler {
         while let Some((_, delivery)) = transport.late.first().copied().filter(|(late, _)| *late <= now) {
             transport.late.pop_first();
             let Some(running) = self.running.get_mut(&delivery) else { continue };
-            transport.places.hangs(&mut running.held, &transport.limits);
+            transport.places.late(&mut running.held, &transport.limits);
             let there = self.destinations.get_mut(running.destination).and_then(Option::as_mut);
-            let Some(there) = there.filter(|_| running.held.hangs_at <= now) else { continue };
+            let Some(there) = there else { continue };
+            there.late += 1;
+            if running.held.hangs_at > now {
+                continue;
+            }
             let proven = there.proven;
             there.doubt();
             if proven != there.proven {
@@ -433,6 +449,7 @@ impl Scheduler {
         transport.late.remove(&(held.late_at, delivery));
         there.feedback(feedback, held.hangs_at <= now, &transport.limits, now);
         there.running = there.running.saturating_sub(1);
+        there.late -= there.late.min(usize::from(held.late));
         if let Some(status) = there.dead(now).cloned() {
             // Whoever waits for it hears the same.
             for id in there.admitted.drain(..).chain(there.waiting.drain(..)) {

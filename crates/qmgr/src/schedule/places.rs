@@ -88,6 +88,8 @@ pub struct Held {
     /// It still has its place.
     placed: bool,
     bytes: u64,
+    /// It was, see [`Places::late`].
+    pub late: bool,
     /// When it gives its place back.
     pub late_at: u64,
     /// When it hangs.
@@ -144,11 +146,12 @@ impl Places {
         let most = size.min(LONGEST - LONG);
         let hangs_at = now.saturating_add(LONG + most);
         let late_at = if class == Class::Proven { hangs_at } else { now.saturating_add(SHORT + most) };
-        Held { class, placed: true, bytes, late_at, hangs_at }
+        Held { class, placed: true, bytes, late: false, late_at, hangs_at }
     }
 
     /// It is late; where the transport is elastic it gives its place to another.
-    pub fn hangs(&mut self, held: &mut Held, limits: &Limits) {
+    pub fn late(&mut self, held: &mut Held, limits: &Limits) {
+        held.late = true;
         if !limits.elastic || !std::mem::replace(&mut held.placed, false) {
             return;
         }

@@ -79,7 +79,7 @@ fn run(with_bad: bool, limits: &Limits, live: (u64, u64)) -> Run {
         bounce_lifetime: 432_000 * S,
         warning: 0,
     };
-    let mut scheduler = Scheduler::new(HashMap::from([("smtp".to_string(), limits.clone())]));
+    let mut scheduler = Scheduler::new(HashMap::from([("smtp".to_string(), limits.clone())]), 20_000);
     // What comes: messages, arriving over two seconds; later, what was put off.
     let mut due: BTreeSet<(u64, u64)> = (0..MESSAGES).map(|n| (n * 2 * S / MESSAGES, n)).collect();
     let mut ends: BTreeSet<(u64, u64)> = BTreeSet::new();

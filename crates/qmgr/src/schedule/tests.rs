@@ -18,7 +18,7 @@ fn limits(processes: usize, concurrency: usize, recipients: usize) -> Limits {
 }
 
 fn scheduler(all: &[(&str, Limits)]) -> Scheduler {
-    Scheduler::new(all.iter().map(|(n, l)| (n.to_string(), l.clone())).collect())
+    Scheduler::new(all.iter().map(|(n, l)| (n.to_string(), l.clone())).collect(), 20_000)
 }
 
 fn group(transport: &str, destination: &str, recipients: std::ops::Range<usize>) -> Group {
@@ -211,6 +211,23 @@ fn a_forgotten_message_gives_its_places_back() {
     assert!(matches!(next[..], [Action::Start { id: QueueId(2), .. }]), "{next:?}");
     s.on(Event::Finished { delivery: 2, feedback: Feedback::Reached }, 0);
     assert!(s.waiting() == 0 && s.running() == 0 && s.known() == 0);
+}
+
+#[test]
+fn one_slow_destination_does_not_fill_the_active_queue() {
+    let l = Limits { elastic: true, ..limits(100, 20, 50) };
+    let limits = HashMap::from([("smtp".to_string(), l)]);
+    let mut scheduler = Scheduler::new(limits, 2_000);
+    let mut actions = Vec::new();
+    for n in 0..500 {
+        let event = Event::Arrived(QueueId(n), 1, vec![group("smtp", "slow", 0..1)]);
+        actions.extend(scheduler.on(event, n * 10_000));
+    }
+    let put_off = actions.iter().filter(|a| matches!(a, Action::Defer { .. })).count();
+    // The first five are on their way; until it shows that they are late all may wait.
+    assert_eq!((scheduler.running(), scheduler.waiting(), put_off), (5, 100, 395));
+    let fast = Event::Arrived(QueueId(1_000), 1, vec![group("smtp", "fast", 0..1)]);
+    assert!(matches!(scheduler.on(fast, 6_000_000)[..], [Action::Start { .. }]));
 }
 
 #[test]
