@@ -74,21 +74,8 @@ fn ipv6_works() -> bool {
 }
 
 fn port_number(name: &str) -> Result<u16, String> {
-    if let Ok(number) = name.parse() {
-        return Ok(number);
-    }
-    let known =
-        [("smtp", 25), ("submission", 587), ("submissions", 465), ("smtps", 465), ("urd", 465), ("lmtp", 24)];
-    if let Some((_, number)) = known.iter().find(|(n, _)| *n == name) {
-        return Ok(*number);
-    }
-    let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
-    let port = services.lines().find_map(|line| {
-        let mut words = line.split('#').next()?.split_whitespace();
-        let (first, port) = (words.next()?, words.next()?.strip_suffix("/tcp")?);
-        (first == name || words.any(|w| w == name)).then(|| port.parse().ok())?
-    });
-    port.ok_or_else(|| format!("unknown service {name}; write a port number, or add it to /etc/services"))
+    sys::services::port(name)
+        .ok_or_else(|| format!("unknown service {name}; write a port number, or add it to /etc/services"))
 }
 
 /// The bound listeners, by what asked for them.

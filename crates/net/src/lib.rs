@@ -2,6 +2,7 @@
 //!
 //! Not here: what is said on a connection, and to whom one connects.
 
+pub mod dial;
 pub mod dns;
 
 /// An error of the system in the words of strerror(3).

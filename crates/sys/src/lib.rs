@@ -12,6 +12,7 @@ pub mod memory_file;
 pub mod names;
 pub mod poll;
 pub mod sandbox;
+pub mod services;
 pub mod signals;
 pub mod spawn;
 pub mod terminal;

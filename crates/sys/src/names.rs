@@ -61,6 +61,37 @@ pub fn canonical(name: &str) -> Option<String> {
     found.filter(|n| !n.is_empty())
 }
 
+/// Why the system has no address for a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoAddress {
+    /// Asking again later may help.
+    pub temporary: bool,
+    /// It is about the name, not about the system.
+    pub absent: bool,
+    /// As getaddrinfo(3) says it.
+    pub words: String,
+}
+
+/// The addresses of a name, each once.
+pub fn addresses_of(name: &str) -> Result<Vec<IpAddr>, NoAddress> {
+    let all = (name, 0).to_socket_addrs().map_err(|e| {
+        let text = e.to_string();
+        // The library keeps the code to itself and gives the words of gai_strerror(3).
+        let words = text.rsplit_once("information: ").map_or(text.as_str(), |(_, w)| w).to_string();
+        let again = words == "Temporary failure in name resolution";
+        let absent = ["Name or service not known", "No address associated with hostname"];
+        let system = e.raw_os_error().is_some() || words == "Memory allocation failure";
+        NoAddress { temporary: again || system, absent: again || absent.contains(&words.as_str()), words }
+    })?;
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for address in all.map(|a| a.ip()) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +109,12 @@ mod tests {
             assert!(has_address(&name, IpAddr::from([127, 0, 0, 1])), "{name}");
             assert!(!has_address(&name, IpAddr::from([192, 0, 2, 1])));
         }
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(addresses_of("192.0.2.1"), Ok(vec![IpAddr::from([192, 0, 2, 1])]));
+        let failure = addresses_of("no such host").unwrap_err();
+        assert!(failure.absent && !failure.words.is_empty(), "{failure:?}");
     }
 }

@@ -25,6 +25,7 @@ pub mod zone;
 pub use name::{ascii, reversed, valid};
 pub use zone::Zone;
 
+use futures_util::future::join_all;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -243,6 +244,22 @@ impl Resolver {
             _ => None,
         })
         .await
+    }
+
+    /// The addresses of several hosts, all asked for at once, in the order of the names. For each
+    /// name: IPv4 if wanted, then IPv6 if wanted.
+    pub async fn hosts(
+        &self,
+        names: &[&str],
+        v4: bool,
+        v6: bool,
+    ) -> Vec<Vec<(Kind, Result<Answer<IpAddr>, Failure>)>> {
+        let families: Vec<bool> = [(v4, false), (v6, true)].iter().filter(|f| f.0).map(|f| f.1).collect();
+        let one = async |name: &str, v6: bool| {
+            (if v6 { Kind::Aaaa } else { Kind::A }, self.addresses(name, v6).await)
+        };
+        let all = names.iter().map(|name| join_all(families.iter().map(|v6| one(name, *v6))));
+        join_all(all).await
     }
 
     async fn typed<T>(

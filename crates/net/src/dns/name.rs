@@ -6,14 +6,7 @@ use std::net::IpAddr;
 /// end) and `_`, not digits and dots only. `*.` may come first. No dot at the end.
 pub fn valid(name: &str) -> bool {
     let rest = name.strip_prefix("*.").unwrap_or(name);
-    let label = |l: &str| {
-        !l.is_empty()
-            && l.len() <= 63
-            && !l.starts_with('-')
-            && !l.ends_with('-')
-            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    name.len() <= 253 && rest.split('.').all(label) && !rest.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    name.len() <= 253 && proto::address::parse::is_host_name(rest, false)
 }
 
 /// A name as it is asked for: A-labels (RFC 5890 2.3.2.1), no dot at the end. `None` for what cannot

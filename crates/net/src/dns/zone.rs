@@ -42,7 +42,7 @@ pub struct Zone {
 
 #[derive(Clone, Debug)]
 enum Entry {
-    Record(Record),
+    Record(Box<Record>),
     Special(Option<RecordType>, Special),
 }
 
@@ -147,7 +147,7 @@ impl Zone {
             let before = answer.answers.len();
             for record in records().filter(|r| of(r, kind)) {
                 // A wildcard's record is given the name that was asked for.
-                let mut record = record.clone();
+                let mut record = Record::clone(record);
                 record.name = owner.clone();
                 answer.add_answer(record);
             }
@@ -155,7 +155,7 @@ impl Zone {
                 return;
             }
             let Some(alias) = records().find(|r| r.record_type() == RecordType::CNAME) else { break };
-            let mut alias = alias.clone();
+            let mut alias = Record::clone(alias);
             alias.name = owner.clone();
             let RData::CNAME(target) = &alias.data else { break };
             owner = target.0.clone();
@@ -163,7 +163,7 @@ impl Zone {
         }
         let apex = (0..=owner.num_labels()).rev().map(|n| owner.trim_to(n.into()));
         let soa = apex.filter_map(|n| self.names.get(&n.to_lowercase())).flatten().find_map(|e| match e {
-            Entry::Record(r) if r.record_type() == RecordType::SOA => Some(r.clone()),
+            Entry::Record(r) if r.record_type() == RecordType::SOA => Some(Record::clone(r)),
             _ => None,
         });
         answer.authorities.extend(soa);
@@ -260,7 +260,7 @@ fn entry(words: &[String]) -> Result<(Name, Entry), String> {
         [_, more, ..] => return Err(format!("what does {more} mean?")),
     };
     let ttl = if let RData::SOA(soa) = &data { soa.minimum } else { ttl };
-    Ok((owner.clone(), Entry::Record(Record::from_rdata(owner, ttl, data))))
+    Ok((owner.clone(), Entry::Record(Box::new(Record::from_rdata(owner, ttl, data)))))
 }
 
 fn special_of(word: &str) -> Result<Special, String> {

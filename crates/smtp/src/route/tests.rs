@@ -1,0 +1,1 @@
+//! Routes through zones.
