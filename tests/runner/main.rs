@@ -2,7 +2,7 @@
 //! that people use (a filter, `--list`, `--exact`, `--skip`, `--test-threads`), and closes with cargo's own line.
 //!
 //! `VALIJA_TEST_WORLDS=postfix` (or `valija`) runs one side alone; `VALIJA_TEST_RECORD=1` writes what Postfix shows as
-//! what is expected; `VALIJA_TEST_LOG=1` prints the logs; `VALIJA_TEST_MUST_RUN=1` makes a missing requirement fail.
+//! what is expected; `VALIJA_TEST_LOG=1` prints the logs, `VALIJA_TEST_TIMES=1` how long each took; `VALIJA_TEST_MUST_RUN=1` makes a missing requirement fail.
 
 mod install;
 
@@ -72,9 +72,14 @@ fn play(scenarios: &[Scenario], arguments: &[String]) -> ExitCode {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let started = Instant::now();
                     let report = both(scenario, &worlds, tree.as_deref());
+                    let taken = match std::env::var_os("VALIJA_TEST_TIMES") {
+                        Some(_) => format!(" ({:.1} s)", started.elapsed().as_secs_f64()),
+                        None => String::new(),
+                    };
                     println!(
-                        "test {} ... {}",
+                        "test {} ... {}{taken}",
                         scenario.name,
                         if report.is_empty() { "ok" } else { "FAILED" }
                     );

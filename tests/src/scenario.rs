@@ -290,17 +290,21 @@ fn host(folder: &Path, settings: &BTreeMap<String, String>, defaults: &Defaults)
     })
 }
 
+/// How long the prefix of an address's network is, unless a scenario says otherwise.
+pub fn usual_prefix(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(address) if address.octets()[0] == 10 => 16,
+        IpAddr::V4(_) => 24,
+        IpAddr::V6(_) => 64,
+    }
+}
+
 /// Addresses with the usual length of their network's prefix where none is written.
 fn addresses(text: &str) -> io::Result<Vec<(IpAddr, u8)>> {
     let read = |word: &str| -> Option<(IpAddr, u8)> {
         let (address, prefix) = word.split_once('/').unwrap_or((word, ""));
         let address: IpAddr = address.parse().ok()?;
-        let usual = match address {
-            IpAddr::V4(address) if address.octets()[0] == 10 => 16,
-            IpAddr::V4(_) => 24,
-            IpAddr::V6(_) => 64,
-        };
-        Some((address, if prefix.is_empty() { usual } else { prefix.parse().ok()? }))
+        Some((address, if prefix.is_empty() { usual_prefix(address) } else { prefix.parse().ok()? }))
     };
     text.split_whitespace()
         .map(|word| read(word).ok_or_else(|| io::Error::other(format!("world: {word:?} is no address"))))

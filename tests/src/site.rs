@@ -3,7 +3,7 @@
 
 use crate::names;
 use crate::remote;
-use crate::scenario::{Change, Host, Scenario, Step};
+use crate::scenario::{Change, Host, Scenario, Step, usual_prefix};
 use crate::world::{First, NAME_SERVER, PATIENCE, Product, SYSLOG, World, enter_network, network};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -263,23 +263,24 @@ impl Plan {
         });
         let listening = scenario.servers.values().flat_map(|script| &script.listen).map(SocketAddr::ip);
         let hosts = std::iter::once(&scenario.host).chain(scenario.peers.values());
-        let networks: BTreeSet<(IpAddr, u8)> = hosts
+        let mut networks: BTreeSet<(IpAddr, u8)> = hosts
             .flat_map(|host| &host.addresses)
             .filter_map(|(address, prefix)| Some((network(*address, *prefix)?, *prefix)))
             .collect();
-        let prefix = |address: IpAddr| {
-            let known = networks.iter().find(|(net, prefix)| network(address, *prefix) == Some(*net));
-            known.map_or(if address.is_ipv4() { 32 } else { 128 }, |(_, prefix)| *prefix)
-        };
-        let outside = CLIENTS
+        let mut outside = BTreeSet::new();
+        for address in CLIENTS
             .into_iter()
             .chain(clients)
             .filter_map(|text| text.parse().ok())
             .chain(listening)
             .chain(scenario.zone.is_some().then_some(NAME_SERVER))
             .filter(|address| !address.is_loopback())
-            .map(|address| (address, prefix(address)))
-            .collect();
+        {
+            let known = networks.iter().find(|(net, prefix)| network(address, *prefix) == Some(*net));
+            let prefix = known.map_or_else(|| usual_prefix(address), |(_, prefix)| *prefix);
+            networks.extend(network(address, prefix).map(|net| (net, prefix)));
+            outside.insert((address, prefix));
+        }
         Plan { networks, outside, bridged: !scenario.peers.is_empty() }
     }
 

@@ -272,6 +272,15 @@ impl World {
         }
     }
 
+    /// Waits until Postfix has moved what it deferred to its folder: a flush that comes before would not see it.
+    fn await_inactive(&self) {
+        let end = Instant::now() + Duration::from_secs(2);
+        let active = || fs::read_dir("/var/spool/postfix/active").map_or(0, Iterator::count);
+        while self.product == Product::Postfix && active() > 0 && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until every message is gone, held or deferred, and the drop folder empty.
     pub fn settle(&self) -> Result<(), String> {
         let end = Instant::now() + PATIENCE;
@@ -280,6 +289,7 @@ impl World {
             self.log.drain(SYSLOG)?;
             let open = crate::log::unsettled(&self.log.lines());
             if dropped == 0 && open.is_empty() {
+                self.await_inactive();
                 return Ok(());
             }
             // Whatever could still complete one of these would itself be unsettled: they are in the queue or nowhere.
@@ -379,7 +389,9 @@ fn join<T>(pid: u32, threads: impl FnOnce() -> Result<T, String>) -> Result<T, S
 /// Connects from a chosen address, which the standard library cannot do. A refusal is tried again for a while: a server
 /// may log its start before it listens.
 fn dial(source: IpAddr, target: SocketAddr) -> Result<TcpStream, String> {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
+    use nix::sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
+    };
     use std::os::fd::AsRawFd;
     let family = if source.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let end = Instant::now() + Duration::from_secs(5);
@@ -388,6 +400,8 @@ fn dial(source: IpAddr, target: SocketAddr) -> Result<TcpStream, String> {
             .map_err(|error| error.to_string())?;
         bind(handle.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))
             .map_err(|error| format!("{source}: {error}"))?;
+        let patience = nix::sys::time::TimeVal::new(5, 0);
+        setsockopt(&handle, sockopt::SendTimeout, &patience).map_err(|error| error.to_string())?;
         match connect(handle.as_raw_fd(), &SockaddrStorage::from(target)) {
             Ok(()) => return Ok(TcpStream::from(handle)),
             Err(nix::errno::Errno::ECONNREFUSED) if Instant::now() < end => {
