@@ -17,21 +17,25 @@ const DAY: &str = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)";
 const MONTH: &str = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)";
 
 impl Normal {
-    /// Numbers the queue ids of a log.
-    pub fn new(lines: &[Line]) -> Normal {
+    /// Numbers the queue ids of the logs of one or more hosts: host by host in the order in which its log names its own
+    /// messages first, and then what other servers say they call theirs.
+    pub fn new(logs: &[&[Line]]) -> Normal {
         let mut ids = HashMap::new();
-        for line in lines.iter().filter(|line| !is_abandoned(line, lines)) {
-            let named =
-                line.text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| is_queue_id(word));
-            // Only what stands where queue ids stand: at the start, or after the words that introduce one.
-            let first = line.queue_id();
-            for id in named {
-                let introduced = ["notification: ", "forwarded as ", "queued as ", "delay notification: "]
-                    .iter()
-                    .any(|words| line.text.contains(&format!("{words}{id}")));
-                if first == Some(id) || introduced {
-                    let number = ids.len() + 1;
-                    ids.entry(id.to_string()).or_insert_with(|| format!("<QID{number}>"));
+        // Only what stands where queue ids stand: at the start, or after the words that introduce one.
+        for introductions in
+            [&["notification: ", "forwarded as ", "delay notification: "][..], &["queued as "]]
+        {
+            for lines in logs {
+                for line in lines.iter().filter(|line| !is_abandoned(line, lines)) {
+                    let words = line.text.split(|c: char| !c.is_ascii_alphanumeric());
+                    for id in words.filter(|word| is_queue_id(word)) {
+                        let introduced =
+                            introductions.iter().any(|words| line.text.contains(&format!("{words}{id}")));
+                        if line.queue_id() == Some(id) || introduced {
+                            let number = ids.len() + 1;
+                            ids.entry(id.to_string()).or_insert_with(|| format!("<QID{number}>"));
+                        }
+                    }
                 }
             }
         }
@@ -188,7 +192,7 @@ mod tests {
     #[test]
     fn ids_dates_and_delays_become_placeholders() {
         let lines = [line("postfix/qmgr", "DE3232C16A: from=<a@b>, size=300, nrcpt=1 (queue active)")];
-        let normal = Normal::new(&lines);
+        let normal = Normal::new(&[&lines]);
         for (given, expected) in [
             ("id DE3232C16A; Fri, 20 Nov 2026 15:18:56 +0000 (UTC)", "id <QID1>; <DATE>"),
             ("From a@b  Fri Nov 20 15:18:56 2026", "From a@b  <CTIME>"),

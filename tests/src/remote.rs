@@ -337,12 +337,15 @@ impl Talk {
             state.messages += 1;
             state.messages
         };
-        let lmtp = lock(&self.shared.0).script.lmtp;
         let mut kept = false;
-        for recipient in recipients.iter().take(if lmtp { usize::MAX } else { 1 }) {
-            let own = format!(". {recipient}");
-            let key = if lmtp && self.has_rule(&own) { own.as_str() } else { "." };
-            kept |= self.reply(key, Some(number)).starts_with('2');
+        if lock(&self.shared.0).script.lmtp {
+            for recipient in recipients {
+                let own = format!(". {recipient}");
+                let key = if self.has_rule(&own) { own.as_str() } else { "." };
+                kept |= self.reply(key, Some(number)).starts_with('2');
+            }
+        } else {
+            kept = self.reply(".", Some(number)).starts_with('2');
         }
         let text = std::mem::take(message);
         let mut state = lock(&self.shared.0);

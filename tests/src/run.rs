@@ -39,18 +39,19 @@ pub fn run(product: Product, scenario: &Scenario, tree: Option<&Path>) -> Result
     }
     done.map_err(|error| format!("{error}\nthe whole log:\n{}", logs()))?;
     let lines = site.world.log.lines();
-    let mut all = lines.clone();
     let mut further = Vec::new();
     for (name, peer) in &site.peers {
         let placed = scenario.peers.get(name).map(|host| host.files.clone()).unwrap_or_default();
         let (lines, found) = peer.call(move |world| Ok((world.log.lines(), files(&placed)?)))?;
-        all.extend(lines.iter().cloned());
         further.push((format!("peer/{name}/"), lines, found));
     }
-    let normal = Normal::new(&all);
+    let logs: Vec<&[Line]> = std::iter::once(lines.as_slice())
+        .chain(further.iter().map(|(_, lines, _): &(String, Vec<Line>, _)| lines.as_slice()))
+        .collect();
+    let normal = Normal::new(&logs);
     let mut results: Results = raw.into_iter().map(|(name, text)| (name, normal.text(&text))).collect();
-    let own = (String::new(), lines, files(&scenario.host.files)?);
-    for (prefix, lines, found) in std::iter::once(own).chain(further) {
+    let own = (String::new(), lines.clone(), files(&scenario.host.files)?);
+    for (prefix, lines, found) in std::iter::once(own).chain(further.iter().cloned()) {
         for (path, content) in named(found, &normal) {
             results.insert(format!("{prefix}{path}"), content);
         }
