@@ -1,0 +1,374 @@
+//! Takes messages as fast as they come, and counts them by their serials: what is lost or comes twice
+//! shows. One thread. A listener may behave badly.
+
+use crate::source::MARK;
+use crate::usage;
+use crate::wire::{Got, Wire};
+use memchr::memmem;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use std::collections::{HashSet, VecDeque};
+use std::net::{SocketAddrV4, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How a listener answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// At once.
+    Good,
+    /// The first time that a recipient is named: later.
+    Greylisting,
+    /// A byte a second.
+    Slow,
+}
+
+/// What came.
+#[derive(Debug, Default)]
+pub struct Stats {
+    run: u32,
+    /// How often each serial came.
+    times: Vec<u8>,
+    /// Different serials of this run.
+    pub unique: u64,
+    /// Messages that came again.
+    pub twice: u64,
+    /// Messages of no run, or of another one.
+    pub strange: u64,
+    /// Connections.
+    pub connections: u64,
+    /// When the last new one came.
+    pub last: Option<Instant>,
+    /// Processor time of the sink, seconds.
+    pub cpu: f64,
+}
+
+impl Stats {
+    /// How many serials that a question is about have come, and when the last of them did.
+    pub fn arrived(&self, about: impl Fn(u64) -> bool) -> u64 {
+        self.times.iter().enumerate().filter(|(serial, n)| **n > 0 && about(*serial as u64)).count() as u64
+    }
+
+    fn message(&mut self, mark: Option<(u32, u64)>) {
+        let slot = mark.filter(|(run, _)| *run == self.run).and_then(|(_, n)| self.times.get_mut(n as usize));
+        match slot {
+            None => self.strange += 1,
+            Some(n) if *n == 0 => {
+                *n = 1;
+                self.unique += 1;
+                self.last = Some(Instant::now());
+            }
+            Some(n) => {
+                *n = n.saturating_add(1);
+                self.twice += 1;
+            }
+        }
+    }
+}
+
+/// A running sink.
+pub struct Sink {
+    stats: Arc<Mutex<Stats>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sink {
+    /// Listens, each address in its manner.
+    pub fn start(listeners: &[(SocketAddrV4, Manner)]) -> Result<Sink, String> {
+        let mut bound = Vec::new();
+        for (address, manner) in listeners {
+            let listener = TcpListener::bind(address).map_err(|e| format!("listen on {address}: {e}"))?;
+            listener.set_nonblocking(true).map_err(|e| format!("{address}: {e}"))?;
+            bound.push((listener, *manner));
+        }
+        let (stats, stop) = (Arc::new(Mutex::new(Stats::default())), Arc::new(AtomicBool::new(false)));
+        let (theirs, stopped) = (stats.clone(), stop.clone());
+        let run = move || {
+            if let Err(e) = serve(&bound, &theirs, &stopped) {
+                eprintln!("load: the sink: {e}");
+            }
+        };
+        let thread = std::thread::Builder::new().name("sink".into()).spawn(run).map_err(|e| e.to_string())?;
+        Ok(Sink { stats, stop, thread: Some(thread) })
+    }
+
+    /// From now on messages of this run are counted, so many.
+    pub fn expect(&self, run: u32, messages: u64) {
+        let times = vec![0; messages as usize];
+        let mut stats = self.stats();
+        *stats = Stats { run, times, cpu: stats.cpu, ..Stats::default() };
+    }
+
+    /// What came so far.
+    pub fn stats(&self) -> MutexGuard<'_, Stats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Session {
+    wire: Wire,
+    manner: Manner,
+    data: bool,
+    mark: Option<(u32, u64)>,
+    blocked: bool,
+    quit: bool,
+    /// What goes out byte by byte.
+    slowly: VecDeque<u8>,
+    deferred: bool,
+}
+
+fn serve(
+    listeners: &[(TcpListener, Manner)],
+    stats: &Mutex<Stats>,
+    stop: &AtomicBool,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    for (n, (listener, _)) in listeners.iter().enumerate() {
+        epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, n as u64))?;
+    }
+    let first = listeners.len();
+    let mut sessions: Vec<Option<Session>> = Vec::new();
+    let mut free: Vec<usize> = Vec::new();
+    let mut known: HashSet<Vec<u8>> = HashSet::new();
+    let mut events = vec![EpollEvent::empty(); 256];
+    let mut scratch = vec![0; 64 * 1024];
+    let mut ticked = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let n = epoll.wait(&mut events, EpollTimeout::from(100u16))?;
+        for event in &events[..n] {
+            let place = event.data() as usize;
+            if let Some((listener, manner)) = listeners.get(place) {
+                while let Ok((stream, _)) = listener.accept() {
+                    let mut wire = Wire::new(stream)?;
+                    stats.lock().unwrap_or_else(PoisonError::into_inner).connections += 1;
+                    let at = free.pop().unwrap_or_else(|| {
+                        sessions.push(None);
+                        sessions.len() - 1
+                    });
+                    let greeting: &[u8] = b"220 sink.test ESMTP\r\n";
+                    let mut slowly = VecDeque::new();
+                    if *manner == Manner::Slow {
+                        slowly.extend(greeting);
+                    } else {
+                        wire.put(greeting);
+                        wire.flush()?;
+                    }
+                    epoll.add(&wire.stream, EpollEvent::new(EpollFlags::EPOLLIN, (first + at) as u64))?;
+                    sessions[at] = Some(Session {
+                        wire,
+                        manner: *manner,
+                        data: false,
+                        mark: None,
+                        blocked: false,
+                        quit: false,
+                        slowly,
+                        deferred: false,
+                    });
+                }
+                continue;
+            }
+            let at = place - first;
+            let Some(session) = sessions.get_mut(at).and_then(Option::as_mut) else { continue };
+            let goes_on = turn(session, &mut scratch, stats, &mut known).unwrap_or(false);
+            let done = goes_on && settle(session, &epoll, place as u64);
+            if !done {
+                let _ = epoll.delete(&session.wire.stream);
+                sessions[at] = None;
+                free.push(at);
+            }
+        }
+        if ticked.elapsed() >= Duration::from_secs(1) {
+            ticked = Instant::now();
+            for session in sessions.iter_mut().flatten().filter(|s| s.manner == Manner::Slow) {
+                if let Some(byte) = session.slowly.pop_front() {
+                    session.wire.put(&[byte]);
+                    // Whether it is gone shows when it is read next.
+                    let _ = session.wire.flush();
+                }
+            }
+        }
+        stats.lock().unwrap_or_else(PoisonError::into_inner).cpu = usage::own_thread();
+    }
+    Ok(())
+}
+
+/// Writes what is to be written; false when the session is over.
+fn settle(session: &mut Session, epoll: &Epoll, place: u64) -> bool {
+    let Ok(done) = session.wire.flush() else { return false };
+    if done == session.blocked {
+        session.blocked = !done;
+        let mut wanted = EpollFlags::EPOLLIN;
+        wanted.set(EpollFlags::EPOLLOUT, !done);
+        if epoll.modify(&session.wire.stream, &mut EpollEvent::new(wanted, place)).is_err() {
+            return false;
+        }
+    }
+    !(session.quit && done && session.slowly.is_empty())
+}
+
+/// Takes what came; false at the end of the connection.
+fn turn(
+    session: &mut Session,
+    scratch: &mut [u8],
+    stats: &Mutex<Stats>,
+    known: &mut HashSet<Vec<u8>>,
+) -> std::io::Result<bool> {
+    if session.wire.read(scratch)? == Got::End {
+        return Ok(false);
+    }
+    loop {
+        if session.data {
+            let input = session.wire.input();
+            if session.mark.is_none() {
+                session.mark = mark(input);
+            }
+            // The line end before the dot may be that of DATA, when there is no content at all.
+            match memmem::find(input, b"\r\n.\r\n") {
+                None => {
+                    let keep = if session.mark.is_some() { 4 } else { 8192 };
+                    let drop = input.len().saturating_sub(keep);
+                    session.wire.used(drop);
+                    return Ok(true);
+                }
+                Some(end) => {
+                    session.wire.used(end + 5);
+                    session.data = false;
+                    stats.lock().unwrap_or_else(PoisonError::into_inner).message(session.mark.take());
+                    say(session, b"250 2.0.0 Ok\r\n");
+                }
+            }
+        }
+        let Some((line, n)) = session.wire.line() else { return Ok(true) };
+        let line = line.to_ascii_uppercase();
+        session.wire.used(n);
+        let verb = line.get(..4).unwrap_or_default();
+        match verb {
+            b"EHLO" => {
+                say(session, b"250-sink.test\r\n250-PIPELINING\r\n250-SIZE 100000000\r\n250 8BITMIME\r\n");
+            }
+            b"MAIL" => {
+                session.deferred = false;
+                say(session, b"250 2.1.0 Ok\r\n");
+            }
+            b"RCPT" if session.manner == Manner::Greylisting && known.insert(line.clone()) => {
+                session.deferred = true;
+                say(session, b"450 4.2.0 Greylisted, try later\r\n");
+            }
+            b"RCPT" => say(session, b"250 2.1.5 Ok\r\n"),
+            b"DATA" if session.deferred => say(session, b"554 5.5.1 No valid recipients\r\n"),
+            b"DATA" => {
+                session.data = true;
+                say(session, b"354 go on\r\n");
+            }
+            b"QUIT" => {
+                session.quit = true;
+                say(session, b"221 2.0.0 Bye\r\n");
+                return Ok(true);
+            }
+            _ => say(session, b"250 2.0.0 Ok\r\n"),
+        }
+    }
+}
+
+fn say(session: &mut Session, reply: &[u8]) {
+    if session.manner == Manner::Slow {
+        session.slowly.extend(reply);
+    } else {
+        session.wire.put(reply);
+    }
+}
+
+/// Run and serial of a message.
+fn mark(content: &[u8]) -> Option<(u32, u64)> {
+    let at = memmem::find(content, MARK)? + MARK.len();
+    let text = std::str::from_utf8(content.get(at..at + 16)?).ok()?;
+    let (run, serial) = text.split_once('.')?;
+    Some((run.parse().ok()?, serial.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{Plan, send};
+    use std::net::Ipv4Addr;
+
+    fn free_port() -> SocketAddrV4 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port())
+    }
+
+    #[test]
+    fn source_and_sink_agree_and_a_second_copy_shows() {
+        let to = free_port();
+        let sink = Sink::start(&[(to, Manner::Good)]).unwrap();
+        for pipelining in [false, true] {
+            sink.expect(7, 300);
+            let plan = Plan {
+                to,
+                sessions: 5,
+                messages: 300,
+                size: 30_000,
+                pipelining,
+                per_connection: 11,
+                run: 7,
+                destinations: 0,
+                patience: Duration::from_secs(30),
+            };
+            let outcome = send(&plan).unwrap();
+            assert_eq!((outcome.accepted, outcome.failed), (300, 0), "{}", outcome.why);
+            let stats = sink.stats();
+            assert_eq!((stats.unique, stats.twice, stats.strange), (300, 0, 0));
+            assert_eq!(stats.arrived(|n| n < 10), 10);
+        }
+        // The same serials again, and those of another run.
+        for run in [7, 8] {
+            let plan = Plan {
+                to,
+                sessions: 1,
+                messages: 5,
+                size: 1_000,
+                pipelining: true,
+                per_connection: 0,
+                run,
+                destinations: 3,
+                patience: Duration::from_secs(30),
+            };
+            send(&plan).unwrap();
+        }
+        let stats = sink.stats();
+        assert_eq!((stats.unique, stats.twice, stats.strange), (300, 5, 5));
+    }
+
+    #[test]
+    fn greylisting_ends() {
+        let to = free_port();
+        let sink = Sink::start(&[(to, Manner::Greylisting)]).unwrap();
+        sink.expect(1, 1);
+        let plan = Plan {
+            to,
+            sessions: 1,
+            messages: 1,
+            size: 1_000,
+            pipelining: false,
+            per_connection: 0,
+            run: 1,
+            destinations: 0,
+            patience: Duration::from_secs(30),
+        };
+        let first = send(&plan).unwrap();
+        assert!(first.accepted == 0 && first.why.contains("450"), "{}", first.why);
+        assert_eq!(send(&plan).unwrap().accepted, 1);
+        assert_eq!(sink.stats().unique, 1);
+    }
+}
