@@ -10,6 +10,7 @@ mod postconf;
 mod postfix;
 mod postlog;
 mod postmap;
+mod relay;
 mod replace;
 mod sendmail;
 mod setup;
@@ -48,6 +49,7 @@ const POSTFIX: &[Command] = &[
 /// Commands of valija's own: `valija NAME`.
 const OWN: &[Command] = &[
     Command { name: "check", what: "what becomes of each setting of a configuration", run: check::run },
+    Command { name: "relay", what: "try a relay host, and use it when it works", run: relay::run },
     Command { name: "setup", what: "configure this host, as Debian's package asks it", run: setup::run },
     Command { name: "queue-listing", what: "list the queue of a stopped system", run: spool::listing },
 ];

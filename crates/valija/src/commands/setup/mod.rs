@@ -20,6 +20,7 @@ use config::Config;
 use config::directory::{self, Caller};
 use host::Host;
 use options::{Options, TYPES, Type};
+pub(in crate::commands) use plan::Current;
 use plan::{Files, Plan};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -178,7 +179,7 @@ fn ask(
     options: &mut Options,
     host: &Host,
     old: &Files,
-    current: plan::Current,
+    current: Current,
 ) -> Result<(), String> {
     if options.kind.is_none() {
         asker.say("What kind of host is this?");
@@ -217,7 +218,7 @@ fn ask(
 }
 
 /// Whether everything is known now; if not, what is missing.
-fn complete(options: &Options, host: &Host, old: &Files, current: plan::Current) -> Result<(), String> {
+fn complete(options: &Options, host: &Host, old: &Files, current: Current) -> Result<(), String> {
     let Some(kind) = options.kind else {
         let names: Vec<&str> = TYPES.iter().map(|(_, name, ..)| *name).collect();
         return Err(format!(

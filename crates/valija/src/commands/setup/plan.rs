@@ -32,7 +32,7 @@ pub(super) struct Plan {
 }
 
 /// Settings that main.cf has now.
-pub(super) type Current<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(in crate::commands) type Current<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Makes the plan. `current` tells the value of a parameter, expanded, of the main.cf that exists.
 pub(super) fn make(options: &Options, host: &Host, old: &Files, current: Current) -> Plan {
