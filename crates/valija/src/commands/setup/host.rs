@@ -63,12 +63,12 @@ impl Host {
         }
         let Some(resolver) = &self.resolver else { return format!("{name}.UNKNOWN") };
         // The last such line counts, and of its names the first.
-        let domain = resolver.lines().filter_map(|line| {
+        let mut domain = resolver.lines().filter_map(|line| {
             let rest = line.strip_prefix("search").or_else(|| line.strip_prefix("domain"))?;
             let word = rest.trim_start().trim_start_matches('.').split_whitespace().next();
             Some(word.unwrap_or_default())
         });
-        match domain.last().map(|d| d.strip_suffix('.').unwrap_or(d)) {
+        match domain.next_back().map(|d| d.strip_suffix('.').unwrap_or(d)) {
             Some(domain) if !domain.is_empty() => format!("{name}.{domain}"),
             _ => name,
         }
