@@ -1,9 +1,10 @@
-//! Who is at the other end: address, name, and what XCLIENT and XFORWARD say of it.
+//! Who is at the other end: address, name, and what XCLIENT, XFORWARD and PROXY say of it.
+//!
+//! Names come from the system's name service, as in Postfix: the name that the address points to
+//! counts as the client's only if it points back. A name that is slow to come is unknown for now.
 
-use std::collections::HashMap;
+use crate::names;
 use std::net::IpAddr;
-use std::sync::{LazyLock, Mutex};
-use std::time::{Duration, Instant};
 
 /// The other end of a stream; no address for `sendmail -bs`, which is this host itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,13 +21,31 @@ impl From<std::net::SocketAddr> for Peer {
     }
 }
 
+/// How sure a name of a client is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Known {
+    /// It is known, or nobody asked.
+    #[default]
+    Yes,
+    /// It could not be found out now.
+    NotNow,
+    /// There is none.
+    No,
+    /// The name does not point back to the address.
+    Forged,
+}
+
 /// The client as restrictions and the log know it.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
     /// Verified name, or `unknown`.
     pub name: String,
+    /// Whether that is its name.
+    pub known: Known,
     /// The name its address points to, verified or not, or `unknown`.
     pub reverse_name: String,
+    /// Whether its address points to one.
+    pub reverse_known: Known,
     /// Numeric address, or `unknown`.
     pub address: String,
     /// The same, when it is one.
@@ -38,28 +57,34 @@ pub struct Client {
 }
 
 impl Client {
-    /// The client behind `peer`, looked up as `names` says.
-    pub async fn find(peer: Peer, names: bool, show_port: bool) -> Client {
+    /// The client behind `peer`, looked up if `look_up` says so; and what the log should hear of
+    /// its name.
+    pub async fn find(peer: Peer, look_up: bool, show_port: bool) -> (Client, Option<String>) {
         let Some(ip) = peer.ip else {
             let localhost = IpAddr::from([127, 0, 0, 1]);
-            return Client {
+            let client = Client {
                 name: "localhost".into(),
                 reverse_name: "localhost".into(),
                 address: localhost.to_string(),
                 ip: Some(localhost),
                 port: "0".into(),
                 show_port,
+                ..Client::default()
             };
+            return (client, None);
         };
-        let (name, reverse_name) = if names { look_up(ip).await } else { unknown() };
-        Client {
-            name,
-            reverse_name,
+        let found = if look_up { names::of(ip).await } else { names::Names::unknown(Known::No) };
+        let client = Client {
+            name: found.name,
+            known: found.known,
+            reverse_name: found.reverse_name,
+            reverse_known: found.reverse_known,
             address: ip.to_string(),
             ip: Some(ip),
             port: peer.port.to_string(),
             show_port,
-        }
+        };
+        (client, found.warning)
     }
 
     /// `localhost[127.0.0.1]`, with `:port` when asked for.
@@ -69,43 +94,6 @@ impl Client {
     }
 }
 
-fn unknown() -> (String, String) {
-    ("unknown".into(), "unknown".into())
-}
-
-/// How long the greeting may wait for a name.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a name is remembered, and how many are.
-const MEMORY: (Duration, usize) = (Duration::from_secs(60), 1000);
-
-type Names = HashMap<IpAddr, (Instant, (String, String))>;
-
-/// Verified and reverse name. A slow resolver counts as none: the greeting must not wait for it.
-async fn look_up(ip: IpAddr) -> (String, String) {
-    static KNOWN: LazyLock<Mutex<Names>> = LazyLock::new(Default::default);
-    let known = || KNOWN.lock().unwrap_or_else(|e| e.into_inner());
-    if let Some((since, names)) = known().get(&ip)
-        && since.elapsed() < MEMORY.0
-    {
-        return names.clone();
-    }
-    let task = tokio::task::spawn_blocking(move || match sys::names::name_of(ip) {
-        Some(name) if sys::names::has_address(&name, ip) => (name.clone(), name),
-        Some(name) => ("unknown".to_string(), name),
-        None => unknown(),
-    });
-    let Ok(Ok(names)) = tokio::time::timeout(PATIENCE, task).await else { return unknown() };
-    let mut all = known();
-    if all.len() >= MEMORY.1 {
-        all.retain(|_, (since, _)| since.elapsed() < MEMORY.0);
-        if all.len() >= MEMORY.1 {
-            all.clear();
-        }
-    }
-    all.insert(ip, (Instant::now(), names.clone()));
-    names
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,9 +101,9 @@ mod tests {
     #[tokio::test]
     async fn labels() {
         let peer = Peer { ip: Some(IpAddr::from([192, 0, 2, 1])), port: 4711 };
-        let client = Client::find(peer, false, false).await;
+        let client = Client::find(peer, false, false).await.0;
         assert_eq!(client.label(), "unknown[192.0.2.1]");
         assert_eq!(Client { show_port: true, ..client }.label(), "unknown[192.0.2.1]:4711");
-        assert_eq!(Client::find(Peer::default(), true, false).await.label(), "localhost[127.0.0.1]");
+        assert_eq!(Client::find(Peer::default(), true, false).await.0.label(), "localhost[127.0.0.1]");
     }
 }

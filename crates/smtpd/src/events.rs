@@ -47,6 +47,12 @@ events::events! {
     MappedStatus { from: String, class: &'static str, to: String } Info "mapping DSN status {from} into {class} status {to}"
     /// A table could not answer.
     TableTrouble { what: String } Warning "{what}"
+    /// A template for replies names what there is not.
+    UnknownMacro { name: String } Warning "unknown macro name \"{name}\" in expansion request"
+    /// A restriction that smtpd_log_access_permit_actions lists permits something.
+    Permit { place: &'static str, client: String, action: String, subject: String, table: String, about: String } Info "permit: {place} from {client}: action={action} for {subject} {table}; {about}"
+    /// What a client's name has against it, or what else is odd about a session.
+    Odd { what: String } Warning "{what}"
     /// ETRN for a domain that fast_flush_domains does not list.
     EtrnRefused { domain: String, client: String } Warning "reject: ETRN {domain}... from {client}"
     /// smtpd_client_connection_count_limit.

@@ -21,6 +21,8 @@ pub mod service;
 pub mod session;
 
 mod commands;
+mod inquiry;
+mod names;
 mod postmaster;
 
 pub use backend::Backend;

@@ -6,7 +6,8 @@ use crate::commands;
 use crate::events::{MinfreeSmall, TableTrouble, UnknownKeyword};
 use crate::limits::Limits;
 use crate::postmaster::Postmaster;
-use crate::restrictions::{List, Notes, OpenTable, Question, Subject, Verdict};
+use crate::restrictions::facts::Facts;
+use crate::restrictions::{List, Notes, OpenTable, Question, Subject, Tempfail, Verdict};
 use crate::world::World;
 use config::params::bounce::Bounce;
 use config::params::cleanup::Cleanup;
@@ -22,7 +23,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tables::Types;
+use tables::{Maps, Types};
 use tables::matchlist::{AddressList, StringList};
 
 /// What a service is made of besides its configuration.
@@ -51,6 +52,11 @@ impl Clients {
         found.map(|m| m.map(|m| m.element)).map_err(|e| e.to_string())
     }
 
+    /// Whether this address is listed; a table that fails counts as no.
+    pub fn has_address(&self, ip: &IpAddr) -> bool {
+        self.0.matches("", *ip).is_ok_and(|found| found.is_some())
+    }
+
     /// Whether one matches; a table that fails counts as no.
     pub fn has(&self, client: &Client, source: &events::Source) -> bool {
         match self.matches(client) {
@@ -68,6 +74,22 @@ impl Clients {
 pub struct Rules {
     pub mynetworks: Clients,
     pub own_addresses: HashSet<IpAddr>,
+    pub proxy_addresses: HashSet<IpAddr>,
+    pub myhostname: String,
+    /// IPv6 is in use (`inet_protocols`): addresses of that kind count.
+    pub inet6: bool,
+    pub permit_mx_backup_networks: Option<Clients>,
+    pub log_permits: Option<StringList>,
+    pub rbl_reply_maps: Maps,
+    pub default_rbl_reply: String,
+    /// The bytes that may stand in a reply.
+    pub smtpd_expansion_filter: Vec<u8>,
+    pub maps_rbl_reject_code: u16,
+    pub unknown_client_reject_code: u16,
+    pub unknown_hostname_reject_code: u16,
+    pub unknown_address_reject_code: u16,
+    pub unknown_address_tempfail_action: Tempfail,
+    pub unknown_helo_hostname_tempfail_action: Tempfail,
     pub classes: BTreeMap<String, Arc<List>>,
     pub myorigin: String,
     pub recipient_delimiter: String,
@@ -182,13 +204,39 @@ impl<B: Backend> Service<B> {
                 end_of_data: read("smtpd_end_of_data_restrictions", smtpd.smtpd_end_of_data_restrictions()),
                 etrn: read("smtpd_etrn_restrictions", smtpd.smtpd_etrn_restrictions()),
             },
-            rules: rules(
-                &main,
-                &smtpd,
-                clients("mynetworks", &smtpd.mynetworks().0),
-                parts.own_addresses,
-                classes.collect(),
-            ),
+            rules: Rules {
+                inet6: config.get("inet_protocols").is_ok_and(|p| p.contains("all") || p.contains("ipv6")),
+                proxy_addresses: rewrite
+                    .proxy_interfaces()
+                    .0
+                    .iter()
+                    .filter_map(|p| tables::net::address_of(p))
+                    .collect(),
+                permit_mx_backup_networks: given(smtpd.permit_mx_backup_networks())
+                    .then(|| clients("permit_mx_backup_networks", &smtpd.permit_mx_backup_networks().0)),
+                log_permits: given(smtpd.smtpd_log_access_permit_actions()).then(|| {
+                    let name = "smtpd_log_access_permit_actions";
+                    StringList::open(types, name, &smtpd.smtpd_log_access_permit_actions().0)
+                }),
+                unknown_address_tempfail_action: tempfail(
+                    config,
+                    "unknown_address_tempfail_action",
+                    smtpd.unknown_address_tempfail_action(),
+                )?,
+                unknown_helo_hostname_tempfail_action: tempfail(
+                    config,
+                    "unknown_helo_hostname_tempfail_action",
+                    smtpd.unknown_helo_hostname_tempfail_action(),
+                )?,
+                ..rules(
+                    &main,
+                    &smtpd,
+                    clients("mynetworks", &smtpd.mynetworks().0),
+                    parts.own_addresses,
+                    classes.collect(),
+                    types,
+                )
+            },
             bare_newline_exclusions: clients(
                 "smtpd_forbid_bare_newline_exclusions",
                 &smtpd.smtpd_forbid_bare_newline_exclusions().0,
@@ -237,14 +285,17 @@ impl<B: Backend> Service<B> {
     pub fn relays_for_strangers(&self) -> Option<String> {
         let (sender, recipient) =
             (Address::new("a", Some("sender.invalid")), Address::new("b", Some("relay.invalid")));
+        let facts = Facts::supposed();
         let mut permitted = STRANGERS.iter().filter_map(|ip| {
             let ip: IpAddr = ip.parse().ok()?;
-            let (name, address) = ("unknown".to_string(), ip.to_string());
+            // One whose names are in order, for nothing is to be refused because they are not.
+            let (name, address) = ("client.invalid".to_string(), ip.to_string());
             let client =
                 Client { reverse_name: name.clone(), name, address, ip: Some(ip), ..Client::default() };
             let question = Question {
                 rules: &self.rules,
                 world: &*self.world,
+                facts: &facts,
                 client: &client,
                 helo: Some("sender.invalid"),
                 sender: Some(&sender),
@@ -388,10 +439,25 @@ fn rules(
     mynetworks: Clients,
     own_addresses: HashSet<IpAddr>,
     classes: BTreeMap<String, Arc<List>>,
+    types: &Types,
 ) -> Rules {
     Rules {
         mynetworks,
         own_addresses,
+        proxy_addresses: HashSet::new(),
+        inet6: true,
+        permit_mx_backup_networks: None,
+        log_permits: None,
+        rbl_reply_maps: Maps::of(types, "rbl_reply_maps", &smtpd.rbl_reply_maps().0),
+        unknown_address_tempfail_action: Tempfail::DeferIfPermit,
+        unknown_helo_hostname_tempfail_action: Tempfail::DeferIfPermit,
+        myhostname: main.myhostname().clone(),
+        default_rbl_reply: smtpd.default_rbl_reply().0.clone(),
+        smtpd_expansion_filter: config::value::unescape(&smtpd.smtpd_expansion_filter().0),
+        maps_rbl_reject_code: code(smtpd.maps_rbl_reject_code()),
+        unknown_client_reject_code: code(smtpd.unknown_client_reject_code()),
+        unknown_hostname_reject_code: code(smtpd.unknown_hostname_reject_code()),
+        unknown_address_reject_code: code(smtpd.unknown_address_reject_code()),
         classes,
         myorigin: main.myorigin().clone(),
         recipient_delimiter: main.recipient_delimiter().clone(),
@@ -410,6 +476,22 @@ fn rules(
         relay_domains_reject_code: code(smtpd.relay_domains_reject_code()),
         multi_recipient_bounce_reject_code: code(smtpd.multi_recipient_bounce_reject_code()),
         plaintext_reject_code: code(smtpd.plaintext_reject_code()),
+    }
+}
+
+fn given(list: &config::value::List) -> bool {
+    !list.0.is_empty()
+}
+
+fn tempfail(config: &Config, parameter: &str, text: &str) -> Result<Tempfail, Vec<Problem>> {
+    match text {
+        "defer" => Ok(Tempfail::Defer),
+        "defer_if_permit" => Ok(Tempfail::DeferIfPermit),
+        other => {
+            let problem =
+                Problem::of(parameter, format!("bad value {other:?}"), "write defer or defer_if_permit");
+            Err(vec![config.placed(parameter, problem)])
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use crate::backend::{Backend, Incoming};
 use crate::client::{Client, Peer};
 use crate::events::{self as say, *};
 use crate::limits::Kind;
+use crate::inquiry::{self, Patience};
+use crate::restrictions::facts::Facts;
 use crate::restrictions::{Notes, Question, Rejection, Say, Stage, Subject, Verdict};
 use crate::service::Service;
 use ::events::Source;
@@ -43,10 +45,29 @@ pub(crate) struct Session<B: Backend> {
     pub(crate) orders: cleanup::Orders,
     pub(crate) first_recipient: Option<Address>,
     pub(crate) pipelined: bool,
+    /// What name servers said to questions of this transaction.
+    pub(crate) facts: Facts,
+    /// What is to be refused for now at the next recipient, though the command it came of passed.
+    pub(crate) deferred: Deferred,
     /// What went wrong with this command, for the postmaster.
     pub(crate) faults: Faults,
     /// To wait before the next reply (`sleep`).
     pub(crate) delay: Duration,
+}
+
+/// `defer_if_permit` of restrictions asked before a recipient is given (`smtpd_delay_reject = no`).
+#[derive(Default)]
+pub(crate) struct Deferred {
+    client: Option<Rejection>,
+    helo: Option<Rejection>,
+    sender: Option<Rejection>,
+}
+
+impl Deferred {
+    /// The first of them.
+    pub(crate) fn first(&self) -> Option<Rejection> {
+        [&self.client, &self.helo, &self.sender].into_iter().flatten().next().cloned()
+    }
 }
 
 /// A number for the brackets of the log: unique among the sessions of this process.
@@ -64,7 +85,10 @@ where
 {
     let source = service.source.numbered(next_number());
     let names = *service.smtpd.smtpd_peername_lookup();
-    let client = Client::find(peer, names, *service.smtpd.smtpd_client_port_logging()).await;
+    let (client, odd) = Client::find(peer, names, *service.smtpd.smtpd_client_port_logging()).await;
+    if let Some(what) = odd {
+        source.say(&Odd { what });
+    }
     let mut machine = Machine::new(service.settings_for(&client, &source));
     let mut session = Session::new(service.clone(), source, client);
     let label = session.label.clone();
@@ -77,7 +101,7 @@ where
     };
     match greeting {
         Some(refusal) => machine.end(&refusal),
-        None => match session.greet() {
+        None => match session.greet().await {
             Ok(greeting) => machine.greet(&greeting),
             Err(refusal) => {
                 machine.greet(&refusal);
@@ -217,6 +241,8 @@ impl<B: Backend> Session<B> {
             orders: cleanup::Orders::default(),
             first_recipient: None,
             pipelined: false,
+            facts: Facts::default(),
+            deferred: Deferred::default(),
             faults: Faults::NONE,
             delay: Duration::ZERO,
         }
@@ -263,15 +289,14 @@ impl<B: Backend> Session<B> {
     }
 
     /// The greeting, or what smtpd_client_restrictions say.
-    fn greet(&mut self) -> Result<Reply, Reply> {
+    async fn greet(&mut self) -> Result<Reply, Reply> {
         let service = self.service.clone();
         if !*service.smtpd.smtpd_delay_reject() && !service.lists.client.is_empty() {
-            let mut notes = Notes::default();
-            let verdict = service.lists.client.ask(
-                self.question(None, None),
-                Subject::client(&self.client),
-                &mut notes,
-            );
+            let (verdict, notes) = self
+                .decide(|s, notes| {
+                    service.lists.client.ask(s.question(None, None), Subject::client(&s.client), notes)
+                })
+                .await;
             self.settle(Stage::Connect, None, verdict, notes)?;
         }
         Ok(Reply::new(220, service.smtpd.smtpd_banner().clone()))
@@ -304,13 +329,13 @@ impl<B: Backend> Session<B> {
                     continue;
                 }
                 Event::Close(reason) => return Some(reason),
-                Event::Helo { extended, name } => self.helo(extended, name),
-                Event::Mail(mail) => self.mail(mail),
-                Event::Rcpt(rcpt) => self.rcpt(rcpt),
-                Event::Data { chunked } => self.data(chunked),
+                Event::Helo { extended, name } => self.helo(extended, name).await,
+                Event::Mail(mail) => self.mail(mail).await,
+                Event::Rcpt(rcpt) => self.rcpt(rcpt).await,
+                Event::Data { chunked } => self.data(chunked).await,
                 Event::EndOfMessage { chunked, size } => self.end_of_message(chunked, size).await,
-                Event::Vrfy(text, address) => self.vrfy(&text, &address),
-                Event::Etrn(domain) => self.etrn(&domain),
+                Event::Vrfy(text, address) => self.vrfy(&text, &address).await,
+                Event::Etrn(domain) => self.etrn(&domain).await,
                 Event::Xclient(attributes) => {
                     let decision = self.xclient(attributes);
                     let settings = machine.settings_mut();
@@ -329,6 +354,8 @@ impl<B: Backend> Session<B> {
         (self.mail, self.message, self.id, self.recipients) = (None, None, None, 0);
         self.discard = false;
         (self.orders, self.first_recipient) = (cleanup::Orders::default(), None);
+        self.deferred.sender = None;
+        self.facts.clear();
         self.forwarded.clear();
     }
 
@@ -386,6 +413,26 @@ impl<B: Backend> Session<B> {
 
     // ---- questions and answers
 
+    /// Asks restrictions until they know all they want from name servers.
+    pub(crate) async fn decide(
+        &mut self,
+        judge: impl Fn(&Session<B>, &mut Notes) -> Verdict,
+    ) -> (Verdict, Notes) {
+        let mut patience = Patience::default();
+        loop {
+            let mut notes = Notes::default();
+            match judge(self, &mut notes) {
+                Verdict::Wait => {
+                    let world = self.service.world.clone();
+                    let look_up = inquiry::find_out(&*world, notes.wanted, &mut self.facts, &mut patience);
+                    // Rarely under way, and not to be paid for by each session that only waits.
+                    Box::pin(look_up).await;
+                }
+                verdict => return (verdict, notes),
+            }
+        }
+    }
+
     pub(crate) fn sender(&self) -> Option<&Address> {
         self.mail.as_ref().map(|m| &m.sender)
     }
@@ -398,6 +445,7 @@ impl<B: Backend> Session<B> {
         Question {
             rules: &self.service.rules,
             world: &*self.service.world,
+            facts: &self.facts,
             client: &self.client,
             helo: self.helo.as_deref(),
             sender,
@@ -417,7 +465,22 @@ impl<B: Backend> Session<B> {
         mut notes: Notes,
     ) -> Result<(), Reply> {
         self.delay += notes.delay;
-        let verdict = match (verdict, notes.defer_if_permit.take()) {
+        let deferred = notes.defer_if_permit.take();
+        let early = match stage {
+            Stage::Connect => Some(&mut self.deferred.client),
+            Stage::Helo | Stage::Ehlo => Some(&mut self.deferred.helo),
+            Stage::Mail => Some(&mut self.deferred.sender),
+            _ => None,
+        };
+        // Before a recipient is given nothing is known to be permitted.
+        let deferred = match early {
+            Some(kept) => {
+                *kept = deferred;
+                None
+            }
+            None => deferred,
+        };
+        let verdict = match (verdict, deferred) {
             (Verdict::Reject(rejection), _) | (_, Some(rejection)) => Some(rejection),
             _ => None,
         };
@@ -427,6 +490,13 @@ impl<B: Backend> Session<B> {
                 Say::Bad(name, what) => self.source.say(&BadRestriction { name, what }),
                 Say::Mapped(from, class, to) => self.source.say(&MappedStatus { from, class, to }),
                 Say::Trouble(what) => self.source.say(&TableTrouble { what }),
+                Say::UnknownMacro(name) => self.source.say(&say::UnknownMacro { name }),
+                Say::Permit(action, subject, table) => {
+                    let table = if table.is_empty() { table } else { format!("from {table}") };
+                    let (place, client, about) = (place_of(stage), self.label.clone(), self.about(recipient));
+                    let id = self.id.as_deref().unwrap_or("NOQUEUE");
+                    self.source.say_of(id, &say::Permit { place, client, action, subject, table, about });
+                }
                 Say::UnknownAction(table, key, action) => {
                     self.source.say(&UnknownAction { table, key, action })
                 }

@@ -1,6 +1,9 @@
 //! What the server asks about addresses. `rewrite` answers; tests with a few lines of their own.
 
+use crate::restrictions::facts::{self, Answer, Wanted};
 use proto::Address;
+use std::future::Future;
+use std::pin::Pin;
 use rewrite::{Class, Existence, Rewriter};
 
 /// What an address means.
@@ -10,6 +13,8 @@ pub struct Resolved {
     pub class: Class,
     /// The local part routes further (`user@elsewhere@here`, `user%elsewhere@here`).
     pub routed: bool,
+    /// Its domain once completed; a literal in brackets.
+    pub domain: String,
 }
 
 /// Why an address could not be resolved.
@@ -21,13 +26,21 @@ pub enum Trouble {
     Unavailable(String),
 }
 
-/// Answers about addresses. They come from files and memory, at once.
+/// An answer that takes time.
+pub type Looking<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+/// Answers about addresses. They come from files and memory, at once; only name servers take time.
 pub trait World: Send + Sync + 'static {
     /// What `address` means once completed.
     fn resolve(&self, address: &Address) -> Result<Resolved, Trouble>;
 
     /// Whether `address` exists, as far as tables tell.
     fn existence(&self, address: &Address) -> Result<Existence, Trouble>;
+
+    /// Asks name servers. By default there are none.
+    fn look_up<'a>(&'a self, wanted: &'a Wanted) -> Looking<'a> {
+        Box::pin(std::future::ready(facts::not_now(wanted, "no name server is asked")))
+    }
 
     /// ETRN: begins to deliver what waits for `domain`; false when `fast_flush_domains` does not
     /// list it.
@@ -40,7 +53,8 @@ pub trait World: Send + Sync + 'static {
 impl World for Rewriter {
     fn resolve(&self, address: &Address) -> Result<Resolved, Trouble> {
         let resolved = routed(self, address)?;
-        Ok(Resolved { class: resolved.class, routed: resolved.routed })
+        let domain = resolved.recipient.domain().unwrap_or_default().to_string();
+        Ok(Resolved { class: resolved.class, routed: resolved.routed, domain })
     }
 
     fn existence(&self, address: &Address) -> Result<Existence, Trouble> {

@@ -1,10 +1,33 @@
 //! Host names by the system's resolver (/etc/hosts first). Calls may block: not for async code.
 
 use std::ffi::CStr;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 
-/// The name that an address points to, unverified; `None` when it has none.
-pub fn name_of(address: IpAddr) -> Option<String> {
+/// Why the name service gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// Asking again later may help.
+    pub temporary: bool,
+    /// The system's words for it.
+    pub words: String,
+}
+
+impl Unresolved {
+    fn of(code: libc::c_int) -> Unresolved {
+        // SAFETY: gai_strerror takes any number and returns a string that is never freed.
+        let words = unsafe { CStr::from_ptr(libc::gai_strerror(code)) }.to_string_lossy().into_owned();
+        let temporary = matches!(code, libc::EAI_AGAIN | libc::EAI_MEMORY | libc::EAI_SYSTEM);
+        Unresolved { temporary, words }
+    }
+
+    /// There is no such name.
+    fn none() -> Unresolved {
+        Unresolved::of(libc::EAI_NONAME)
+    }
+}
+
+/// The name that an address points to, unverified.
+pub fn name_of(address: IpAddr) -> Result<String, Unresolved> {
     let address: nix::sys::socket::SockaddrStorage = SocketAddr::new(address, 0).into();
     let mut host = [0 as libc::c_char; 1025]; // NI_MAXHOST
     use nix::sys::socket::SockaddrLike;
@@ -22,18 +45,47 @@ pub fn name_of(address: IpAddr) -> Option<String> {
         )
     };
     if result != 0 {
-        return None;
+        return Err(Unresolved::of(result));
     }
     // SAFETY: getnameinfo succeeded, so the buffer holds a NUL-terminated string; it outlives the use.
     let name = unsafe { CStr::from_ptr(host.as_ptr()) };
-    name.to_str().ok().filter(|n| !n.is_empty()).map(str::to_string)
+    name.to_str().ok().filter(|n| !n.is_empty()).map(str::to_string).ok_or_else(Unresolved::none)
 }
 
-/// Whether a name has this address.
-pub fn has_address(name: &str, address: IpAddr) -> bool {
-    (name, 0)
-        .to_socket_addrs()
-        .is_ok_and(|mut all| all.any(|a| a.ip().to_canonical() == address.to_canonical()))
+/// The addresses of a name, of the one family asked for.
+pub fn addresses_of(name: &str, v6: bool) -> Result<Vec<IpAddr>, Unresolved> {
+    let name = std::ffi::CString::new(name).map_err(|_| Unresolved::none())?;
+    // SAFETY: addrinfo is plain data for which all zeroes is a valid value.
+    let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
+    hints.ai_family = if v6 { libc::AF_INET6 } else { libc::AF_INET };
+    hints.ai_socktype = libc::SOCK_STREAM;
+    let mut list: *mut libc::addrinfo = std::ptr::null_mut();
+    // SAFETY: name and hints outlive the call, no service is asked for, and list receives a pointer.
+    let result = unsafe { libc::getaddrinfo(name.as_ptr(), std::ptr::null(), &hints, &mut list) };
+    if result != 0 {
+        return Err(Unresolved::of(result));
+    }
+    let mut found = Vec::new();
+    let mut next = list;
+    while !next.is_null() {
+        // SAFETY: next is an entry of the list that getaddrinfo made, which lives until it is freed.
+        let entry = unsafe { &*next };
+        // SAFETY: the length tells how much of the address there is, which lives as long as the list.
+        let address = unsafe {
+            use nix::sys::socket::SockaddrLike;
+            nix::sys::socket::SockaddrStorage::from_raw(entry.ai_addr, Some(entry.ai_addrlen))
+        };
+        found.extend(address.and_then(|a| {
+            let four = a.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+            four.or_else(|| a.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+        }));
+        next = entry.ai_next;
+    }
+    if !list.is_null() {
+        // SAFETY: list came from getaddrinfo and nothing borrowed from it is kept.
+        unsafe { libc::freeaddrinfo(list) };
+    }
+    Ok(found)
 }
 
 /// The full name of a host as the resolver completes it, which is what `hostname --fqdn` prints for
@@ -105,10 +157,14 @@ mod tests {
 
     #[test]
     fn this_host() {
-        if let Some(name) = name_of(IpAddr::from([127, 0, 0, 1])) {
-            assert!(has_address(&name, IpAddr::from([127, 0, 0, 1])), "{name}");
-            assert!(!has_address(&name, IpAddr::from([192, 0, 2, 1])));
+        let here = IpAddr::from([127, 0, 0, 1]);
+        if let Ok(name) = name_of(here) {
+            let all = addresses_of(&name, false).unwrap();
+            assert!(all.contains(&here) && all.iter().all(IpAddr::is_ipv4), "{name}: {all:?}");
         }
+        let no = addresses_of("no such name", false).unwrap_err();
+        assert!(!no.words.is_empty());
+        assert!(addresses_of("nul\0inside", true).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Parameters of the SMTP server.
 
 use crate::params;
-use crate::value::{Bool, Count, List, Text, Time};
+use crate::value::{Bool, Count, List, Text, Time, Verbatim};
 
 params! {
     /// The SMTP server: sessions, restrictions, limits.
@@ -66,6 +66,32 @@ params! {
         multi_recipient_bounce_reject_code: Count = "550", min 400, max 599;
         /// The code of reject_plaintext_session.
         plaintext_reject_code: Count = "450", min 400, max 599;
+        /// The code of reject_unknown_client_hostname and reject_unknown_reverse_client_hostname.
+        unknown_client_reject_code: Count = "450", min 400, max 599;
+        /// The code of reject_unknown_helo_hostname.
+        unknown_hostname_reject_code: Count = "450", min 400, max 599;
+        /// The code of reject_unknown_sender_domain and reject_unknown_recipient_domain.
+        unknown_address_reject_code: Count = "450", min 400, max 599;
+        /// What restrictions do when a name server cannot answer: defer, or defer_if_permit.
+        reject_tempfail_action: Text = "defer_if_permit";
+        /// The same for reject_unknown_sender_domain and reject_unknown_recipient_domain.
+        unknown_address_tempfail_action: Text = "$reject_tempfail_action";
+        /// The same for reject_unknown_helo_hostname.
+        unknown_helo_hostname_tempfail_action: Text = "$reject_tempfail_action";
+        /// The code for what a list in the DNS has.
+        maps_rbl_reject_code: Count = "554", min 400, max 599;
+        /// The lists of reject_maps_rbl, an old name of reject_rbl_client.
+        maps_rbl_domains: List = "";
+        /// What is said to a client that a list in the DNS has.
+        default_rbl_reply: Verbatim = "$rbl_code Service unavailable; $rbl_class [$rbl_what] blocked using $rbl_domain${rbl_reason?; $rbl_reason}";
+        /// The same by the domain of the list.
+        rbl_reply_maps: List = "";
+        /// The characters that names and texts of strangers may have in such replies.
+        smtpd_expansion_filter: Verbatim = "\\t\\40!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
+        /// The networks in which the first mail host of a domain is, for permit_mx_backup.
+        permit_mx_backup_networks: List = "";
+        /// Restrictions that the log names when they permit something.
+        smtpd_log_access_permit_actions: List = "";
         /// What the null sender is called in access tables.
         smtpd_null_access_lookup_key: Text = "<>";
         /// Take nothing but `<address>` in MAIL and RCPT.

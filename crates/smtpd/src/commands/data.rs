@@ -1,17 +1,17 @@
 //! DATA, BDAT and the end of the message. RFC 5321 4.1.1.4, RFC 3030 2.
 
 use crate::backend::{Backend, Incoming};
-use crate::restrictions::{List, Notes, Stage, Subject};
+use crate::restrictions::{List, Stage, Subject};
 use crate::session::{Session, no};
 use proto::smtp::reply::Reply;
 use proto::smtp::server::{Decision, Faults};
 
 impl<B: Backend> Session<B> {
-    pub(crate) fn data(&mut self, chunked: bool) -> Decision {
+    pub(crate) async fn data(&mut self, chunked: bool) -> Decision {
         let service = self.service.clone();
         let (stage, value) = if chunked { (Stage::Bdat, "BDAT") } else { (Stage::Data, "DATA") };
         let subject = Subject { value: value.into(), class: "Data command" };
-        if let Err(reply) = self.pass(&service.lists.data, stage, subject) {
+        if let Err(reply) = self.pass(&service.lists.data, stage, subject).await {
             return no(reply);
         }
         if self.discard {
@@ -26,7 +26,7 @@ impl<B: Backend> Session<B> {
     pub(crate) async fn end_of_message(&mut self, chunked: bool, size: u64) -> Decision {
         let service = self.service.clone();
         let subject = Subject { value: "END-OF-MESSAGE".into(), class: "End-of-data" };
-        let decision = match self.pass(&service.lists.end_of_data, Stage::EndOfMessage, subject) {
+        let decision = match self.pass(&service.lists.end_of_data, Stage::EndOfMessage, subject).await {
             Ok(()) => self.finish(chunked, size).await,
             Err(reply) => no(reply),
         };
@@ -58,15 +58,16 @@ impl<B: Backend> Session<B> {
         })
     }
 
-    fn pass(&mut self, list: &List, stage: Stage, subject: Subject) -> Result<(), Reply> {
+    async fn pass(&mut self, list: &List, stage: Stage, subject: Subject) -> Result<(), Reply> {
         if list.is_empty() {
             return Ok(());
         }
         let sender = self.sender().cloned();
         // A question about all recipients names none, unless there is but one.
         let only = self.first_recipient.clone().filter(|_| self.recipients == 1);
-        let mut notes = Notes::default();
-        let verdict = list.ask(self.question(sender.as_ref(), only.as_ref()), subject, &mut notes);
+        let (verdict, notes) = self
+            .decide(|s, notes| list.ask(s.question(sender.as_ref(), only.as_ref()), subject.clone(), notes))
+            .await;
         self.settle(stage, only.as_ref(), verdict, notes)
     }
 }

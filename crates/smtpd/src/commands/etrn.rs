@@ -2,15 +2,14 @@
 
 use crate::backend::Backend;
 use crate::events::EtrnRefused;
-use crate::restrictions::{Notes, Question, Stage, Subject};
+use crate::restrictions::{Question, Stage, Subject};
 use crate::session::{Session, no};
 use proto::smtp::reply::Reply;
 use proto::smtp::server::Decision;
 
 impl<B: Backend> Session<B> {
-    pub(crate) fn etrn(&mut self, domain: &str) -> Decision {
+    pub(crate) async fn etrn(&mut self, domain: &str) -> Decision {
         let service = self.service.clone();
-        let mut notes = Notes::default();
         let mut order = Vec::new();
         if *service.smtpd.smtpd_delay_reject() {
             order.push((&service.lists.client, Subject::client(&self.client)));
@@ -20,9 +19,13 @@ impl<B: Backend> Session<B> {
         }
         order.push((&service.lists.etrn, Subject { value: domain.into(), class: "Etrn command" }));
         for (list, subject) in order {
-            let question = Question { etrn: domain, ..self.question(None, None) };
-            let verdict = list.ask(question, subject, &mut notes);
-            if let Err(reply) = self.settle(Stage::Etrn, None, verdict, std::mem::take(&mut notes)) {
+            let (verdict, notes) = self
+                .decide(|s, notes| {
+                    let question = Question { etrn: domain, ..s.question(None, None) };
+                    list.ask(question, subject.clone(), notes)
+                })
+                .await;
+            if let Err(reply) = self.settle(Stage::Etrn, None, verdict, notes) {
                 return no(reply);
             }
         }

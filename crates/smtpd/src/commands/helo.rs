@@ -1,25 +1,33 @@
 //! HELO and EHLO. RFC 5321 4.1.1.1.
 
 use crate::backend::Backend;
-use crate::restrictions::{Notes, Stage, Subject};
+use crate::restrictions::{Stage, Subject};
 use crate::session::{Session, no};
 use proto::smtp::server::Decision;
 
 impl<B: Backend> Session<B> {
-    pub(crate) fn helo(&mut self, extended: bool, name: String) -> Decision {
-        // What is shown in logs and headers has no control characters.
-        let name: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        // As in Postfix, HELO after EHLO does not make the session a plain one again.
-        self.extended |= extended;
+    pub(crate) async fn helo(&mut self, extended: bool, name: String) -> Decision {
+        // What is shown in logs and headers has no control characters, and none that mean something
+        // in an address.
+        let odd = |c: char| c.is_control() || " <>()\\\";@".contains(c);
+        let name: String = name.chars().map(|c| if odd(c) { '?' } else { c }).collect();
         self.helo = Some(name);
         let service = self.service.clone();
-        if *service.smtpd.smtpd_delay_reject() {
-            return Decision::Accept;
+        if !*service.smtpd.smtpd_delay_reject() {
+            let (verdict, notes) = self
+                .decide(|s, notes| {
+                    let subject = Subject::helo(s.helo.as_deref().unwrap_or(""));
+                    service.lists.helo.ask(s.question(None, None), subject, notes)
+                })
+                .await;
+            let stage = if extended { Stage::Ehlo } else { Stage::Helo };
+            if let Err(reply) = self.settle(stage, None, verdict, notes) {
+                self.helo = None;
+                return no(reply);
+            }
         }
-        let subject = Subject::helo(self.helo.as_deref().unwrap_or(""));
-        let mut notes = Notes::default();
-        let verdict = service.lists.helo.ask(self.question(None, None), subject, &mut notes);
-        let stage = if extended { Stage::Ehlo } else { Stage::Helo };
-        self.settle(stage, None, verdict, notes).map_or_else(no, |()| Decision::Accept)
+        // As in Postfix, HELO after EHLO does not make the session a plain one again.
+        self.extended |= extended;
+        Decision::Accept
     }
 }

@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::events::{IllegalAddress, TableTrouble};
 use crate::limits::Kind;
-use crate::restrictions::{Notes, Stage, Subject, Verdict};
+use crate::restrictions::{Stage, Subject, Verdict};
 use crate::session::{Session, no};
 use crate::world::Trouble;
 use proto::smtp::command::Mail;
@@ -12,7 +12,7 @@ use proto::smtp::server::{Decision, Faults};
 use queue::store::{Health, StoreError};
 
 impl<B: Backend> Session<B> {
-    pub(crate) fn mail(&mut self, mail: Mail) -> Decision {
+    pub(crate) async fn mail(&mut self, mail: Mail) -> Decision {
         self.forget_all_but_forwarded();
         if !mail.sender.is_null() {
             match self.service.world.resolve(&mail.sender) {
@@ -35,14 +35,14 @@ impl<B: Backend> Session<B> {
             return Decision::Reply(Reply::new(450, text));
         }
         self.mail = Some(mail);
-        let decision = self.may_send();
+        let decision = self.may_send().await;
         if decision != Decision::Accept {
             self.mail = None;
         }
         decision
     }
 
-    fn may_send(&mut self) -> Decision {
+    async fn may_send(&mut self) -> Decision {
         let service = self.service.clone();
         let Some(mail) = self.mail.clone() else { return Decision::Accept };
         if let Some((fault, reply)) = self.no_room(mail.size) {
@@ -53,12 +53,18 @@ impl<B: Backend> Session<B> {
         if *service.smtpd.smtpd_delay_reject() {
             return Decision::Accept;
         }
-        let mut notes = Notes::default();
-        let question = self.question(Some(&mail.sender), None);
-        let mut verdict = service.lists.sender.ask(question, Subject::sender(&mail.sender), &mut notes);
-        if *service.smtpd.smtpd_reject_unlisted_sender() && !matches!(verdict, Verdict::Reject(_)) {
-            verdict = crate::restrictions::unlisted_sender(question, &mut notes);
-        }
+        let (verdict, notes) = self
+            .decide(|s, notes| {
+                let question = s.question(Some(&mail.sender), None);
+                match service.lists.sender.ask(question, Subject::sender(&mail.sender), notes) {
+                    verdict @ (Verdict::Reject(_) | Verdict::Wait) => verdict,
+                    _ if *service.smtpd.smtpd_reject_unlisted_sender() => {
+                        crate::restrictions::unlisted_sender(question, notes)
+                    }
+                    verdict => verdict,
+                }
+            })
+            .await;
         self.settle(Stage::Mail, None, verdict, notes).map_or_else(no, |()| Decision::Accept)
     }
 

@@ -15,7 +15,7 @@ use proto::smtp::reply::Reply;
 use proto::smtp::server::{Decision, Faults};
 
 impl<B: Backend> Session<B> {
-    pub(crate) fn rcpt(&mut self, rcpt: Rcpt) -> Decision {
+    pub(crate) async fn rcpt(&mut self, rcpt: Rcpt) -> Decision {
         if self.too_many(Kind::Recipients) {
             let text = format!("4.7.1 Error: too many recipients from {}", self.client.address);
             return Decision::Reply(Reply::new(450, text));
@@ -24,9 +24,13 @@ impl<B: Backend> Session<B> {
             return Decision::Reply(reply);
         }
         let sender = self.sender().cloned().unwrap_or_default();
-        let mut notes = Notes::default();
-        let verdict =
-            may_receive(&self.service, self.question(Some(&sender), Some(&rcpt.recipient)), &mut notes);
+        let early = self.deferred.first();
+        let (verdict, notes) = self
+            .decide(|s, notes| {
+                notes.defer_if_permit.clone_from(&early);
+                may_receive(&s.service, s.question(Some(&sender), Some(&rcpt.recipient)), notes)
+            })
+            .await;
         if let Err(reply) = self.settle(Stage::Rcpt, Some(&rcpt.recipient), verdict, notes) {
             return no(reply);
         }
@@ -127,8 +131,8 @@ pub(crate) fn may_receive<B: Backend>(service: &Service<B>, q: Question<'_>, not
     };
     order.extend([(first, subject.clone()), (second, subject)]);
     for (list, subject) in order {
-        if let reject @ Verdict::Reject(_) = list.ask(q, subject, notes) {
-            return reject;
+        if let verdict @ (Verdict::Reject(_) | Verdict::Wait) = list.ask(q, subject, notes) {
+            return verdict;
         }
     }
     if let Some(rejection) = notes.defer_if_permit.take() {

@@ -1,5 +1,6 @@
 //! Access tables: `check_client_access type:name` and its kin, with the results of access(5).
 
+use super::servers::{self, Via};
 use super::{Asked, FAMILIES, Say, Subject, Verdict, split_enhanced};
 use crate::world::Trouble;
 use proto::Address;
@@ -19,29 +20,36 @@ pub(super) enum Of {
     Etrn,
 }
 
-/// The subject of a restriction of this name.
-pub(super) fn subject_of(name: &str) -> Option<Of> {
-    Some(match name {
+/// What a restriction of this name looks up, and whether it is the servers of that.
+pub(super) fn subject_of(name: &str) -> Option<(Of, Option<Via>)> {
+    let of = match name {
         "check_client_access" => Of::Client,
         "check_reverse_client_hostname_access" => Of::ReverseClient,
         "check_helo_access" => Of::Helo,
         "check_sender_access" => Of::Sender,
         "check_recipient_access" => Of::Recipient,
         "check_etrn_access" => Of::Etrn,
-        _ => return None,
-    })
+        name => return servers::meaning(name).map(|(of, via)| (of, Some(via))),
+    };
+    Some((of, None))
 }
 
 /// One `check_…_access`.
 pub(super) struct Access {
     of: Of,
+    via: Option<Via>,
     table: String,
     rows: Arc<dyn Table>,
 }
 
 impl Access {
-    pub(super) fn new(of: Of, table: &str, rows: Arc<dyn Table>) -> Access {
-        Access { of, table: table.to_string(), rows }
+    pub(super) fn new(of: Of, via: Option<Via>, table: &str, rows: Arc<dyn Table>) -> Access {
+        Access { of, via, table: table.to_string(), rows }
+    }
+
+    /// Name servers are asked, not only the table.
+    pub(super) fn asks_servers(&self) -> bool {
+        self.via.is_some()
     }
 
     pub(super) fn ask(&self, a: &mut Asked<'_, '_>) -> Verdict {
@@ -50,12 +58,21 @@ impl Access {
             (Of::Subject, "Helo command") => Of::Helo,
             (Of::Subject, "Sender address") => Of::Sender,
             (Of::Subject, "Recipient address") => Of::Recipient,
+            (Of::Subject, "Etrn command") => Of::Etrn,
             (of, _) => of,
         };
+        if let Some(via) = self.via {
+            return servers::ask(self, of, via, a);
+        }
         let Some((keys, subject)) = keys_of(a, of) else { return Verdict::Dunno };
+        self.decide(a, &subject, keys)
+    }
+
+    /// What the first of `keys` that is in the table says.
+    pub(super) fn decide(&self, a: &mut Asked<'_, '_>, subject: &Subject, keys: Keys) -> Verdict {
         for (key, part) in keys {
             match self.find(&key, part) {
-                Ok(Some(hit)) => return self.obey(a, &subject, &key, &hit),
+                Ok(Some(hit)) => return self.obey(a, subject, &key, &hit),
                 Ok(None) => {}
                 Err(error) => return a.trouble(Trouble::Unavailable(error.to_string())),
             }
@@ -81,18 +98,18 @@ impl Access {
         let rules = a.q.rules;
         // A number alone is no reply code but any value: yes.
         if text.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
-            return Verdict::Permit(a.why.clone());
+            return self.permit(a, subject, &word);
         }
         if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
             return match word.parse::<u16>() {
                 Ok(code @ 400..=599) if word.len() == 3 => {
                     refuse(a, subject, code, "X.7.1", &or("Access denied"))
                 }
-                _ => Verdict::Permit(a.why.clone()),
+                _ => self.permit(a, subject, &word),
             };
         }
         match word.as_str() {
-            "" | "OK" | "RELAY" => Verdict::Permit(a.why.clone()),
+            "" | "OK" | "RELAY" => self.permit(a, subject, &word),
             "DUNNO" => Verdict::Dunno,
             "REJECT" => refuse(a, subject, rules.access_map_reject_code, "5.7.1", &or("Access denied")),
             "DEFER" => refuse(a, subject, rules.access_map_defer_code, "4.7.1", &or("Access denied")),
@@ -142,6 +159,12 @@ impl Access {
         }
     }
 
+    fn permit(&self, a: &mut Asked<'_, '_>, subject: &Subject, action: &str) -> Verdict {
+        let name = a.why.element.split(' ').next().unwrap_or_default().to_string();
+        a.note_permit(&name, action, subject, &self.table);
+        Verdict::Permit(a.why.clone())
+    }
+
     /// The value is a list of restrictions or classes.
     fn restrictions(&self, a: &mut Asked<'_, '_>, value: &str) -> Verdict {
         let depth = a.notes.says.len();
@@ -183,7 +206,7 @@ fn refuse(a: &mut Asked<'_, '_>, subject: &Subject, code: u16, enhanced: &str, t
 }
 
 /// Keys, each with whether it is only a part of the whole.
-type Keys = Vec<(String, bool)>;
+pub(super) type Keys = Vec<(String, bool)>;
 
 /// The keys in order, and the subject of a reply.
 fn keys_of(a: &Asked<'_, '_>, of: Of) -> Option<(Keys, Subject)> {
@@ -191,7 +214,7 @@ fn keys_of(a: &Asked<'_, '_>, of: Of) -> Option<(Keys, Subject)> {
     Some(match of {
         Of::Subject => return None,
         Of::Client => (client_keys(&q.client.name, &q.client.address), Subject::client(q.client)),
-        Of::ReverseClient => (client_keys(&q.client.reverse_name, ""), Subject::client(q.client)),
+        Of::ReverseClient => (client_keys(&q.client.reverse_name, ""), Subject::reverse_client(q.client)),
         Of::Helo => (domain_keys(q.helo?), Subject::helo(q.helo?)),
         Of::Sender => (address_keys(q.sender?, q), Subject::sender(q.sender?)),
         Of::Recipient => (address_keys(q.recipient?, q), Subject::recipient(q.recipient?)),
@@ -201,7 +224,7 @@ fn keys_of(a: &Asked<'_, '_>, of: Of) -> Option<(Keys, Subject)> {
 
 /// A name, then its parents without a leading dot, as `smtpd_access_maps` in
 /// `parent_domain_matches_subdomains` has it.
-fn domain_keys(name: &str) -> Keys {
+pub(super) fn domain_keys(name: &str) -> Keys {
     let name = name.strip_suffix('.').unwrap_or(name).to_lowercase();
     let mut keys = vec![(name.clone(), false)];
     if !name.starts_with('[') {
@@ -212,6 +235,11 @@ fn domain_keys(name: &str) -> Keys {
         }
     }
     keys
+}
+
+/// An address and the networks it is in.
+pub(super) fn client_address_keys(address: &std::net::IpAddr) -> Keys {
+    client_keys("", &address.to_canonical().to_string())
 }
 
 /// Name and its parents, then the address and the networks it is in.

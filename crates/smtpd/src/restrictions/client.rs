@@ -1,6 +1,6 @@
 //! Restrictions on the client.
 
-use super::{Asked, Rule, Say, Verdict};
+use super::{Asked, Rule, Say, Subject, Verdict};
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("permit_mynetworks", permit_mynetworks),
@@ -17,7 +17,10 @@ pub(super) const RULES: &[(&str, Rule)] = &[
 
 fn permit_mynetworks(a: &mut Asked<'_, '_>) -> Verdict {
     match a.q.rules.mynetworks.matches(a.q.client) {
-        Ok(Some(element)) => a.permit(Some(format!("mynetworks: {element}"))),
+        Ok(Some(element)) => {
+            let subject = Subject::client(a.q.client);
+            a.permit_of(&subject, Some(format!("mynetworks: {element}")))
+        }
         Ok(None) => Verdict::Dunno,
         // Postfix: a table that fails permits nothing.
         Err(what) => {
@@ -29,7 +32,10 @@ fn permit_mynetworks(a: &mut Asked<'_, '_>) -> Verdict {
 
 fn permit_inet_interfaces(a: &mut Asked<'_, '_>) -> Verdict {
     match a.q.client.ip {
-        Some(ip) if a.q.rules.own_addresses.contains(&ip) => a.permit(Some(format!("inet_interfaces: {ip}"))),
+        Some(ip) if a.q.rules.own_addresses.contains(&ip) => {
+            let subject = Subject::client(a.q.client);
+            a.permit_of(&subject, Some(format!("inet_interfaces: {ip}")))
+        }
         _ => Verdict::Dunno,
     }
 }

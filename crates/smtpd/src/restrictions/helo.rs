@@ -9,21 +9,25 @@ pub(super) const RULES: &[(&str, Rule)] =
 /// Without HELO there is nothing to say about it.
 fn invalid(a: &mut Asked<'_, '_>) -> Verdict {
     let Some(name) = a.q.helo else { return Verdict::Dunno };
-    let valid = match name.strip_prefix('[') {
-        Some(_) => is_address_literal(name),
-        None => is_host_name(name.strip_suffix('.').unwrap_or(name), true),
+    let (valid, what) = match name.strip_prefix('[') {
+        Some(_) => (is_address_literal(name), "invalid ip address"),
+        None => (is_host_name(name.strip_suffix('.').unwrap_or(name), true), "Invalid name"),
     };
     if valid {
         return Verdict::Dunno;
     }
     let code = a.q.rules.invalid_hostname_reject_code;
-    Verdict::Reject(a.refusal_of(&Subject::helo(name), code, "5.5.2", "Invalid name"))
+    Verdict::Reject(a.refusal_of(&Subject::helo(name), code, "5.5.2", what))
 }
 
 fn non_fqdn(a: &mut Asked<'_, '_>) -> Verdict {
     let Some(name) = a.q.helo else { return Verdict::Dunno };
+    if name.starts_with('[') {
+        return invalid(a);
+    }
     let bare = name.strip_suffix('.').unwrap_or(name);
-    if is_address_literal(name) || is_host_name(bare, true) && bare.contains('.') {
+    let numeric = bare.parse::<std::net::Ipv4Addr>().is_ok();
+    if is_host_name(bare, true) && bare.contains('.') && !numeric {
         return Verdict::Dunno;
     }
     let code = a.q.rules.non_fqdn_reject_code;

@@ -5,19 +5,25 @@
 //! each with a table of them; lists are read once, when a listener's snapshot is made.
 
 mod access;
+mod backup;
 mod client;
 mod data;
+pub mod facts;
 mod helo;
+pub(crate) mod rbl;
 mod recipient;
 mod relay;
 mod sender;
+mod servers;
 #[cfg(test)]
 mod tests;
+mod unknown;
 mod unlisted;
 
 use crate::client::Client;
 use crate::service::Rules;
 use crate::world::{Trouble, World};
+use facts::{Answer, Facts, Kind, Wanted};
 use cleanup::Orders;
 use config::Config;
 use config::value::split_list;
@@ -66,6 +72,8 @@ pub enum Verdict {
     Permit(Why),
     /// No.
     Reject(Rejection),
+    /// Nobody can tell without the facts that [`Notes::wanted`] names.
+    Wait,
 }
 
 /// Where the session is.
@@ -91,6 +99,8 @@ pub struct Question<'a> {
     pub rules: &'a Rules,
     /// Answers about addresses.
     pub world: &'a dyn World,
+    /// What name servers said.
+    pub facts: &'a Facts,
     /// The client.
     pub client: &'a Client,
     /// HELO argument, when given.
@@ -105,6 +115,15 @@ pub struct Question<'a> {
     pub etrn: &'a str,
     /// The client spoke before its turn.
     pub pipelined: bool,
+}
+
+/// What a `…_tempfail_action` has done when a name server cannot answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tempfail {
+    /// Refuse for now.
+    Defer,
+    /// Refuse for now unless something refuses for good.
+    DeferIfPermit,
 }
 
 /// What is gathered on the way through the lists of one question.
@@ -128,6 +147,8 @@ pub struct Notes {
     pub recipient_checked: bool,
     /// `reject_unlisted_sender` was asked.
     pub sender_checked: bool,
+    /// Facts that were needed and not there.
+    pub wanted: Vec<Wanted>,
 }
 
 /// Something for the log that changes nothing.
@@ -137,8 +158,12 @@ pub enum Say {
     UnknownRestriction(String),
     /// A restriction with a bad argument.
     Bad(String, String),
-    /// A table that cannot answer.
+    /// A table that cannot answer, and other warnings.
     Trouble(String),
+    /// A template names what there is not.
+    UnknownMacro(String),
+    /// `smtpd_log_access_permit_actions`: what permits, what about, by which table.
+    Permit(String, String, String),
     /// Table, key and action that is not understood.
     UnknownAction(String, String, String),
     /// An access table's action that lets the message pass: which, and its text.
@@ -172,8 +197,21 @@ pub struct Asked<'a, 'n> {
 pub type Rule = fn(&mut Asked<'_, '_>) -> Verdict;
 
 /// The names without argument, family by family.
-const FAMILIES: &[&[(&str, Rule)]] =
-    &[GENERAL, client::RULES, helo::RULES, sender::RULES, recipient::RULES, relay::RULES, data::RULES];
+const FAMILIES: &[&[(&str, Rule)]] = &[
+    GENERAL,
+    client::RULES,
+    helo::RULES,
+    sender::RULES,
+    recipient::RULES,
+    relay::RULES,
+    data::RULES,
+    unknown::RULES,
+    unknown::ASKING,
+    backup::ASKING,
+];
+
+/// Those of them that ask name servers.
+const ASKING: &[&[(&str, Rule)]] = &[unknown::ASKING, backup::ASKING];
 
 const GENERAL: &[(&str, Rule)] = &[
     ("permit", |a| a.permit(None)),
@@ -203,6 +241,11 @@ enum Element {
     WarnIfReject(Box<Element>),
     Sleep(Duration),
     Access(String, access::Access),
+    Listed(String, rbl::Listed),
+    /// `reject_maps_rbl`, which Postfix says will go, and the lists it stands for.
+    OldLists(Vec<Element>),
+    /// It says something in the log, and nothing else.
+    Idle(Say),
     Class(String, Arc<List>),
     /// It cannot be obeyed: the mail waits until the administrator has corrected it.
     Broken(String, Say),
@@ -247,16 +290,27 @@ impl List {
     }
 
     fn ask_in(&self, asked: &mut Asked<'_, '_>) -> Verdict {
-        for element in &self.elements {
+        let mut elements = self.elements.iter();
+        for element in elements.by_ref() {
             match element.ask(asked) {
                 Verdict::Dunno => {}
                 Verdict::Reject(rejection) => return Verdict::Reject(soften(rejection, asked.notes)),
+                Verdict::Wait => {
+                    // What the neighbours need is asked for at the same time.
+                    for next in elements.take_while(|e| e.asks_servers()).take(AHEAD) {
+                        next.ask(asked);
+                    }
+                    return Verdict::Wait;
+                }
                 permit => return permit,
             }
         }
         Verdict::Dunno
     }
 }
+
+/// How many elements of a list are looked at ahead.
+const AHEAD: usize = 8;
 
 /// `defer_if_reject` makes a refusal temporary.
 fn soften(rejection: Rejection, notes: &Notes) -> Rejection {
@@ -267,6 +321,17 @@ fn soften(rejection: Rejection, notes: &Notes) -> Rejection {
 }
 
 impl Element {
+    /// Name servers are asked, and nothing else matters: it may be done before its turn.
+    fn asks_servers(&self) -> bool {
+        match self {
+            Element::Rule(name, _) => ASKING.iter().flat_map(|f| f.iter()).any(|(n, _)| n == name),
+            Element::Listed(..) | Element::OldLists(_) => true,
+            Element::Access(_, access) => access.asks_servers(),
+            Element::WarnIfReject(inner) => inner.asks_servers(),
+            _ => false,
+        }
+    }
+
     fn ask(&self, asked: &mut Asked<'_, '_>) -> Verdict {
         match self {
             Element::Rule(name, rule) => {
@@ -290,6 +355,22 @@ impl Element {
                 asked.why.row = None;
                 access.ask(asked)
             }
+            Element::Listed(name, listed) => {
+                asked.why.element.clone_from(name);
+                asked.why.row = None;
+                listed.ask(asked)
+            }
+            Element::OldLists(lists) => {
+                let text = "support for restriction \"reject_maps_rbl\" will be removed from Postfix; \
+                            use \"reject_rbl_client domain-name\" instead";
+                asked.notes.says.push(Say::Trouble(text.into()));
+                let verdicts = lists.iter().map(|list| list.ask(asked));
+                verdicts.into_iter().find(|v| *v != Verdict::Dunno).unwrap_or(Verdict::Dunno)
+            }
+            Element::Idle(say) => {
+                asked.notes.says.push(say.clone());
+                Verdict::Dunno
+            }
             Element::Class(name, list) => {
                 let outer = asked.why.parameter.clone();
                 asked.why.parameter = format!("{outer}: {name}");
@@ -307,9 +388,50 @@ impl Element {
 }
 
 impl<'a> Asked<'a, '_> {
+    /// Yes, to the recipient or whatever the list is about.
     fn permit(&mut self, row: Option<String>) -> Verdict {
+        let subject = self.subject.clone();
+        self.permit_of(&subject, row)
+    }
+
+    fn permit_of(&mut self, subject: &Subject, row: Option<String>) -> Verdict {
         self.why.row = row;
+        let name = self.why.element.split(' ').next().unwrap_or_default().to_string();
+        self.note_permit(&name, &name, subject, "");
         Verdict::Permit(self.why.clone())
+    }
+
+    /// `smtpd_log_access_permit_actions`: `name` is what that list has, `action` what permits.
+    fn note_permit(&mut self, name: &str, action: &str, subject: &Subject, table: &str) {
+        let Some(list) = &self.q.rules.log_permits else { return };
+        match list.matches(name) {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                let about = format!("{}={}", subject.class, subject.value);
+                self.notes.says.push(Say::Permit(action.to_string(), about, table.to_string()));
+            }
+            Err(error) => self.notes.says.push(Say::Trouble(error.to_string())),
+        }
+    }
+
+    /// What name servers say; `None` (and a note) when that is not known yet.
+    fn look_up(&mut self, kind: Kind, name: &str) -> Option<&'a Answer> {
+        self.fact(kind, name, false)
+    }
+
+    /// The same for a name below that of a list in the DNS.
+    fn look_up_listed(&mut self, kind: Kind, name: &str) -> Option<&'a Answer> {
+        self.fact(kind, name, true)
+    }
+
+    fn fact(&mut self, kind: Kind, name: &str, listed: bool) -> Option<&'a Answer> {
+        let facts: &'a Facts = self.q.facts;
+        let wanted = Wanted { kind, name: name.trim_end_matches('.').to_lowercase() };
+        let answer = facts.get(&wanted, listed);
+        if answer.is_none() && !self.notes.wanted.contains(&wanted) {
+            self.notes.wanted.push(wanted);
+        }
+        answer
     }
 
     /// A refusal about the subject of the list.
@@ -389,6 +511,11 @@ impl Subject {
     /// The client.
     pub fn client(client: &Client) -> Subject {
         Subject { value: format!("{}[{}]", client.name, client.address), class: "Client host" }
+    }
+
+    /// The name that the client's address points to.
+    pub fn reverse_client(client: &Client) -> Subject {
+        Subject { value: client.reverse_name.clone(), class: "Unverified Client host" }
     }
 
     /// The HELO argument.
@@ -485,14 +612,31 @@ impl Reader<'_> {
         if let Some((_, rule)) = FAMILIES.iter().flat_map(|f| f.iter()).find(|(n, _)| *n == name) {
             return Element::Rule(name, *rule);
         }
-        if let Some(subject) = access::subject_of(&name) {
+        if let Some((subject, via)) = access::subject_of(&name) {
             return match more.next() {
                 Some(table) if table.contains(':') => {
-                    let access = access::Access::new(subject, table, (self.open)(table));
+                    let access = access::Access::new(subject, via, table, (self.open)(table));
                     Element::Access(format!("{name} {table}"), access)
                 }
                 _ => broken("expects a table, type:name, after it"),
             };
+        }
+        if rbl::takes_domain(&name) {
+            // As in Postfix, one without a domain is without effect.
+            let no_domain = || {
+                let what = format!("restriction {name} requires domain name argument");
+                Element::Idle(Say::Trouble(what))
+            };
+            return match more.next() {
+                Some(domain) if rbl::is_domain(domain) => self.listed(&name, domain),
+                // Whatever follows is a restriction of its own, and not to be swallowed.
+                Some(_) => broken("expects the domain name of a list after it"),
+                None => no_domain(),
+            };
+        }
+        if name == "reject_maps_rbl" {
+            let domains = self.config.get("maps_rbl_domains").map(|t| split_list(&t)).unwrap_or_default();
+            return Element::OldLists(domains.iter().map(|d| self.listed("reject_rbl_client", d)).collect());
         }
         if let Some(class) = self.classes.iter().find(|c| c.eq_ignore_ascii_case(word)) {
             if depth > 20 {
@@ -503,10 +647,20 @@ impl Reader<'_> {
         }
         // A table alone is an access table for the subject of the list.
         if word.contains(':') && !word.contains('=') {
-            let access = access::Access::new(access::Of::Subject, word, (self.open)(word));
+            let access = access::Access::new(access::Of::Subject, None, word, (self.open)(word));
             return Element::Access(word.to_string(), access);
         }
         Element::Broken(word.to_string(), Say::UnknownRestriction(word.to_string()))
+    }
+}
+
+impl Reader<'_> {
+    fn listed(&self, name: &str, domain: &str) -> Element {
+        let element = format!("{name} {domain}");
+        match rbl::Listed::new(name, domain) {
+            Ok(listed) => Element::Listed(element, listed),
+            Err(what) => Element::Broken(element, Say::Bad(format!("{name} {domain}"), what)),
+        }
     }
 }
 
@@ -517,6 +671,8 @@ fn current_name(name: &str) -> &str {
         "reject_non_fqdn_hostname" => "reject_non_fqdn_helo_hostname",
         "check_relay_domains" => "reject_unauth_destination",
         "reject_unknown_recipient" => "reject_unlisted_recipient",
+        "reject_unknown_client" => "reject_unknown_client_hostname",
+        "reject_unknown_hostname" => "reject_unknown_helo_hostname",
         name => name,
     }
 }

@@ -120,7 +120,7 @@ fn run(directory: PathBuf, channel: Channel, prepared: Prepared) -> Result<(), S
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get()).clamp(2, 8);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
-        .max_blocking_threads(16)
+        .max_blocking_threads(32)
         .thread_keep_alive(Duration::from_secs(5))
         .enable_io()
         .enable_time()
@@ -149,7 +149,8 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     log.into_iter().for_each(events::adopt);
     let Some(passed) = Passed::fetch(&config, master).await else { return Ok(()) };
     let (wishes, wished) = world::wishes();
-    let snapshot = Arc::new(Snapshot::build(config, services, &queue, &counters, &wishes, passed)?);
+    let resolver = net::dns::Resolver::system();
+    let snapshot = Arc::new(Snapshot::build(config, services, &queue, &counters, &wishes, &resolver, passed)?);
     let patience = *MasterParams::load(&snapshot.config).map_err(join)?.daemon_timeout();
     let agent = Arc::new(Deliver::new(snapshot.voices(), patience));
     if let Some(jobs) = jobs {
@@ -175,7 +176,7 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
                 let built = match Snapshot::read(directory) {
                     Ok((config, services)) => {
                         let Some(passed) = Passed::fetch(&config, master).await else { break };
-                        Snapshot::build(config, services, &queue, &counters, &wishes, passed)
+                        Snapshot::build(config, services, &queue, &counters, &wishes, &resolver, passed)
                     }
                     Err(what) => Err(what),
                 };

@@ -13,6 +13,7 @@ use config::master_cf::{Kind, Services};
 use config::params::main::Main;
 use config::params::smtpd::Smtpd;
 use config::{Config, Problem};
+use net::dns::Resolver;
 use rewrite::Rewriter;
 use smtpd::limits::Limits;
 use smtpd::{Parts, Service};
@@ -63,6 +64,7 @@ impl Snapshot {
         queue: &Arc<Queue>,
         counters: &Arc<Limits>,
         wishes: &Wishes,
+        resolver: &Resolver,
         passed: Passed,
     ) -> Result<Snapshot, String> {
         let main = Main::load(&config).map_err(join)?;
@@ -80,7 +82,12 @@ impl Snapshot {
             let own_config = service.config(&config);
             let parts = Parts {
                 backend: intake.clone(),
-                world: Arc::new(World::new(rewriter.clone(), wishes.clone(), smtpd_voice.clone())),
+                world: Arc::new(World::new(
+                    rewriter.clone(),
+                    resolver.clone(),
+                    wishes.clone(),
+                    smtpd_voice.clone(),
+                )),
                 types: types.clone(),
                 limits: counters.clone(),
                 name: service.name.clone(),

@@ -1,11 +1,13 @@
 //! What SMTP sessions ask about addresses: the rewriter answers. ETRN asks for deliveries, too:
 //! those wishes go to the queue manager, one at a time, so that strangers cannot keep it busy.
 
+use net::dns::{Failure, Resolver};
 use proto::Address;
 use qmgr::Manager;
 use queue::Store;
 use rewrite::{Existence, Rewriter};
-use smtpd::world::{Resolved, Trouble};
+use smtpd::restrictions::facts::{Answer, Kind, Lack, Record, Wanted, Why};
+use smtpd::world::{Looking, Resolved, Trouble};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -39,14 +41,15 @@ pub async fn fulfil<S: Store>(mut wished: mpsc::Receiver<String>, manager: Manag
 /// The rewriter of a snapshot, and the way to the queue manager.
 pub struct World {
     rewriter: Arc<Rewriter>,
+    resolver: Resolver,
     wishes: Wishes,
     say: events::Source,
 }
 
 impl World {
     /// Of one snapshot.
-    pub fn new(rewriter: Arc<Rewriter>, wishes: Wishes, say: events::Source) -> World {
-        World { rewriter, wishes, say }
+    pub fn new(rewriter: Arc<Rewriter>, resolver: Resolver, wishes: Wishes, say: events::Source) -> World {
+        World { rewriter, resolver, wishes, say }
     }
 }
 
@@ -59,6 +62,10 @@ impl smtpd::World for World {
         smtpd::World::existence(self.rewriter.as_ref(), address)
     }
 
+    fn look_up<'a>(&'a self, wanted: &'a Wanted) -> Looking<'a> {
+        Box::pin(look_up(&self.resolver, wanted))
+    }
+
     fn flush(&self, domain: &str) -> bool {
         match self.rewriter.flushable(domain) {
             Ok(allowed) => allowed && self.wishes.try_send(domain.to_string()).is_ok(),
@@ -68,4 +75,39 @@ impl smtpd::World for World {
             }
         }
     }
+}
+
+/// Asks name servers for what a restriction wants to know.
+async fn look_up(resolver: &Resolver, wanted: &Wanted) -> Answer {
+    let name = wanted.name.as_str();
+    let (kind, found) = match wanted.kind {
+        Kind::A | Kind::Aaaa => {
+            let v6 = wanted.kind == Kind::Aaaa;
+            let kind = if v6 { net::dns::Kind::Aaaa } else { net::dns::Kind::A };
+            let found = resolver.addresses(name, v6).await;
+            (kind, found.map(|a| a.records.into_iter().map(Record::Address).collect()))
+        }
+        Kind::Mx => {
+            let found = resolver.mx(name).await;
+            let record = |mx: net::dns::Mx| Record::Mx(mx.preference, mx.host);
+            (net::dns::Kind::Mx, found.map(|a| a.records.into_iter().map(record).collect()))
+        }
+        Kind::Ns => {
+            let found = resolver.ns(name).await;
+            (net::dns::Kind::Ns, found.map(|a| a.records.into_iter().map(Record::Name).collect()))
+        }
+        Kind::Txt => {
+            let found = resolver.txt(name).await;
+            (net::dns::Kind::Txt, found.map(|a| a.records.into_iter().map(Record::Text).collect()))
+        }
+    };
+    found.map_err(|failure: Failure| {
+        let why = match &failure {
+            Failure::NotFound => Why::NoName,
+            Failure::NoData => Why::NoData,
+            Failure::Temporary(_) => Why::NotNow,
+            Failure::Invalid(_) | Failure::BadName => Why::Nonsense,
+        };
+        Lack { why, words: failure.words(name, kind) }
+    })
 }
