@@ -35,13 +35,7 @@ impl Names {
     /// No name, for this reason.
     pub(crate) fn unknown(why: Known) -> Names {
         let unknown = || "unknown".to_string();
-        Names {
-            name: unknown(),
-            known: why,
-            reverse_name: unknown(),
-            reverse_known: why,
-            warning: None,
-        }
+        Names { name: unknown(), known: why, reverse_name: unknown(), reverse_known: why, warning: None }
     }
 }
 
@@ -104,7 +98,7 @@ impl NameService for System {
     }
 
     fn addresses_of(&self, name: &str, v6: bool) -> Result<Vec<IpAddr>, Unresolved> {
-        sys::names::addresses_of(name, v6)
+        sys::names::addresses_in(name, v6)
     }
 }
 

@@ -23,8 +23,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tables::{Maps, Types};
 use tables::matchlist::{AddressList, StringList};
+use tables::{Maps, Types};
 
 /// What a service is made of besides its configuration.
 pub struct Parts<B: Backend> {

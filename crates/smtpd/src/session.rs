@@ -6,8 +6,8 @@
 use crate::backend::{Backend, Incoming};
 use crate::client::{Client, Peer};
 use crate::events::{self as say, *};
-use crate::limits::Kind;
 use crate::inquiry::{self, Patience};
+use crate::limits::Kind;
 use crate::restrictions::facts::Facts;
 use crate::restrictions::{Notes, Question, Rejection, Say, Stage, Subject, Verdict};
 use crate::service::Service;

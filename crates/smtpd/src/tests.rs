@@ -1,9 +1,12 @@
 //! Whole sessions over a pipe, into a queue in memory.
 
 use crate::limits::Limits;
+use crate::restrictions::facts::Wanted;
 use crate::{Parts, Peer, Service, serve};
 use cleanup::{Door, Intake};
 use config::Config;
+use net::dns::{Resolver, Zone};
+use proto::Address;
 use queue::memory::MemoryStore;
 use rewrite::Rewriter;
 use std::collections::{BTreeMap, HashSet};
@@ -23,6 +26,25 @@ struct World {
     service: Arc<Service<Intake<MemoryStore>>>,
 }
 
+/// The rewriter, and name servers that answer from a text.
+struct Faked(Arc<Rewriter>, Resolver);
+
+impl crate::World for Faked {
+    fn resolve(&self, address: &Address) -> Result<crate::world::Resolved, crate::world::Trouble> {
+        crate::World::resolve(&*self.0, address)
+    }
+
+    fn existence(&self, address: &Address) -> Result<rewrite::Existence, crate::world::Trouble> {
+        crate::World::existence(&*self.0, address)
+    }
+
+    fn look_up<'a>(&'a self, wanted: &'a Wanted) -> crate::world::Looking<'a> {
+        Box::pin(crate::world::ask(&self.1, wanted))
+    }
+}
+
+const ZONE: &str = include_str!("tests/zone");
+
 fn world(settings: &str) -> World {
     let config = Config::from_text(std::path::Path::new("/nowhere"), &format!("{MAIN}{settings}")).unwrap();
     let types = Types::for_config(&config).build();
@@ -31,7 +53,7 @@ fn world(settings: &str) -> World {
     let store = MemoryStore::new();
     let parts = Parts {
         backend: Intake::new(Arc::new(store.clone()), door, BTreeMap::new()),
-        world: rewriter,
+        world: Arc::new(Faked(rewriter, Resolver::of_zone(Zone::parse(ZONE).unwrap()))),
         types,
         limits: Arc::new(Limits::new(Duration::from_secs(60))),
         name: "smtp".into(),
@@ -336,6 +358,8 @@ fn open_relays_are_seen() {
         None
     );
 }
+
+mod dns;
 
 #[test]
 fn a_session_can_be_spawned() {

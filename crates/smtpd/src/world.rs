@@ -1,10 +1,11 @@
 //! What the server asks about addresses. `rewrite` answers; tests with a few lines of their own.
 
-use crate::restrictions::facts::{self, Answer, Wanted};
+use crate::restrictions::facts::{self, Answer, Kind, Lack, Record, Wanted, Why};
+use net::dns::{Failure, Resolver};
 use proto::Address;
+use rewrite::{Class, Existence, Rewriter};
 use std::future::Future;
 use std::pin::Pin;
-use rewrite::{Class, Existence, Rewriter};
 
 /// What an address means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,4 +68,39 @@ fn routed(rewriter: &Rewriter, address: &Address) -> Result<rewrite::Resolved, T
     let resolved = rewriter.resolve(&complete, &Address::null());
     let resolved = resolved.map_err(|e| Trouble::Unavailable(e.to_string()))?;
     if resolved.bad.is_some() { Err(Trouble::Invalid) } else { Ok(resolved) }
+}
+
+/// Asks name servers for what a restriction wants to know.
+pub async fn ask(resolver: &Resolver, wanted: &Wanted) -> Answer {
+    let name = wanted.name.as_str();
+    let (kind, found) = match wanted.kind {
+        Kind::A | Kind::Aaaa => {
+            let v6 = wanted.kind == Kind::Aaaa;
+            let kind = if v6 { net::dns::Kind::Aaaa } else { net::dns::Kind::A };
+            let found = resolver.addresses(name, v6).await;
+            (kind, found.map(|a| a.records.into_iter().map(Record::Address).collect()))
+        }
+        Kind::Mx => {
+            let found = resolver.mx(name).await;
+            let record = |mx: net::dns::Mx| Record::Mx(mx.preference, mx.host);
+            (net::dns::Kind::Mx, found.map(|a| a.records.into_iter().map(record).collect()))
+        }
+        Kind::Ns => {
+            let found = resolver.ns(name).await;
+            (net::dns::Kind::Ns, found.map(|a| a.records.into_iter().map(Record::Name).collect()))
+        }
+        Kind::Txt => {
+            let found = resolver.txt(name).await;
+            (net::dns::Kind::Txt, found.map(|a| a.records.into_iter().map(Record::Text).collect()))
+        }
+    };
+    found.map_err(|failure: Failure| {
+        let why = match &failure {
+            Failure::NotFound => Why::NoName,
+            Failure::NoData => Why::NoData,
+            Failure::Temporary(_) => Why::NotNow,
+            Failure::Invalid(_) | Failure::BadName => Why::Nonsense,
+        };
+        Lack { why, words: failure.words(name, kind) }
+    })
 }

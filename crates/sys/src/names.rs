@@ -1,7 +1,7 @@
 //! Host names by the system's resolver (/etc/hosts first). Calls may block: not for async code.
 
 use std::ffi::CStr;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 /// Why the name service gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub fn name_of(address: IpAddr) -> Result<String, Unresolved> {
 }
 
 /// The addresses of a name, of the one family asked for.
-pub fn addresses_of(name: &str, v6: bool) -> Result<Vec<IpAddr>, Unresolved> {
+pub fn addresses_in(name: &str, v6: bool) -> Result<Vec<IpAddr>, Unresolved> {
     let name = std::ffi::CString::new(name).map_err(|_| Unresolved::none())?;
     // SAFETY: addrinfo is plain data for which all zeroes is a valid value.
     let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
@@ -159,12 +159,12 @@ mod tests {
     fn this_host() {
         let here = IpAddr::from([127, 0, 0, 1]);
         if let Ok(name) = name_of(here) {
-            let all = addresses_of(&name, false).unwrap();
+            let all = addresses_in(&name, false).unwrap();
             assert!(all.contains(&here) && all.iter().all(IpAddr::is_ipv4), "{name}: {all:?}");
         }
-        let no = addresses_of("no such name", false).unwrap_err();
+        let no = addresses_in("no such name", false).unwrap_err();
         assert!(!no.words.is_empty());
-        assert!(addresses_of("nul\0inside", true).is_err());
+        assert!(addresses_in("nul\0inside", true).is_err());
     }
 
     #[test]

@@ -9,6 +9,9 @@ use std::net::IpAddr;
 
 pub(super) const ASKING: &[(&str, Rule)] = &[("permit_mx_backup", permit)];
 
+/// The addresses of a host, or why there are none.
+type Found = Result<Vec<IpAddr>, Why>;
+
 /// A stranger's domain has no more mail hosts than this.
 const MOST: usize = 20;
 
@@ -42,7 +45,7 @@ fn permit(a: &mut Asked<'_, '_>) -> Verdict {
     hosts.sort_by_key(|(preference, _)| *preference);
     hosts.truncate(MOST);
     let best = hosts.first().map(|(preference, _)| *preference);
-    let mut known: Vec<(bool, &str, Result<Vec<IpAddr>, Why>)> = Vec::new();
+    let mut known: Vec<(bool, &str, Found)> = Vec::new();
     let mut waits = false;
     for (preference, host) in &hosts {
         match addresses(a, host) {
@@ -54,7 +57,7 @@ fn permit(a: &mut Asked<'_, '_>) -> Verdict {
         return Verdict::Wait;
     }
     let rules = a.q.rules;
-    let ours = |host: &str, found: &Result<Vec<IpAddr>, Why>| {
+    let ours = |host: &str, found: &Found| {
         host.eq_ignore_ascii_case(&rules.myhostname)
             || found.as_ref().is_ok_and(|all| {
                 all.iter().any(|ip| rules.own_addresses.contains(ip) || rules.proxy_addresses.contains(ip))
@@ -102,7 +105,7 @@ fn unsure(a: &mut Asked<'_, '_>, subject: &Subject, what: &str) -> Verdict {
 }
 
 /// All addresses of a host; `None` while they are not known.
-fn addresses(a: &mut Asked<'_, '_>, host: &str) -> Option<Result<Vec<IpAddr>, Why>> {
+fn addresses(a: &mut Asked<'_, '_>, host: &str) -> Option<Found> {
     let four = a.look_up(Kind::A, host);
     let six = if a.q.rules.inet6 { Some(a.look_up(Kind::Aaaa, host)?) } else { None };
     let (mut all, mut why) = (Vec::new(), Why::NoName);

@@ -222,8 +222,7 @@ fn reversed(ip: IpAddr) -> String {
 pub(crate) fn session_macro(name: &str, a: &Asked<'_, '_>) -> Option<String> {
     let q = &a.q;
     let local = |address: Option<&Address>| address.map(|a| a.local().to_string()).unwrap_or_default();
-    let domain =
-        |address: Option<&Address>| address.and_then(|a| a.domain()).unwrap_or_default().to_string();
+    let domain = |address: Option<&Address>| address.and_then(|a| a.domain()).unwrap_or_default().to_string();
     let whole = |address: Option<&Address>| address.map(|a| a.internal()).unwrap_or_default();
     Some(match name {
         "client" => format!("{}[{}]", q.client.name, q.client.address),
@@ -341,7 +340,9 @@ struct Filter([Vec<(u8, u8)>; 4]);
 
 impl Filter {
     fn read(text: &str) -> Result<Filter, String> {
-        let bad = |what: &str| format!("RBL reply error: {what} in {text:?}; write four parts such as 127.0.0.[2..11]");
+        let bad = |what: &str| {
+            format!("RBL reply error: {what} in {text:?}; write four parts such as 127.0.0.[2..11]")
+        };
         let mut parts: Vec<Vec<(u8, u8)>> = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
@@ -375,7 +376,10 @@ impl Filter {
     }
 
     fn matches(&self, octets: [u8; 4]) -> bool {
-        self.0.iter().zip(octets).all(|(ranges, n)| ranges.iter().any(|(from, to)| (*from..=*to).contains(&n)))
+        self.0
+            .iter()
+            .zip(octets)
+            .all(|(ranges, n)| ranges.iter().any(|(from, to)| (*from..=*to).contains(&n)))
     }
 }
 
@@ -396,7 +400,17 @@ mod tests {
         ] {
             assert_eq!(Filter::read(text).unwrap().matches(address), expected, "{text}");
         }
-        for bad in ["", "127.0.0", "d.d.d.d", "127.0.0.[2", "127.0.0.[4..2]", "127.0.0.256", "127.0.0.2.1", "1.2.3.4.", "127.0.0.[]"] {
+        for bad in [
+            "",
+            "127.0.0",
+            "d.d.d.d",
+            "127.0.0.[2",
+            "127.0.0.[4..2]",
+            "127.0.0.256",
+            "127.0.0.2.1",
+            "1.2.3.4.",
+            "127.0.0.[]",
+        ] {
             assert!(Filter::read(bad).is_err(), "{bad}");
         }
     }

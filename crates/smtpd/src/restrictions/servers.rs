@@ -100,10 +100,8 @@ pub(super) fn ask(access: &Access, of: Of, via: Via, a: &mut Asked<'_, '_>) -> V
                 let lacks = answers.iter().filter_map(|answer| answer.as_ref().err());
                 let words = words_of(lacks.map(|l| l.why));
                 let (class, value) = (subject.class, &subject.value);
-                let text = format!(
-                    "Unable to look up {} host {server} for {class} {value}: {words}",
-                    via.name()
-                );
+                let text =
+                    format!("Unable to look up {} host {server} for {class} {value}: {words}", via.name());
                 a.notes.says.push(Say::Trouble(text));
             }
             continue;
@@ -151,12 +149,7 @@ fn domain_of(a: &Asked<'_, '_>, of: Of) -> Option<(String, Subject)> {
 }
 
 /// The servers, best first; the error is the verdict when there are none.
-fn servers(
-    a: &mut Asked<'_, '_>,
-    via: Via,
-    domain: &str,
-    subject: &Subject,
-) -> Result<Vec<String>, Verdict> {
+fn servers(a: &mut Asked<'_, '_>, via: Via, domain: &str, subject: &Subject) -> Result<Vec<String>, Verdict> {
     let unfound = |a: &mut Asked<'_, '_>, name: &str, words: &str| {
         let text = format!("Unable to look up {} host for {name}: {words}", via.name());
         a.notes.says.push(Say::Trouble(text));

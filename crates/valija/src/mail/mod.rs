@@ -150,7 +150,8 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     let Some(passed) = Passed::fetch(&config, master).await else { return Ok(()) };
     let (wishes, wished) = world::wishes();
     let resolver = net::dns::Resolver::system();
-    let snapshot = Arc::new(Snapshot::build(config, services, &queue, &counters, &wishes, &resolver, passed)?);
+    let snapshot =
+        Arc::new(Snapshot::build(config, services, &queue, &counters, &wishes, &resolver, passed)?);
     let patience = *MasterParams::load(&snapshot.config).map_err(join)?.daemon_timeout();
     let agent = Arc::new(Deliver::new(snapshot.voices(), patience));
     if let Some(jobs) = jobs {

@@ -1,12 +1,12 @@
 //! What SMTP sessions ask about addresses: the rewriter answers. ETRN asks for deliveries, too:
 //! those wishes go to the queue manager, one at a time, so that strangers cannot keep it busy.
 
-use net::dns::{Failure, Resolver};
+use net::dns::Resolver;
 use proto::Address;
 use qmgr::Manager;
 use queue::Store;
 use rewrite::{Existence, Rewriter};
-use smtpd::restrictions::facts::{Answer, Kind, Lack, Record, Wanted, Why};
+use smtpd::restrictions::facts::Wanted;
 use smtpd::world::{Looking, Resolved, Trouble};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -63,7 +63,7 @@ impl smtpd::World for World {
     }
 
     fn look_up<'a>(&'a self, wanted: &'a Wanted) -> Looking<'a> {
-        Box::pin(look_up(&self.resolver, wanted))
+        Box::pin(smtpd::world::ask(&self.resolver, wanted))
     }
 
     fn flush(&self, domain: &str) -> bool {
@@ -75,39 +75,4 @@ impl smtpd::World for World {
             }
         }
     }
-}
-
-/// Asks name servers for what a restriction wants to know.
-async fn look_up(resolver: &Resolver, wanted: &Wanted) -> Answer {
-    let name = wanted.name.as_str();
-    let (kind, found) = match wanted.kind {
-        Kind::A | Kind::Aaaa => {
-            let v6 = wanted.kind == Kind::Aaaa;
-            let kind = if v6 { net::dns::Kind::Aaaa } else { net::dns::Kind::A };
-            let found = resolver.addresses(name, v6).await;
-            (kind, found.map(|a| a.records.into_iter().map(Record::Address).collect()))
-        }
-        Kind::Mx => {
-            let found = resolver.mx(name).await;
-            let record = |mx: net::dns::Mx| Record::Mx(mx.preference, mx.host);
-            (net::dns::Kind::Mx, found.map(|a| a.records.into_iter().map(record).collect()))
-        }
-        Kind::Ns => {
-            let found = resolver.ns(name).await;
-            (net::dns::Kind::Ns, found.map(|a| a.records.into_iter().map(Record::Name).collect()))
-        }
-        Kind::Txt => {
-            let found = resolver.txt(name).await;
-            (net::dns::Kind::Txt, found.map(|a| a.records.into_iter().map(Record::Text).collect()))
-        }
-    };
-    found.map_err(|failure: Failure| {
-        let why = match &failure {
-            Failure::NotFound => Why::NoName,
-            Failure::NoData => Why::NoData,
-            Failure::Temporary(_) => Why::NotNow,
-            Failure::Invalid(_) | Failure::BadName => Why::Nonsense,
-        };
-        Lack { why, words: failure.words(name, kind) }
-    })
 }

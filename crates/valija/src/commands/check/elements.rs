@@ -3,7 +3,7 @@
 use config::value::split_list;
 
 /// Restrictions that are obeyed, and old names of such; `smtpd::restrictions` has the same set.
-const OBEYED: [&str; 31] = [
+const OBEYED: [&str; 63] = [
     "permit",
     "reject",
     "defer",
@@ -35,6 +35,38 @@ const OBEYED: [&str; 31] = [
     "check_sender_access",
     "check_recipient_access",
     "check_etrn_access",
+    "reject_unknown_client_hostname",
+    "reject_unknown_client",
+    "reject_unknown_reverse_client_hostname",
+    "reject_unknown_helo_hostname",
+    "reject_unknown_hostname",
+    "reject_unknown_sender_domain",
+    "reject_unknown_recipient_domain",
+    "reject_rbl_client",
+    "permit_dnswl_client",
+    "reject_rhsbl_client",
+    "permit_rhswl_client",
+    "reject_rhsbl_reverse_client",
+    "reject_rhsbl_helo",
+    "reject_rhsbl_sender",
+    "reject_rhsbl_recipient",
+    "reject_maps_rbl",
+    "permit_mx_backup",
+    "check_client_a_access",
+    "check_client_mx_access",
+    "check_client_ns_access",
+    "check_reverse_client_hostname_a_access",
+    "check_reverse_client_hostname_mx_access",
+    "check_reverse_client_hostname_ns_access",
+    "check_helo_a_access",
+    "check_helo_mx_access",
+    "check_helo_ns_access",
+    "check_sender_a_access",
+    "check_sender_mx_access",
+    "check_sender_ns_access",
+    "check_recipient_a_access",
+    "check_recipient_mx_access",
+    "check_recipient_ns_access",
 ];
 
 /// Table types that Postfix has and this build does not open.
@@ -73,11 +105,11 @@ mod tests {
 
     #[test]
     fn named_one_by_one() {
-        let text = "permit_mynetworks, reject_rbl_client zen.example.org, my_class, check_client_access mysql:/x, permit";
+        let text = "permit_mynetworks, check_policy_service unix:private/p, reject_rbl_client x.org, my_class, check_client_access mysql:/x, permit";
         let classes = ["my_class".to_string()];
         assert_eq!(
             unsupported("smtpd_client_restrictions", text, &classes),
-            ["reject_rbl_client comes with a later version", "mysql: tables come with a later version",]
+            ["check_policy_service comes with a later version", "mysql: tables come with a later version",]
         );
         assert_eq!(unsupported("mydestination", "a_b, hash:/x", &[]), [""; 0]);
         assert_eq!(unsupported("alias_maps", "proxy:ldap:/x", &[]).len(), 1);
