@@ -1,6 +1,6 @@
 //! Names of hosts and relay hosts as people type them, and what is wrong with them in words.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// Whether `text` is a host name. RFC 1035 2.3.1, with RFC 1123 2.1's leading digits
 pub(super) fn host_name(text: &str) -> Result<(), String> {
@@ -52,10 +52,6 @@ pub(super) struct RelayHost {
     pub(super) port: Option<String>,
 }
 
-/// Names of ports that need no /etc/services.
-const PORTS: [(&str, u16); 6] =
-    [("smtp", 25), ("submission", 587), ("submissions", 465), ("smtps", 465), ("lmtp", 24), ("ssmtp", 465)];
-
 impl RelayHost {
     /// Reads it; the error says what is wrong.
     pub(super) fn read(text: &str) -> Result<RelayHost, String> {
@@ -88,21 +84,25 @@ impl RelayHost {
             None if rest.is_empty() => None,
             None => return Err(wrong(&format!("{rest:?} behind the bracket; only :port may stand there"))),
         };
-        let address = inner.strip_prefix("ipv6:").or(inner.strip_prefix("IPv6:")).unwrap_or(inner);
-        let literal = address.parse::<IpAddr>().is_ok();
+        let literal = bare(inner).parse::<IpAddr>().is_ok();
         if literal && !brackets {
             return Err(wrong(&format!("an address stands in brackets: [{inner}]")));
         }
-        if !literal && address.parse::<Ipv6Addr>().is_err() {
+        if !literal {
             host_name(inner).map_err(|what| format!("{what}; {example}"))?;
         }
         Ok(RelayHost { host: inner.to_string(), brackets, port })
     }
 
+    /// The name or address, without the mark of IPv6.
+    pub(super) fn bare_host(&self) -> &str {
+        bare(&self.host)
+    }
+
     /// The port as a number, `default` when none is written.
     pub(super) fn port_number(&self, default: u16) -> u16 {
         let Some(port) = &self.port else { return default };
-        port.parse().ok().or_else(|| service(port)).unwrap_or(default)
+        sys::services::port(port).unwrap_or(default)
     }
 }
 
@@ -116,28 +116,21 @@ impl std::fmt::Display for RelayHost {
     }
 }
 
+fn bare(text: &str) -> &str {
+    match text.split_at_checked(5) {
+        Some((mark, rest)) if mark.eq_ignore_ascii_case("ipv6:") => rest,
+        _ => text,
+    }
+}
+
 fn port_of(text: &str) -> Result<String, String> {
     let number = text.chars().all(|c| c.is_ascii_digit()) && !text.is_empty();
     match number {
         true if text.parse::<u16>().is_ok_and(|n| n > 0) => Ok(text.to_string()),
         true => Err(format!("the port {text} is not between 1 and 65535")),
-        false if service(text).is_some() => Ok(text.to_string()),
+        false if sys::services::port(text).is_some_and(|p| p > 0) => Ok(text.to_string()),
         false => Err(format!("{text:?} is no port; write a number such as 25, 465 or 587")),
     }
-}
-
-/// The port of a service, from the well-known ones and /etc/services.
-fn service(name: &str) -> Option<u16> {
-    if let Some((_, port)) = PORTS.iter().find(|(n, _)| *n == name) {
-        return Some(*port);
-    }
-    let text = std::fs::read_to_string("/etc/services").ok()?;
-    text.lines().find_map(|line| {
-        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-        let first = words.next()?;
-        let port = words.next()?.strip_suffix("/tcp")?.parse().ok()?;
-        (first == name || words.any(|alias| alias == name)).then_some(port)
-    })
 }
 
 #[cfg(test)]

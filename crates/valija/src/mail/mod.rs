@@ -3,7 +3,7 @@
 //! `master` starts it with a channel on descriptor 3, over which come the listeners and the way to
 //! the deliver role. It never forks and never executes anything.
 
-mod addresses;
+pub(crate) mod addresses;
 mod deliver;
 mod files;
 mod listeners;

@@ -3,12 +3,15 @@
 
 use super::advice::{self, Trouble};
 use super::certificate::{Client, Judgement};
-use super::find::{Target, Ways, targets};
+use super::find::hosts;
 use super::login::{Exchange, Login};
 use super::wire::{Answer, Stream, Wire};
 use crate::commands::names::RelayHost;
+use net::dial;
+use net::dns::Resolver;
 use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
+use smtp::route::{Hop, Settings};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -16,7 +19,8 @@ use tokio::net::TcpStream;
 /// What is to be tried.
 pub(super) struct Attempt<'a> {
     pub(super) relay: &'a RelayHost,
-    pub(super) ways: Ways<'a>,
+    pub(super) resolver: &'a Resolver,
+    pub(super) route: Settings,
     pub(super) roots: Arc<RootCertStore>,
     /// How this host names itself.
     pub(super) helo: String,
@@ -48,35 +52,30 @@ pub(super) type Say<'a> = &'a mut (dyn FnMut(&str, &str) + Send);
 impl Attempt<'_> {
     /// Goes through all steps.
     pub(super) async fn run(&self, say: Say<'_>) -> Result<Success, Trouble> {
-        let port = self.relay.port_number(25);
-        let (hosts, found) = targets(&self.ways, self.relay, port).await?;
+        let (hosts, found) = hosts(self.relay, &self.route, self.resolver).await?;
         say("DNS", &found);
         let (stream, target) = self.connect(&hosts, say).await?;
         let mut session =
-            Session { attempt: self, target: &target, extensions: Vec::new(), encrypted: false };
+            Session { attempt: self, target: &target.host, extensions: Vec::new(), encrypted: false };
         session.run(stream, say).await
     }
 
     /// The first host that answers.
-    async fn connect(&self, hosts: &[Target], say: Say<'_>) -> Result<(TcpStream, Target), Trouble> {
+    async fn connect(&self, hosts: &[Hop], say: Say<'_>) -> Result<(TcpStream, Hop), Trouble> {
         let mut last = None;
-        for target in hosts {
-            let address = target.address;
-            let place = format!("{}[{}]:{}", target.name, address.ip(), address.port());
-            match tokio::time::timeout(self.patience, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
+        for hop in hosts {
+            let place = format!("{}[{}]:{}", hop.host, hop.address.ip(), hop.address.port());
+            match dial::tcp(hop.address, &dial::Source::default(), self.patience).await {
+                Ok(dialled) => {
                     say("connect", &format!("connected to {place}"));
-                    return Ok((stream, target.clone()));
+                    return Ok((dialled.stream, hop.clone()));
                 }
-                Ok(Err(error)) => {
-                    let what = format!("connect to {place}: {}", words(&error));
+                Err(failure) => {
+                    let what = format!("connect to {place}: {failure}");
                     say("connect", &what);
-                    last = Some((what, error.kind() == std::io::ErrorKind::ConnectionRefused));
-                }
-                Err(_) => {
-                    let what = format!("connect to {place}: Connection timed out");
-                    say("connect", &what);
-                    last = Some((what, false));
+                    let refused = matches!(&failure, dial::Failure::Connect(e)
+                        if e.kind() == std::io::ErrorKind::ConnectionRefused);
+                    last = Some((what, refused));
                 }
             }
         }
@@ -88,7 +87,7 @@ impl Attempt<'_> {
 
 struct Session<'a> {
     attempt: &'a Attempt<'a>,
-    target: &'a Target,
+    target: &'a str,
     extensions: Vec<String>,
     encrypted: bool,
 }
@@ -201,8 +200,8 @@ impl Session<'_> {
         say: Say<'_>,
     ) -> Result<(Box<dyn Stream>, bool), Trouble> {
         let attempt = self.attempt;
-        let name = &self.target.name;
-        let server = ServerName::try_from(name.clone()).map_err(|_| {
+        let name = self.target;
+        let server = ServerName::try_from(name.to_string()).map_err(|_| {
             Trouble::new("TLS", format!("{name} is no name for a certificate"), "write a host name")
         })?;
         let client = Client::new(attempt.roots.clone(), name)?;
@@ -299,7 +298,7 @@ impl Session<'_> {
             say("login", &format!("logged in as {} with {}", login.user, exchange.mechanism()));
             return Ok(());
         }
-        let remedy = advice::login(&self.target.name, answer.code, &answer.text());
+        let remedy = advice::login(self.target, answer.code, &answer.text());
         Err(Trouble::new("login", answer.to_string(), remedy))
     }
 

@@ -1,151 +1,54 @@
-//! The hosts behind a relay host's name, found as the SMTP client finds them: by MX records unless the
-//! name stands in brackets, then by address records. RFC 5321 5.1
+//! The hosts behind a relay host's name, found by the SMTP client's own search (`smtp::route`), and what
+//! to do when there are none.
 
 use super::advice::Trouble;
 use crate::commands::names::RelayHost;
-use net::dns::{Failure, Kind, Resolver};
-use std::net::{IpAddr, SocketAddr};
-
-/// A host to connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    /// Its name, which its certificate should have.
-    pub(super) name: String,
-    pub(super) address: SocketAddr,
-}
-
-/// How names become addresses.
-pub(super) struct Ways<'a> {
-    pub(super) resolver: &'a Resolver,
-    /// IPv4 and IPv6, of `inet_protocols`.
-    pub(super) protocols: (bool, bool),
-    /// `smtp_host_lookup` has `dns`, and it has `native`.
-    pub(super) lookup: (bool, bool),
-}
-
-/// No more addresses than this are tried.
-const MOST: usize = 10;
+use net::dns::Resolver;
+use smtp::route::{self, Hop, NextHop, Random, Settings};
 
 /// The hosts of `relay`, the best first, and a sentence about them.
-pub(super) async fn targets(
-    ways: &Ways<'_>,
+pub(super) async fn hosts(
     relay: &RelayHost,
-    port: u16,
-) -> Result<(Vec<Target>, String), Trouble> {
-    let name = relay.host.as_str();
-    let plain = name.strip_prefix("ipv6:").or(name.strip_prefix("IPv6:")).unwrap_or(name);
-    if let Ok(address) = plain.parse::<IpAddr>() {
-        let target = Target { name: plain.to_string(), address: SocketAddr::new(address, port) };
-        return Ok((vec![target], format!("{name} is an address, nothing to look up")));
-    }
-    let (hosts, how) = match relay.brackets || !ways.lookup.0 {
-        true => (vec![name.to_string()], String::new()),
-        false => exchangers(ways.resolver, name).await?,
-    };
-    let mut found = Vec::new();
-    let mut failure = None;
-    for host in &hosts {
-        match addresses(ways, host).await {
-            Ok(all) => found.extend(
-                all.into_iter().map(|a| Target { name: host.clone(), address: SocketAddr::new(a, port) }),
-            ),
-            Err(trouble) => failure = failure.or(Some(trouble)),
-        }
-        if found.len() >= MOST {
-            break;
-        }
-    }
-    found.truncate(MOST);
-    match (found.is_empty(), failure) {
-        (true, Some(trouble)) => Err(trouble),
-        (true, None) => Err(no_address(name)),
-        (false, _) => {
-            let list: Vec<String> =
-                found.iter().map(|t| format!("{} [{}]", t.name, t.address.ip())).collect();
-            Ok((found, format!("{how}{}", list.join(", "))))
-        }
-    }
-}
-
-/// The mail exchangers of a name, or the name itself when it has none.
-async fn exchangers(resolver: &Resolver, name: &str) -> Result<(Vec<String>, String), Trouble> {
-    match resolver.mx(name).await {
-        Ok(answer) => {
-            let mut all = answer.records;
-            all.sort();
-            if all.iter().any(|m| m.host.is_empty()) {
-                return Err(Trouble::new(
-                    "DNS",
-                    format!("{name} has a null MX record: it takes no mail"),
-                    format!("if it is the relay host nevertheless, write it in brackets: [{name}]"),
-                ));
-            }
-            let hosts: Vec<String> = all.into_iter().map(|m| m.host).collect();
-            Ok((hosts, format!("the MX records of {name} name: ")))
-        }
-        Err(Failure::NoData) => {
-            Ok((vec![name.to_string()], format!("{name} has no MX record, so it is asked itself: ")))
-        }
-        Err(failure) => Err(failed(&failure, name, Kind::Mx)),
-    }
-}
-
-async fn addresses(ways: &Ways<'_>, host: &str) -> Result<Vec<IpAddr>, Trouble> {
-    let mut found = Vec::new();
-    let mut failure: Option<(Failure, Kind)> = None;
-    if ways.lookup.0 {
-        for (wanted, v6, kind) in [(ways.protocols.0, false, Kind::A), (ways.protocols.1, true, Kind::Aaaa)] {
-            if !wanted {
-                continue;
-            }
-            match ways.resolver.addresses(host, v6).await {
-                Ok(answer) => found.extend(answer.records),
-                // That a name has addresses of one family only is nothing to tell.
-                Err(Failure::NoData) => {}
-                Err(f) => failure = failure.or(Some((f, kind))),
-            }
-        }
-    }
-    if found.is_empty() && ways.lookup.1 {
-        found.extend(native(ways, host).await);
-    }
-    if !found.is_empty() {
-        return Ok(found);
-    }
-    let mut trouble = match failure {
-        Some((failure, kind)) => failed(&failure, host, kind),
-        None => no_address(host),
-    };
-    if !ways.lookup.1 && !native(ways, host).await.is_empty() {
-        trouble.remedy = "the name is in /etc/hosts, which mail delivery does not read: write \
-                          postconf -e 'smtp_host_lookup = dns, native', or the address in brackets"
-            .into();
-    }
-    Err(trouble)
-}
-
-/// What the system's resolver knows, /etc/hosts included.
-async fn native(ways: &Ways<'_>, host: &str) -> Vec<IpAddr> {
-    let Ok(all) = tokio::net::lookup_host((host, 0)).await else { return Vec::new() };
-    let mut found: Vec<IpAddr> = all.map(|a| a.ip()).collect();
-    found.retain(|a| if a.is_ipv4() { ways.protocols.0 } else { ways.protocols.1 });
-    found.dedup();
-    found
-}
-
-fn no_address(host: &str) -> Trouble {
-    Trouble::new("DNS", format!("{host} has no address"), "check the spelling; see inet_protocols too")
-}
-
-fn failed(failure: &Failure, name: &str, kind: Kind) -> Trouble {
-    let remedy = match failure {
-        Failure::NotFound | Failure::BadName => "check the spelling of the name",
-        Failure::Temporary(_) => {
-            "check /etc/resolv.conf and the network (getent hosts example.org should answer), then try again"
-        }
-        _ => {
-            "the domain's name servers are set up wrongly; write a host of it in brackets: [mail.example.net]"
+    settings: &Settings,
+    resolver: &Resolver,
+) -> Result<(Vec<Hop>, String), Trouble> {
+    let host = relay.bare_host().to_string();
+    let hop = NextHop { host, bracketed: relay.brackets, port: relay.port_number(25) };
+    let found = route::find(&hop, settings, resolver, &mut Random::new()).await;
+    let found = match found {
+        Ok(found) => found,
+        Err(none) => {
+            let remedy = remedy(&hop, &none, settings, resolver).await;
+            return Err(Trouble::new("DNS", none.status.text, remedy));
         }
     };
-    Trouble::new("DNS", failure.words(name, kind), remedy)
+    let how = match (found.by_mx, hop.bracketed) {
+        (true, _) => format!("the MX records of {} name: ", hop.host),
+        (false, false) => format!("{} has no MX record and is asked itself: ", hop.host),
+        (false, true) => String::new(),
+    };
+    let list: Vec<String> = found.hops.iter().map(|h| format!("{} [{}]", h.host, h.address.ip())).collect();
+    let warned: Vec<String> = found.warnings.iter().map(|w| format!(" ({w})")).collect();
+    Ok((found.hops, format!("{how}{}{}", list.join(", "), warned.join(""))))
+}
+
+async fn remedy(hop: &NextHop, none: &route::NoRoute, settings: &Settings, resolver: &Resolver) -> String {
+    if none.loops {
+        return "this is the host itself; name another one".into();
+    }
+    if none.status.text.contains("nullMX") {
+        return format!("if it is the relay host nevertheless, write it in brackets: [{}]", hop.host);
+    }
+    if none.status.code.0 == 4 {
+        return "check /etc/resolv.conf and the network, then try again".into();
+    }
+    if !settings.lookup_native {
+        let native = Settings { lookup_dns: false, lookup_native: true, dns: false, ..settings.clone() };
+        if route::find(hop, &native, resolver, &mut Random::new()).await.is_ok() {
+            return "the name is in /etc/hosts, which mail delivery does not read: write \
+                    postconf -e 'smtp_host_lookup = dns, native', or the address in brackets"
+                .into();
+        }
+    }
+    "check the spelling; inet_protocols says which kinds of addresses count".into()
 }

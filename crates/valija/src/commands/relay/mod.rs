@@ -30,6 +30,7 @@ use login::{Login, Secret};
 use net::dns::Resolver;
 use options::{Action, Options};
 use rustls::RootCertStore;
+use smtp::route::Settings;
 use std::io::BufRead;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -126,18 +127,24 @@ impl Present {
         if name.trim().is_empty() { self.text("myhostname") } else { name }
     }
 
-    fn protocols(&self) -> (bool, bool) {
-        let words = split_list(&self.text("inet_protocols"));
-        let has = |w: &str| words.iter().any(|x| x.eq_ignore_ascii_case(w));
-        (has("all") || has("ipv4"), has("all") || has("ipv6"))
-    }
-
-    fn lookup(&self) -> (bool, bool) {
-        let words = split_list(&self.text("smtp_host_lookup"));
-        let has = |w: &str| words.iter().any(|x| x.eq_ignore_ascii_case(w));
-        let off = self.text("smtp_dns_support_level").eq_ignore_ascii_case("disabled")
-            || self.text("disable_dns_lookups").eq_ignore_ascii_case("yes");
-        (has("dns") && !off, has("native") || off)
+    /// How the SMTP client looks for hosts.
+    fn route(&self) -> Settings {
+        let words = |name: &str| split_list(&self.text(name).to_ascii_lowercase());
+        let protocols = words("inet_protocols");
+        let has = |list: &[String], word: &str| list.iter().any(|w| w == word);
+        let all = has(&protocols, "all");
+        let dns = !self.text("smtp_dns_support_level").eq_ignore_ascii_case("disabled")
+            && !self.text("disable_dns_lookups").eq_ignore_ascii_case("yes");
+        let lookup = words("smtp_host_lookup");
+        Settings {
+            ipv4: all || has(&protocols, "ipv4"),
+            ipv6: all || has(&protocols, "ipv6"),
+            dns,
+            lookup_dns: dns && has(&lookup, "dns"),
+            lookup_native: !dns || has(&lookup, "native"),
+            own: crate::mail::addresses::own(&self.config).into(),
+            ..Settings::default()
+        }
     }
 }
 
@@ -327,11 +334,8 @@ fn tried(
     super::names::host_name(&helo).map_err(of)?;
     let attempt = Attempt {
         relay,
-        ways: find::Ways {
-            resolver: &world.resolver,
-            protocols: present.protocols(),
-            lookup: present.lookup(),
-        },
+        resolver: &world.resolver,
+        route: present.route(),
         roots: world.roots.clone(),
         message: message(&helo, &sender, &to, relay),
         helo,

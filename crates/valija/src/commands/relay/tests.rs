@@ -499,12 +499,12 @@ fn names_that_lead_nowhere() {
     for (relay, words) in [
         (
             "[nosuch.invalid]",
-            "DNS failed: Host or domain name not found. Name service error for name=nosuch.invalid type=A: Host not found",
+            "DNS failed: Host or domain name not found. Name service error for name=nosuch.invalid type=AAAA: Host not found",
         ),
-        ("null.test", "DNS failed: null.test has a null MX record"),
+        ("null.test", "DNS failed: Domain null.test does not accept mail (nullMX)"),
         ("broken.test", "Host not found, try again"),
-        ("[empty.test]", "DNS failed: empty.test has no address"),
-        ("alias.test", "name=gone.test type=A: Host not found"),
+        ("[empty.test]", "DNS failed: Host or domain name not found. Name service error for name=empty.test"),
+        ("alias.test", "name=gone.test type=AAAA: Host not found"),
     ] {
         let said = unreachable(relay, zone);
         assert!(said.contains(words), "{relay}: {said}");
