@@ -36,6 +36,7 @@ impl Router for Plain {
             "broken.example" => return Err("table hash:/x: broken".into()),
             "none.example" => ("nosuch", "x"),
             "smtp.example" => ("smtp", "mx"),
+            many if many.ends_with(".many") => ("smtp", many),
             "err.example" => ("error", "5.7.9 go away"),
             "ret.example" => ("retry", "4.5.6 later"),
             _ => ("local", "h.example.org"),
@@ -127,6 +128,8 @@ impl Agent for Fake {
     }
 }
 
+mod busy;
+
 struct World {
     store: Arc<MemoryStore>,
     manager: Manager<MemoryStore>,
@@ -139,6 +142,10 @@ const MASTER: &str = "local unix - n n - - local\nsecond unix - n n - - local\ne
     retry unix - - n - - error\nsmtp unix - - n - - smtp\n";
 
 fn world(main: &str) -> World {
+    world_with(main, HashMap::new())
+}
+
+fn world_with(main: &str, mut agents: HashMap<String, Arc<dyn Agent>>) -> World {
     let log = events::memory();
     let text = format!("myhostname = h.example.org\nmyorigin = example.org\n{main}");
     let config = Config::from_text(std::path::Path::new("/nowhere"), &text).unwrap();
@@ -152,7 +159,10 @@ fn world(main: &str) -> World {
         settings: Settings::load(&config, &services).unwrap(),
         intake: intake.clone(),
         router: Arc::new(Plain),
-        agents: HashMap::from([("local".to_string(), agent)]),
+        agents: {
+            agents.insert("local".to_string(), agent);
+            agents
+        },
     };
     World { manager: Manager::start(store.clone(), parts), store, intake, fake, log }
 }
@@ -160,6 +170,18 @@ fn world(main: &str) -> World {
 impl World {
     async fn send(&self, sender: &str, to: &[&str], notify: Notify) -> QueueId {
         self.send_traced(sender, to, notify, Trace::None).await
+    }
+
+    async fn send_verp(&self, sender: &str, to: &[&str], verp: &str) -> QueueId {
+        let sender = Address::from_internal(sender);
+        let mut origin = Origin::new(Source::Pickup { uid: 1001 }, sender, sys::time::now_micros());
+        origin.verp = Some(verp.into());
+        let mut message = self.intake.begin(origin);
+        for to in to {
+            message.recipient(Address::from_internal(to), None, Notify::default());
+        }
+        message.write(b"Subject: t\r\n\r\nhola\r\n").await;
+        message.finish().await.unwrap().id
     }
 
     async fn send_traced(&self, sender: &str, to: &[&str], notify: Notify, trace: Trace) -> QueueId {
