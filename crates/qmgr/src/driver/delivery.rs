@@ -200,7 +200,7 @@ async fn attempt<S: Store>(
     }
     let agent = known.and_then(|t| parts.agents.get(&t.command));
     let Some(agent) = agent else { return Done::default() };
-    let body = match message.body(shared.store.as_ref()).await {
+    let body = match message.body(&shared.store).await {
         Ok(body) => body,
         Err(e) => {
             if e == StoreError::LeaseLost {

@@ -10,7 +10,7 @@ use proto::{Address, QueueId};
 use queue::{Body, RecipientState, Store, StoreError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use tokio::sync::{OnceCell, OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Something that somebody is to be told about a recipient.
 #[derive(Clone, Debug)]
@@ -22,6 +22,9 @@ pub struct News {
     /// What happened.
     pub reported: Reported,
 }
+
+/// A content of so many bytes takes a while to read.
+const LONG: u64 = 128 * 1024;
 
 /// One lease.
 pub struct Message {
@@ -35,7 +38,6 @@ pub struct Message {
     pub delay_warned: bool,
     /// What is reported to the sender about this attempt: `sendmail -v` means the first alone.
     pub trace: Trace,
-    body: OnceCell<Body>,
     progress: Mutex<Progress>,
     _places: Vec<OwnedSemaphorePermit>,
 }
@@ -67,21 +69,19 @@ impl Message {
     ) -> Message {
         let remaining = resolved.len();
         let progress = Progress { remaining, gone: false, states, resolved, passed: Vec::new(), news };
-        Message {
-            id,
-            envelope,
-            active,
-            delay_warned,
-            trace,
-            body: OnceCell::new(),
-            progress: Mutex::new(progress),
-            _places: places,
-        }
+        Message { id, envelope, active, delay_warned, trace, progress: Mutex::new(progress), _places: places }
     }
 
-    /// The content, read once per lease.
-    pub async fn body<S: Store>(&self, store: &S) -> Result<Body, StoreError> {
-        self.body.get_or_try_init(|| store.body(self.id)).await.cloned()
+    /// The content. Whoever needs it holds it, and nobody else: messages that wait for their
+    /// turn are many. The store gives those who need it at the same time the same bytes.
+    pub async fn body<S: Store>(&self, store: &Arc<S>) -> Result<Body, StoreError> {
+        if self.envelope.size < LONG {
+            return store.body(self.id).await;
+        }
+        // It may have to be read from the disk, and others must go on meanwhile.
+        let (store, id) = (store.clone(), self.id);
+        let read = tokio::task::spawn_blocking(move || queue::block_on(store.body(id)));
+        read.await.unwrap_or_else(|_| Err(StoreError::Failing("the content could not be read".into())))
     }
 
     /// The address after transport resolution.

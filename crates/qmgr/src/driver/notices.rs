@@ -104,7 +104,7 @@ async fn make<S: Store>(
     all: &[(Notify, Reported)],
 ) -> Result<QueueId, String> {
     let settings = &parts.settings;
-    let body = message.body(shared.store.as_ref()).await.map_err(|e| e.to_string())?;
+    let body = message.body(&shared.store).await.map_err(|e| e.to_string())?;
     let template = settings.templates.get(planned.kind);
     let introduction = template.expanded(&settings.config).map_err(|e| e.to_string())?;
     let now = sys::time::now_micros();
@@ -160,7 +160,7 @@ pub(super) async fn forward<S: Store>(
     forward: &Forward,
 ) -> Result<QueueId, Status> {
     let later = |why: String| Status::new(Code(4, 3, 0), why);
-    let body = message.body(shared.store.as_ref()).await.map_err(|e| later(e.to_string()))?;
+    let body = message.body(&shared.store).await.map_err(|e| later(e.to_string()))?;
     let envelope = &message.envelope;
     let mut origin = Origin::new(Source::Internal, forward.sender.clone(), sys::time::now_micros());
     origin.client = envelope.client.clone();

@@ -14,8 +14,9 @@ use queue::{Leased, Outcome, RecipientState, Store, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// How many messages are asked for at a time.
-const BATCH: usize = 256;
+/// How many messages are asked for at a time; those that wait on disk are read here, and others must
+/// get a turn between.
+const BATCH: usize = 32;
 
 /// Until the store is closed or the manager drains.
 pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>) {
@@ -30,6 +31,7 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>) {
         if leased.is_empty() {
             return;
         }
+        tokio::task::yield_now().await;
         let mut first = Some(first);
         for lease in leased {
             let place = match first.take() {

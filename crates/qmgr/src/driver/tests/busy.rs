@@ -96,7 +96,7 @@ async fn live_destinations_are_served_while_all_bad_ones_hang() {
     w.rest(200).await;
     assert_eq!(live(), 800, "the slow ones, too");
     w.manager.flushed(&[]);
-    w.store.advance(Duration::from_secs(4_500));
+    w.store.control(queue::Selection::All(None), queue::Action::Flush).await.unwrap();
     let all = || live() == 900;
     while !all() && std::time::Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(5)).await;
