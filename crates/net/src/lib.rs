@@ -4,6 +4,7 @@
 
 pub mod dial;
 pub mod dns;
+pub mod proxy;
 
 /// An error of the system in the words of strerror(3).
 pub fn plain(error: &std::io::Error) -> String {

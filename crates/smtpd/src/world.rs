@@ -98,7 +98,7 @@ pub async fn ask(resolver: &Resolver, wanted: &Wanted) -> Answer {
         let why = match &failure {
             Failure::NotFound => Why::NoName,
             Failure::NoData => Why::NoData,
-            Failure::Temporary(_) => Why::NotNow,
+            Failure::Temporary(_) | Failure::Garbage => Why::NotNow,
             Failure::Invalid(_) | Failure::BadName => Why::Nonsense,
         };
         Lack { why, words: failure.words(name, kind) }

@@ -118,7 +118,7 @@ pub fn canonical(name: &str) -> Option<String> {
 pub struct NoAddress {
     /// Asking again later may help.
     pub temporary: bool,
-    /// It is about the name, not about the system.
+    /// The name may not exist, as opposed to: exists without an address, or the system failed.
     pub absent: bool,
     /// As getaddrinfo(3) says it.
     pub words: String,
@@ -131,9 +131,8 @@ pub fn addresses_of(name: &str) -> Result<Vec<IpAddr>, NoAddress> {
         // The library keeps the code to itself and gives the words of gai_strerror(3).
         let words = text.rsplit_once("information: ").map_or(text.as_str(), |(_, w)| w).to_string();
         let again = words == "Temporary failure in name resolution";
-        let absent = ["Name or service not known", "No address associated with hostname"];
         let system = e.raw_os_error().is_some() || words == "Memory allocation failure";
-        NoAddress { temporary: again || system, absent: again || absent.contains(&words.as_str()), words }
+        NoAddress { temporary: again || system, absent: again || words == "Name or service not known", words }
     })?;
     let mut addresses: Vec<IpAddr> = Vec::new();
     for address in all.map(|a| a.ip()) {

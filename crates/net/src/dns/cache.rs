@@ -102,6 +102,7 @@ impl Shared {
                 Meaning::NoData(ttl) => (Err(Failure::NoData), ttl.map(|t| t.min(shortest))),
                 Meaning::NotFound(ttl) => (Err(Failure::NotFound), ttl.map(|t| t.min(shortest))),
                 Meaning::Invalid { warnings } => (Err(Failure::Invalid(warnings)), None),
+                Meaning::Garbage => (Err(Failure::Garbage), None),
                 Meaning::Loop => break,
                 Meaning::TooModern => (Err(Failure::Temporary(String::new())), None),
                 Meaning::Trouble(why) => (Err(Failure::Temporary(why)), None),

@@ -67,11 +67,11 @@ impl Exchange {
         if let Source::Zone(zone) = &self.source {
             return match in_zone(zone, asked, asked_type) {
                 Ok(message) => (read::meaning(&message, asked, kind), vouched(&message)),
-                Err(why) => (Meaning::Trouble(why), false),
+                Err(why) => (why, false),
             };
         }
         let settings = self.source.settings();
-        let mut trouble = "no name server".to_string();
+        let mut trouble = Meaning::Trouble("no name server".to_string());
         for _ in 0..settings.attempts {
             let mut all_answered = true;
             for server in self.in_order(&settings) {
@@ -84,10 +84,13 @@ impl Exchange {
                     }
                 };
                 match meaning {
-                    Meaning::Trouble(why) if why.is_empty() => trouble.clear(),
-                    Meaning::Trouble(why) => trouble = format!("name server {}: {why}", shown(server)),
+                    Meaning::Trouble(why) if why.is_empty() => trouble = Meaning::Trouble(why),
+                    Meaning::Trouble(why) => {
+                        trouble = Meaning::Trouble(format!("name server {}: {why}", shown(server)));
+                    }
                     Meaning::TooModern => {
-                        trouble = format!("name server {} does not understand the question", shown(server));
+                        let why = format!("name server {} does not understand the question", shown(server));
+                        trouble = Meaning::Trouble(why);
                     }
                     meaning => return (meaning, secure),
                 }
@@ -96,7 +99,7 @@ impl Exchange {
                 break;
             }
         }
-        (Meaning::Trouble(trouble), false)
+        (trouble, false)
     }
 
     /// Those that were silent a moment ago come last.
@@ -127,17 +130,19 @@ impl Exchange {
         asked: &Name,
         kind: RecordType,
         timeout: Duration,
-    ) -> Result<Message, String> {
-        let Ok(_slot) = self.slots.acquire().await else { return Err("shutting down".into()) };
+    ) -> Result<Message, Meaning> {
+        let trouble = |why: String| Err(Meaning::Trouble(why));
+        let Ok(_slot) = self.slots.acquire().await else { return trouble("no more questions".into()) };
         let mut edns = true;
         loop {
             let got = tokio::time::timeout(timeout, once(server, asked, kind, edns)).await;
             let message = match got {
-                Err(_) => Err(format!("no answer from name server {}", shown(server))),
-                Ok(Err(e)) => Err(format!("name server {}: {}", shown(server), words(&e))),
+                Err(_) => trouble(format!("no answer from name server {}", shown(server))),
+                Ok(Err(e)) if e.kind() == io::ErrorKind::InvalidData => Err(Meaning::Garbage),
+                Ok(Err(e)) => trouble(format!("name server {}: {}", shown(server), words(&e))),
                 Ok(Ok(message)) => Ok(message),
             };
-            self.note(server, message.is_ok());
+            self.note(server, !matches!(message, Err(Meaning::Trouble(_))));
             match message {
                 Ok(m) if edns && too_modern(&m) => edns = false,
                 other => return other,
@@ -152,19 +157,22 @@ fn too_modern(message: &Message) -> bool {
     matches!(message.metadata.response_code, FormErr | NotImp | BADVERS)
 }
 
-fn in_zone(zone: &Zone, asked: &Name, kind: RecordType) -> Result<Message, String> {
+fn in_zone(zone: &Zone, asked: &Name, kind: RecordType) -> Result<Message, Meaning> {
     let once = |edns| {
         let question = wire::question(0, asked, kind, edns)?;
         zone.respond(&question, true)
     };
-    let put = |edns| once(edns).ok_or("no answer from name server").map(|a| wire::answer(&a, 0, asked, kind));
+    let put = |edns| match once(edns) {
+        Some(answer) => Ok(wire::answer(&answer, 0, asked, kind)),
+        None => Err(Meaning::Trouble("no answer from name server".into())),
+    };
     let answer = match put(true)? {
         Reply::Answer(m) if too_modern(&m) => put(false)?,
         other => other,
     };
     match answer {
         Reply::Answer(message) => Ok(*message),
-        Reply::Foreign | Reply::Garbage => Err("name server: the answer makes no sense".into()),
+        Reply::Foreign | Reply::Garbage => Err(Meaning::Garbage),
     }
 }
 
@@ -187,7 +195,7 @@ async fn once(server: SocketAddr, asked: &Name, kind: RecordType, edns: bool) ->
             Reply::Answer(message) => return Ok(*message),
             // A message cut off in the middle says so in its header.
             Reply::Garbage if buffer.get(2).is_some_and(|flags| flags & 2 != 0) => break,
-            Reply::Garbage => return Err(io::Error::other("the answer makes no sense")),
+            Reply::Garbage => return Err(io::ErrorKind::InvalidData.into()),
             Reply::Foreign => {}
         }
     }
@@ -208,7 +216,7 @@ async fn over_tcp(server: SocketAddr, asked: &Name, kind: RecordType, edns: bool
     stream.read_exact(&mut answer).await?;
     match wire::answer(&answer, id, asked, kind) {
         Reply::Answer(message) if !message.metadata.truncation => Ok(*message),
-        _ => Err(io::Error::other("the answer makes no sense")),
+        _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 

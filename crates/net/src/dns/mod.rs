@@ -113,6 +113,8 @@ pub enum Failure {
     Temporary(String),
     /// There is an answer, but none of its records makes sense; what is wrong, for the log.
     Invalid(Vec<String>),
+    /// What came cannot be read at all.
+    Garbage,
     /// What was asked for cannot be a name.
     BadName,
 }
@@ -128,7 +130,7 @@ impl Failure {
             Failure::NoData => error("Host found but no data record of requested type"),
             Failure::Temporary(why) if why.is_empty() => error("Host not found, try again"),
             Failure::Temporary(why) => error(&format!("Host not found, try again ({why})")),
-            Failure::Invalid(_) => {
+            Failure::Invalid(_) | Failure::Garbage => {
                 format!(
                     "Name service error for name={name} type={kind}: Malformed or unexpected name server reply"
                 )
@@ -139,7 +141,7 @@ impl Failure {
 
     /// Whether asking again later may help.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Failure::Temporary(_))
+        matches!(self, Failure::Temporary(_) | Failure::Garbage)
     }
 }
 
@@ -275,6 +277,15 @@ impl Resolver {
             secure: reply.secure,
             warnings: reply.warnings.clone(),
         })
+    }
+}
+
+/// Reads bytes as the answer to a question with number 0, as the fuzzer does; what they mean, in words.
+pub fn meaning_of(bytes: &[u8], name: &str, kind: Kind) -> Option<String> {
+    let name = wire::name(name)?;
+    match wire::answer(bytes, 0, &name, wire::record_type(kind)) {
+        wire::Reply::Answer(message) => Some(format!("{:?}", read::meaning(&message, &name, kind))),
+        wire::Reply::Foreign | wire::Reply::Garbage => None,
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) enum Meaning {
     NoData(Option<Duration>),
     /// There is no such name.
     NotFound(Option<Duration>),
+    /// What came cannot be read.
+    Garbage,
     /// The aliases have no end.
     Loop,
     /// The server does not understand what is more than the plain protocol.

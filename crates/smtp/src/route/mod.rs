@@ -285,11 +285,14 @@ impl Search<'_> {
             let found =
                 |address: IpAddr, secure: bool| Found { host: host.to_string(), address, preference, secure };
             if let Some(address) = literal(host) {
-                match if address.is_ipv4() { ipv4 } else { ipv6 } {
-                    true => all.push(found(address, true)),
-                    false => {
-                        self.fail(not_found(host));
-                    }
+                let family = if address.is_ipv4() { ipv4 } else { ipv6 };
+                if family {
+                    all.push(found(address, true));
+                } else if lookup_dns {
+                    // It is no name, and as an address it is not for us.
+                    self.failed(host, Kind::A, &Failure::BadName);
+                } else {
+                    self.fail(not_found(host));
                 }
                 continue;
             }
@@ -358,7 +361,7 @@ impl Search<'_> {
     /// because neither says that the host does not exist.
     fn failed(&mut self, name: &str, kind: Kind, failure: &Failure) -> Status {
         let code = match failure {
-            Failure::Temporary(_) => Code(4, 4, 3),
+            Failure::Temporary(_) | Failure::Garbage => Code(4, 4, 3),
             Failure::NotFound | Failure::NoData | Failure::BadName | Failure::Invalid(_) => Code(5, 4, 4),
         };
         self.fail(Status::new(code, failure.words(name, kind)))
