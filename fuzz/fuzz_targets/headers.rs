@@ -28,7 +28,7 @@ fn plan(kind: u8) -> Plan {
 }
 
 fn run(kind: u8, bytes: &[u8], step: usize) -> Vec<u8> {
-    let (mut headers, mut out) = (Headers::new(plan(kind)), Vec::new());
+    let (mut headers, mut out) = (Headers::new(plan(kind), None), Vec::new());
     let mut rewrite = |a: &Address, _| match a.domain() {
         None if !a.is_null() => Address::new(a.local(), Some("example.org")),
         _ => a.clone(),

@@ -9,6 +9,17 @@ events::events! {
     Pickup { uid: u32, sender: String } Info "uid={uid} from=<{sender}>"
     /// The queue could not take the message; whoever brought it will try again.
     QueueWrite { what: String } Warning "queue file write error: {what}"
+    /// What header_checks, body_checks and their kin ordered: the action, the line, where the message
+    /// comes from, and the text of the action.
+    Check { action: &'static str, class: &'static str, content: String, origin: String, sender: String, recipient: String, via: String, more: String } Info "{action}: {class} {content} from {origin}; from=<{sender}> to=<{recipient}>{via}{more}"
+    /// A message that breaks a rule of MIME that is enforced.
+    MimeError { what: &'static str, content: String, origin: String, sender: String, recipient: String } Info "reject: mime-error {what}: {content} from {origin}; from=<{sender}> to=<{recipient}>"
+    /// A row of header_checks, body_checks or their kin that means nothing; the line passes.
+    BadCheck { what: String } Warning "{what}"
+    /// A table of header_checks, body_checks or their kin could not answer.
+    ChecksProblem { map: String, what: String } Warning "{map} map lookup problem -- message not accepted, try again later: {what}"
+    /// What smtp_header_checks and its kin changed or noticed in a message that is sent.
+    OutgoingCheck { action: &'static str, class: &'static str, content: String, more: String } Info "{action}: {class} {content}{more}"
     /// A table of address rewriting could not answer.
     MapProblem { what: String, address: String } Warning "map lookup problem for {address} -- message not accepted, try again later: {what}"
     /// A message with too many Received headers.

@@ -7,6 +7,7 @@
 //! gets one.
 
 use crate::address_list;
+use crate::checks::{Finding, Inspection, inspection};
 use crate::rewriting::{Context, Place};
 use proto::Address;
 use proto::date::DateTime;
@@ -60,6 +61,8 @@ pub enum Note {
     EightBit,
     /// Too many Received fields.
     TooManyHops,
+    /// What header_checks, body_checks and their kin found.
+    Found(Finding),
 }
 
 /// Rewrites a header address: given one, in its place.
@@ -90,6 +93,9 @@ pub struct Headers {
 
 #[derive(Debug, Default)]
 struct State {
+    inspection: Option<Inspection>,
+    /// The body is inspected, too.
+    inspecting: bool,
     seen: Seen,
     hops: u64,
     notes: Vec<Note>,
@@ -98,9 +104,10 @@ struct State {
 
 impl Headers {
     /// For one message. A Received field made here is not fed but counts as a hop.
-    pub fn new(plan: Plan) -> Headers {
+    /// With an inspection, all content passes through it.
+    pub fn new(plan: Plan, inspection: Option<Inspection>) -> Headers {
         let scanner = Scanner::new(plan.size_limit);
-        let state = State { hops: 1, ..State::default() };
+        let state = State { hops: 1, inspection, ..State::default() };
         let at_start = plan.mailbox_line;
         Headers { plan, scanner, state, start: Vec::new(), at_start }
     }
@@ -117,14 +124,27 @@ impl Headers {
 
     /// True when the next bytes are body, which passes unchanged.
     pub fn in_body(&self) -> bool {
-        self.state.ended
+        self.state.ended && !self.state.inspecting
+    }
+
+    /// Takes a field that was made here, such as Received: it is inspected, nothing else.
+    pub fn made_here(&mut self, raw: &[u8], out: &mut Vec<u8>) {
+        match Field::new(raw) {
+            Some(field) => {
+                let edit = self.state.judge(&field);
+                inspection::write(edit, field.raw(), out);
+            }
+            None => {
+                out.extend_from_slice(raw);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
     }
 
     /// Takes the next piece, lines ended by CRLF; appends to `out` what the queue keeps.
     pub fn feed(&mut self, bytes: &[u8], rewrite: Rewrite<'_>, out: &mut Vec<u8>) {
         if self.state.ended {
-            out.extend_from_slice(bytes);
-            return;
+            return self.state.body(bytes, out);
         }
         if !self.at_start {
             self.scan(bytes, rewrite, out);
@@ -172,10 +192,11 @@ impl Headers {
                 Part::Body(bytes) => {
                     // An unfinished first line that is no header.
                     out.extend_from_slice(b"\r\n");
-                    out.extend_from_slice(bytes);
+                    state.body(bytes, out);
                 }
             });
         }
+        self.state.finish(out);
     }
 
     fn scan(&mut self, bytes: &[u8], rewrite: Rewrite<'_>, out: &mut Vec<u8>) {
@@ -186,13 +207,57 @@ impl Headers {
                 state.end(plan, out);
                 out.extend_from_slice(b"\r\n");
             }
-            Part::Body(bytes) => out.extend_from_slice(bytes),
+            Part::Body(bytes) => state.body(bytes, out),
         });
     }
 }
 
 impl State {
+    fn judge(&mut self, field: &Field<'_>) -> inspection::Edit {
+        let Some(inspection) = self.inspection.as_mut() else { return inspection::Edit::default() };
+        let edit = inspection.field(field);
+        self.notes.extend(inspection.findings().into_iter().map(Note::Found));
+        edit
+    }
+
+    fn body(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        match self.inspection.as_mut().filter(|_| self.inspecting) {
+            Some(inspection) => {
+                inspection.body(bytes, out);
+                self.notes.extend(inspection.findings().into_iter().map(Note::Found));
+            }
+            None => out.extend_from_slice(bytes),
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        if let Some(inspection) = self.inspection.as_mut().filter(|_| self.inspecting) {
+            inspection.finish(out);
+            self.notes.extend(inspection.findings().into_iter().map(Note::Found));
+        }
+    }
+
+    /// Inspects a field of the message, and takes what is left of it.
     fn field(&mut self, plan: &Plan, field: &Field<'_>, rewrite: Rewrite<'_>, out: &mut Vec<u8>) {
+        let edit = self.judge(field);
+        if let Some(before) = edit.before {
+            let before = inspection::Edit { before: Some(before), line: inspection::Line::Dropped };
+            inspection::write(before, b"", out);
+        }
+        match edit.line {
+            inspection::Line::Kept => self.accepted(plan, field, rewrite, out),
+            inspection::Line::Dropped => {}
+            inspection::Line::Replaced(text) => {
+                let mut line = Vec::new();
+                inspection::put(text.as_bytes(), &mut line);
+                if let Some(field) = Field::new(&line) {
+                    self.accepted(plan, &field, rewrite, out);
+                }
+            }
+        }
+    }
+
+    fn accepted(&mut self, plan: &Plan, field: &Field<'_>, rewrite: Rewrite<'_>, out: &mut Vec<u8>) {
         let name = field.name();
         let lower = name.to_ascii_lowercase();
         let seen = &mut self.seen;
@@ -243,6 +308,10 @@ impl State {
 
     fn end(&mut self, plan: &Plan, out: &mut Vec<u8>) {
         self.ended = true;
+        if let Some(inspection) = self.inspection.as_mut() {
+            self.inspecting = inspection.end_of_header();
+            self.notes.extend(inspection.findings().into_iter().map(Note::Found));
+        }
         let seen = self.seen;
         if plan.complete {
             let prefix = if seen.resent { "Resent-" } else { "" };
@@ -275,7 +344,7 @@ impl State {
 }
 
 /// The fields whose addresses are rewritten, with the class that Postfix gives them.
-fn place_of(lower: &str) -> Option<Place> {
+pub(crate) fn place_of(lower: &str) -> Option<Place> {
     match lower {
         "from"
         | "sender"

@@ -3,7 +3,11 @@
 //! Faults of a message (too big, too many hops) are found while it streams in and told by
 //! [`Message::finish`], as SMTP has it; until then further content is only swallowed.
 
-use crate::events::{MapProblem, MessageId, QueueWrite, ResentMessageId, TooBig, TooManyHops};
+use crate::checks::{self, Checks, Finding, Inspection, Side, Strict};
+use crate::events::{
+    BadCheck, Check, ChecksProblem, MapProblem, MessageId, MimeError, QueueWrite, ResentMessageId, TooBig,
+    TooManyHops,
+};
 use crate::headers::{Headers, Note, Plan};
 use crate::lines::{self, Lines};
 use crate::received::{self, Here};
@@ -15,10 +19,11 @@ use config::params::main::Main;
 use config::{Config, Problem};
 use proto::date::DateTime;
 use proto::envelope::{Client, Encoding, Envelope, Notify, Recipient, Ret, Trace};
-use proto::{Address, QueueId};
+use proto::{Address, QueueId, mime};
 use queue::{Draft, Store, StoreError};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use tables::Types;
 
 /// Which door was knocked at; decides the Received header and whether headers are completed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,21 +173,52 @@ pub struct Door {
     main: Main,
     cleanup: Cleanup,
     rewriting: Arc<dyn Rewriting>,
+    checks: Option<Arc<Checks>>,
     syslog_name: String,
 }
 
 impl Door {
-    /// Reads what the door obeys.
-    pub fn load(config: &Config, rewriting: Arc<dyn Rewriting>) -> Result<Door, Vec<Problem>> {
+    /// Reads what the door obeys, and opens the tables of its checks.
+    pub fn load(config: &Config, types: &Types, rewriting: Arc<dyn Rewriting>) -> Result<Door, Vec<Problem>> {
         let main = Main::load(config)?;
         let syslog_name = main.syslog_name().clone();
-        Ok(Door { cleanup: Cleanup::load(config)?, main, rewriting, syslog_name })
+        let cleanup = Cleanup::load(config)?;
+        let both = *cleanup.strict_8bitmime();
+        let manner = checks::Manner {
+            side: Side::In,
+            limits: mime::Limits {
+                nesting: size(*cleanup.mime_nesting_limit()),
+                boundary: size(*cleanup.mime_boundary_length_limit()),
+                header: size(*cleanup.header_size_limit()),
+            },
+            body_limit: u64::try_from(*cleanup.body_checks_size_limit()).unwrap_or(0),
+            line_limit: size(*cleanup.line_length_limit()),
+            flat: *cleanup.disable_mime_input_processing(),
+            strict: Strict {
+                headers: both || *cleanup.strict_7bit_headers(),
+                body: both || *cleanup.strict_8bitmime_body(),
+                domain: *cleanup.strict_mime_encoding_domain(),
+            },
+        };
+        let tables = [
+            cleanup.header_checks(),
+            cleanup.mime_header_checks(),
+            cleanup.nested_header_checks(),
+            cleanup.body_checks(),
+        ];
+        let checks = Checks::open(types, checks::RECEIVING, tables, manner);
+        let checks = (!checks.is_empty()).then(|| Arc::new(checks));
+        Ok(Door { cleanup, main, rewriting, checks, syslog_name })
     }
 
     /// `message_size_limit`, `None` for no limit.
     pub fn size_limit(&self) -> Option<u64> {
         u64::try_from(*self.cleanup.message_size_limit()).ok().filter(|n| *n > 0)
     }
+}
+
+fn size(limit: i64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 /// All doors into one queue. Cheap to clone; a message keeps the snapshot it began with.
@@ -245,6 +281,7 @@ impl<S: Store> Intake<S> {
             eight_bit: false,
             refused: None,
             bounce: None,
+            discarded: false,
             full: false,
             buffer: Vec::new(),
             clean: Vec::new(),
@@ -271,7 +308,9 @@ pub struct Message<S: Store> {
     eight_bit: bool,
     refused: Option<Refused>,
     /// To be bounced with this code and text: nobody waits for a reply (pickup, forwards).
-    bounce: Option<&'static str>,
+    bounce: Option<String>,
+    /// Checks said to take it and forget it.
+    discarded: bool,
     /// Beyond the size limit: further content is swallowed.
     full: bool,
     clean: Vec<u8>,
@@ -334,13 +373,15 @@ impl<S: Store> Message<S> {
         if self.refused.is_none() && self.lines.forbidden() {
             self.reject(550, "5.7.1 disallowed character", "5.7.1 disallowed character");
         }
-        self.redirect();
         let recipients = match self.refused {
             None => self.expand(),
             Some(_) => Vec::new(),
         };
         if let Some(refused) = self.refused {
             return Err(refused);
+        }
+        if self.discarded {
+            return Ok(Accepted { id: self.id });
         }
         let Some(draft) = self.draft.take() else {
             return Err(Refused::new(451, "4.3.0 Error: queue file write error"));
@@ -411,17 +452,13 @@ impl<S: Store> Message<S> {
             [(address, _, _)] => Some(address.to_string()),
             _ => None,
         };
-        for line in &self.orders.prepend {
-            self.buffer.extend_from_slice(line.as_bytes());
-            self.buffer.extend_from_slice(b"\r\n");
-        }
         let received = received::header(&self.origin, &here, only.as_deref());
-        self.buffer.extend_from_slice(received.as_bytes());
-        self.buffer.extend_from_slice(b"\r\n");
         let foreign = self.origin.source == Source::Smtp { local_rewrite: false };
         let local = !foreign && !self.origin.stranger;
         let stranger = Some(cleanup.remote_header_rewrite_domain()).filter(|d| !d.is_empty());
-        self.headers = Some(Headers::new(Plan {
+        let inspected = self.inspected();
+        let inspection = self.door.checks.as_ref().filter(|_| inspected).map(|c| Inspection::new(c.clone()));
+        let plan = Plan {
             rewrite: if local { Some(Context::Local) } else { stranger.cloned().map(Context::Remote) },
             complete: local || *cleanup.always_add_missing_headers(),
             sender: self.sender.clone(),
@@ -437,12 +474,27 @@ impl<S: Store> Message<S> {
             undisclosed: cleanup.undisclosed_recipients_header().clone(),
             drop: cleanup.message_drop_headers().0.clone(),
             hopcount_limit: (*cleanup.hopcount_limit()).max(1) as u64,
-            size_limit: usize::try_from(*cleanup.header_size_limit()).unwrap_or(usize::MAX),
-            token_limit: usize::try_from(*cleanup.header_address_token_limit()).unwrap_or(usize::MAX),
+            size_limit: size(*cleanup.header_size_limit()),
+            token_limit: size(*cleanup.header_address_token_limit()),
             detect_8bit: *cleanup.detect_8bit_encoding_header(),
             mailbox_line: matches!(self.origin.source, Source::Smtp { .. }),
-        }));
-        true
+        };
+        let mut headers = Headers::new(plan, inspection);
+        for line in &self.orders.prepend {
+            headers.made_here(line.as_bytes(), &mut self.buffer);
+        }
+        headers.made_here(received.as_bytes(), &mut self.buffer);
+        let notes = headers.notes();
+        self.headers = Some(headers);
+        self.heed(notes);
+        self.refused.is_none()
+    }
+
+    /// Whether header_checks and their kin apply: not to what was made here, nor where
+    /// `receive_override_options = no_header_body_checks`.
+    fn inspected(&self) -> bool {
+        let off = self.origin.overrides.iter().any(|o| o == "no_header_body_checks");
+        self.origin.source != Source::Internal && !off
     }
 
     /// `receive_override_options = no_address_mappings`: addresses are completed, nothing else.
@@ -519,17 +571,72 @@ impl<S: Store> Message<S> {
                     self.speaker.say_of(self.id, &TooManyHops {});
                     self.reject(554, "5.4.0 Error: too many hops", "5.4.0 too many hops");
                 }
+                Note::Found(finding) => self.obey_finding(finding),
             }
         }
     }
 
     /// The message itself is at fault: the client is told, or else the sender by a bounce.
-    fn reject(&mut self, code: u16, reply: &str, bounce: &'static str) {
-        if matches!(self.origin.source, Source::Smtp { .. }) {
+    fn reject(&mut self, code: u16, reply: &str, bounce: &str) {
+        if matches!(self.origin.source, Source::Smtp { .. }) || code < 500 {
             self.refused = Some(Refused::new(code, reply));
-        } else {
-            self.bounce = self.bounce.or(Some(bounce));
+        } else if self.bounce.is_none() {
+            self.bounce = Some(bounce.into());
         }
+    }
+
+    /// Says and does what checks found.
+    fn obey_finding(&mut self, finding: Finding) {
+        match finding {
+            Finding::Log { action, class, content, text } => {
+                let more = if text.is_empty() { String::new() } else { format!(": {text}") };
+                let (origin, sender, recipient) = self.whence();
+                let client = &self.origin.client;
+                let via = match &self.origin.source {
+                    Source::Smtp { .. } => format!(" proto={} helo=<{}>", client.protocol, client.helo),
+                    _ => String::new(),
+                };
+                let said = Check { action, class, content, origin, sender, recipient, via, more };
+                self.speaker.say_of(self.id, &said);
+            }
+            Finding::Mime { fault, content } => {
+                let (origin, sender, recipient) = self.whence();
+                let what = fault.text();
+                self.speaker.say_of(self.id, &MimeError { what, content, origin, sender, recipient });
+            }
+            Finding::Warning(what) => self.speaker.say(&BadCheck { what }),
+            Finding::Reject(text) => {
+                let code = if text.starts_with('4') { 451 } else { 550 };
+                self.reject(code, &text, &text);
+            }
+            Finding::Discard => self.discarded = true,
+            Finding::Hold => self.orders.hold = true,
+            Finding::Filter(to) => self.orders.filter = Some(to),
+            Finding::Redirect(to) => self.orders.redirect = Some(Address::from_internal(&to)),
+            Finding::Bcc(to) => self.orders.bcc.push(Address::from_internal(&to)),
+            Finding::Unanswered { map, error } => {
+                self.speaker.say_of(self.id, &ChecksProblem { map, what: error.to_string() });
+                self.refused = Some(Refused::new(451, "4.3.0 Error: queue file write error"));
+            }
+        }
+    }
+
+    /// Client, sender and last recipient, as the log shows them beside what checks found.
+    fn whence(&self) -> (String, String, String) {
+        let client = &self.origin.client;
+        let origin = match &self.origin.source {
+            Source::Smtp { .. } => format!("{}[{}]", client.name, client.address),
+            _ => "local".to_string(),
+        };
+        let last = self.recipients.last().map(|(address, _, _)| {
+            let whole = self.door.rewriting.complete(address, &Context::Local);
+            if self.unmapped() {
+                return whole;
+            }
+            self.door.rewriting.canonical(whole.clone(), Place::EnvelopeRecipient).unwrap_or(whole)
+        });
+        let shown = |address: &Address| one_line(&address.internal());
+        (origin, shown(&self.sender), last.as_ref().map(shown).unwrap_or_default())
     }
 
     async fn store_buffer(&mut self) {
@@ -544,19 +651,51 @@ impl<S: Store> Message<S> {
         self.buffer.clear();
     }
 
-    /// REDIRECT and BCC. The first recipient lends its original form to the one that takes its place.
-    fn redirect(&mut self) {
-        if let Some(to) = self.orders.redirect.take()
-            && let Some((first, orcpt, notify)) = std::mem::take(&mut self.recipients).into_iter().next()
-        {
+    /// All recipients as they are to be expanded, copies among them. After a REDIRECT there is one,
+    /// to which the first lends its original form. `None` after a refusal was set.
+    fn gather(&mut self) -> Option<Vec<Given>> {
+        let mut given = std::mem::take(&mut self.recipients);
+        if let Some(to) = self.orders.redirect.take() {
+            let (first, orcpt, notify) = given.drain(..).next()?;
             self.originals.clear();
-            self.originals.insert(0, first.to_string());
-            self.recipients = vec![(to, orcpt, notify)];
+            return Some(vec![Given { original: Some(first.to_string()), ..Given::new(to, orcpt, notify) }]);
         }
-        for address in std::mem::take(&mut self.orders.bcc) {
-            let notify = Notify { never: true, ..Notify::default() };
-            self.recipients.push((address, None, notify));
+        let copies = !self.unmapped() && self.origin.source != Source::Internal;
+        let never = Notify { never: true, ..Notify::default() };
+        let copy = |to: Address| Given { copy: true, ..Given::new(to, None, never) };
+        let rewriting = self.door.rewriting.clone();
+        let mut all = Vec::with_capacity(given.len());
+        if copies && !self.sender.is_null() {
+            match rewriting.copy_of_sender(&self.sender) {
+                Ok(to) => all.extend(to.map(copy)),
+                Err(what) => {
+                    self.map_problem(what, self.sender.internal());
+                    return None;
+                }
+            }
         }
+        for (place, (address, orcpt, notify)) in given.into_iter().enumerate() {
+            let original = self.originals.remove(&place);
+            all.push(Given { original, ..Given::new(address.clone(), orcpt, notify) });
+            if copies && rewriting.copies_recipients() {
+                let shown = address.internal();
+                let whole = rewriting.complete(&address, &Context::Local);
+                let whole = self.canonical(whole, Place::EnvelopeRecipient)?;
+                match rewriting.copy_of_recipient(&whole) {
+                    Ok(to) => all.extend(to.map(copy)),
+                    Err(what) => {
+                        self.map_problem(what, shown);
+                        return None;
+                    }
+                }
+            }
+        }
+        let always = self.door.cleanup.always_bcc();
+        if copies && !always.is_empty() {
+            all.push(copy(Address::from_internal(always)));
+        }
+        all.extend(std::mem::take(&mut self.orders.bcc).into_iter().map(copy));
+        Some(all)
     }
 
     /// Completes recipients, expands virtual aliases, drops what was there already.
@@ -566,11 +705,13 @@ impl<S: Store> Message<S> {
         let no_aliases = self.unmapped();
         let mut seen: HashSet<(Address, Option<String>, String)> = HashSet::new();
         let mut out = Vec::new();
-        let recipients = std::mem::take(&mut self.recipients);
-        for (place, (given, orcpt, notify)) in recipients.into_iter().enumerate() {
-            let original = self.originals.remove(&place).unwrap_or_else(|| given.to_string());
+        let Some(recipients) = self.gather() else { return out };
+        for Given { address: given, original, orcpt, notify, copy } in recipients {
             let whole = self.door.rewriting.complete(&given, &Context::Local);
             let Some(whole) = self.canonical(whole, Place::EnvelopeRecipient) else { return out };
+            // A copy was asked for by its whole address, whatever a table says.
+            let as_given = || if copy { whole.to_string() } else { given.to_string() };
+            let original = original.unwrap_or_else(as_given);
             let expanded = if no_aliases {
                 vec![whole.clone()]
             } else {
@@ -602,6 +743,23 @@ impl<S: Store> Message<S> {
             }
         }
         out
+    }
+}
+
+/// A recipient before it is completed and expanded.
+struct Given {
+    address: Address,
+    /// What a forward's recipient was written as.
+    original: Option<String>,
+    orcpt: Option<String>,
+    notify: Notify,
+    /// Added here: BCC, always_bcc …
+    copy: bool,
+}
+
+impl Given {
+    fn new(address: Address, orcpt: Option<String>, notify: Notify) -> Given {
+        Given { address, original: None, orcpt, notify, copy: false }
     }
 }
 

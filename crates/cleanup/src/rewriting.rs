@@ -18,8 +18,24 @@ pub trait Rewriting: Send + Sync + 'static {
     /// Completes an address (trivial rewriting). The null address stays as it is.
     fn complete(&self, address: &Address, context: &Context) -> Address;
 
-    /// Canonical mapping of a completed address; the address itself when no table knows it.
+    /// Canonical mapping and masquerading of a completed address; the address itself when no table
+    /// knows it.
     fn canonical(&self, address: Address, place: Place) -> Result<Address, String>;
+
+    /// Who gets a copy of mail from a completed, mapped sender (`sender_bcc_maps`).
+    fn copy_of_sender(&self, _: &Address) -> Result<Option<Address>, String> {
+        Ok(None)
+    }
+
+    /// Whether `copy_of_recipient` need be asked at all.
+    fn copies_recipients(&self) -> bool {
+        false
+    }
+
+    /// Who gets a copy of mail to a completed, mapped recipient (`recipient_bcc_maps`).
+    fn copy_of_recipient(&self, _: &Address) -> Result<Option<Address>, String> {
+        Ok(None)
+    }
 
     /// Virtual aliases of a completed recipient; the recipient itself when no table knows it.
     fn aliases(&self, recipient: &Address) -> Result<Vec<Address>, String>;
@@ -36,6 +52,18 @@ impl Rewriting for rewrite::Rewriter {
 
     fn canonical(&self, address: Address, place: Place) -> Result<Address, String> {
         rewrite::Rewriter::canonical(self, address, place)
+    }
+
+    fn copy_of_sender(&self, sender: &Address) -> Result<Option<Address>, String> {
+        rewrite::Rewriter::copy_of_sender(self, sender)
+    }
+
+    fn copies_recipients(&self) -> bool {
+        rewrite::Rewriter::copies_recipients(self)
+    }
+
+    fn copy_of_recipient(&self, recipient: &Address) -> Result<Option<Address>, String> {
+        rewrite::Rewriter::copy_of_recipient(self, recipient)
     }
 
     fn aliases(&self, recipient: &Address) -> Result<Vec<Address>, String> {

@@ -5,8 +5,10 @@
 //! carries its [`Reason`]s. Modules in reading order:
 
 pub mod class;
+pub mod copies;
 pub mod extension;
 pub mod mapping;
+pub mod masquerade;
 pub mod reason;
 pub mod recipient;
 pub mod transport;
@@ -22,6 +24,7 @@ use class::Classes;
 use config::params::main::Main;
 use config::params::rewrite::Rewrite;
 use config::{Config, Problem};
+use masquerade::Masquerade;
 use proto::Address;
 use proto::address::complete::Completion;
 use std::net::IpAddr;
@@ -34,6 +37,7 @@ pub struct Rewriter {
     delimiter: Delimiter,
     classes: Classes,
     maps: AllMaps,
+    masquerade: Masquerade,
     origin: String,
     domain: String,
     hostname: String,
@@ -52,6 +56,9 @@ struct AllMaps {
     transport: Maps,
     sender_relayhost: Maps,
     sender_transport: Maps,
+    sender_bcc: Maps,
+    recipient_bcc: Maps,
+    relocated: Maps,
 }
 
 impl Rewriter {
@@ -91,7 +98,11 @@ impl Rewriter {
                     "sender_dependent_default_transport_maps",
                     params.sender_dependent_default_transport_maps(),
                 ),
+                sender_bcc: maps("sender_bcc_maps", params.sender_bcc_maps()),
+                recipient_bcc: maps("recipient_bcc_maps", params.recipient_bcc_maps()),
+                relocated: maps("relocated_maps", params.relocated_maps()),
             },
+            masquerade: Masquerade::open(types, &params),
             origin: main.myorigin().clone(),
             domain: main.mydomain().clone(),
             hostname: main.myhostname().clone(),

@@ -33,8 +33,8 @@ impl Place {
 }
 
 impl Rewriter {
-    /// Canonical mapping of a completed address; the address itself when no table knows it. An
-    /// error is words for the administrator.
+    /// Canonical mapping of a completed address, and masquerading; the address itself when no table
+    /// knows it. An error is words for the administrator.
     pub fn canonical(&self, address: Address, place: Place) -> Result<Address, String> {
         let p = &self.params;
         let sender = matches!(place, Place::EnvelopeSender | Place::HeaderSender);
@@ -49,7 +49,17 @@ impl Rewriter {
             }
             address = self.map_one(maps, address)?;
         }
-        Ok(address)
+        self.masquerade.apply(address, place).map_err(|e| e.to_string())
+    }
+
+    /// Generic mapping of an address on its way to another host (`smtp_generic_maps`); the address
+    /// itself when no table knows it. generic(5)
+    pub fn generic(&self, maps: &Maps, address: &Address) -> Result<Address, String> {
+        if maps.is_empty() || address.is_null() {
+            return Ok(address.clone());
+        }
+        let found = self.map(maps, "generic", address)?;
+        Ok(found.and_then(|all| all.into_iter().next()).unwrap_or_else(|| address.clone()))
     }
 
     fn map_one(&self, maps: &Maps, mut address: Address) -> Result<Address, String> {
@@ -144,6 +154,15 @@ impl Rewriter {
         address: &Address,
         local_part: bool,
     ) -> Result<Option<(tables::Hit, Option<String>)>, String> {
+        self.search(maps, address, local_part).map_err(|e| e.to_string())
+    }
+
+    pub(crate) fn search(
+        &self,
+        maps: &Maps,
+        address: &Address,
+        local_part: bool,
+    ) -> Result<Option<(tables::Hit, Option<String>)>, tables::TableError> {
         let search = AddressSearch {
             split: &|local| self.delimiter.split(local).map(|(n, d, e)| (n.to_string(), format!("{d}{e}"))),
             is_local: &|domain| {
@@ -153,7 +172,7 @@ impl Rewriter {
             local_part,
             at_domain: true,
         };
-        maps.lookup_address(address.local(), address.domain(), &search).map_err(|e| e.to_string())
+        maps.lookup_address(address.local(), address.domain(), &search)
     }
 }
 

@@ -112,6 +112,12 @@ impl Rewriter {
             }
             reasons.push(Reason::hit("transport_maps", &hit));
         }
+        // Whoever has moved is not here, whatever the class and the transport.
+        if let Some(hit) = self.relocated(&recipient)? {
+            transport = "error".to_string();
+            nexthop = format!("5.1.6 User has moved to {}", hit.value);
+            reasons.push(Reason::hit("relocated_maps", &hit));
+        }
         // A name that a command could take for an option.
         let option = recipient.local().starts_with('-') && !*self.params.allow_min_user();
         let bad = (broken || option || class == Class::Default && !plausible(&domain))

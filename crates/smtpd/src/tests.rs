@@ -49,7 +49,7 @@ fn world(settings: &str) -> World {
     let config = Config::from_text(std::path::Path::new("/nowhere"), &format!("{MAIN}{settings}")).unwrap();
     let types = Types::for_config(&config).build();
     let rewriter = Arc::new(Rewriter::open(&config, &types, &[]).unwrap());
-    let door = Door::load(&config, rewriter.clone()).unwrap();
+    let door = Door::load(&config, &types, rewriter.clone()).unwrap();
     let store = MemoryStore::new();
     let parts = Parts {
         backend: Intake::new(Arc::new(store.clone()), door, BTreeMap::new()),

@@ -29,7 +29,7 @@ fn run(plan: Plan, pieces: &[&[u8]]) -> (String, Vec<Note>) {
         Some(_) => address.clone(),
         None => Address::new(address.local(), Some("josedomingo.org")),
     };
-    let (mut headers, mut out, mut notes) = (Headers::new(plan), Vec::new(), Vec::new());
+    let (mut headers, mut out, mut notes) = (Headers::new(plan, None), Vec::new(), Vec::new());
     for piece in pieces {
         headers.feed(piece, &mut rewrite, &mut out);
         notes.extend(headers.notes());

@@ -36,7 +36,7 @@ impl Rewriting for Plain {
 pub(crate) fn intake(settings: &str) -> Intake<MemoryStore> {
     let text = format!("myhostname = mx.example.org\n{settings}");
     let config = Config::from_text(std::path::Path::new("/nowhere"), &text).unwrap();
-    let door = Door::load(&config, Arc::new(Plain)).unwrap();
+    let door = Door::load(&config, &Types::builder().build(), Arc::new(Plain)).unwrap();
     Intake::new(Arc::new(MemoryStore::default()), door, BTreeMap::new())
 }
 
@@ -157,9 +157,9 @@ fn faults_are_refused_or_bounced() {
 #[test]
 fn another_cleanup_service_has_its_own_settings() {
     let config = Config::from_text(std::path::Path::new("/nowhere"), "message_size_limit = 10\n").unwrap();
-    let small = Door::load(&config, Arc::new(Plain)).unwrap();
+    let small = Door::load(&config, &Types::builder().build(), Arc::new(Plain)).unwrap();
     let config = Config::from_text(std::path::Path::new("/nowhere"), "").unwrap();
-    let usual = Door::load(&config, Arc::new(Plain)).unwrap();
+    let usual = Door::load(&config, &Types::builder().build(), Arc::new(Plain)).unwrap();
     let intake =
         Intake::new(Arc::new(MemoryStore::default()), usual, BTreeMap::from([("small".to_string(), small)]));
     let mut origin = local();

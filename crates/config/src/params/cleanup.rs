@@ -43,5 +43,31 @@ params! {
         enable_original_recipient: Bool = "yes";
         /// A Content-Transfer-Encoding header can declare eight-bit content.
         detect_8bit_encoding_header: Bool = "yes";
+        /// Rules for the header fields of messages that come in.
+        header_checks: List = "";
+        /// Rules for the header fields that describe content, of messages and their parts.
+        mime_header_checks: List = "$header_checks";
+        /// Rules for the header fields of enclosed messages.
+        nested_header_checks: List = "$header_checks";
+        /// Rules for the lines of bodies.
+        body_checks: List = "";
+        /// Of each piece of a body, so many bytes are looked at by body_checks.
+        body_checks_size_limit: Count = "51200", min 0;
+        /// Take all that follows the header for text, whatever its type says.
+        disable_mime_input_processing: Bool = "no";
+        /// Parts within parts are followed so deep.
+        mime_nesting_limit: Count = "100", min 1;
+        /// So many bytes of a boundary are compared.
+        mime_boundary_length_limit: Count = "2048", min 1;
+        /// Refuse messages with eight-bit bytes in a header.
+        strict_7bit_headers: Bool = "no";
+        /// Refuse messages with eight-bit bytes in a body that does not declare them.
+        strict_8bitmime_body: Bool = "no";
+        /// Both strict_7bit_headers and strict_8bitmime_body.
+        strict_8bitmime: Bool = "no";
+        /// Refuse multiparts and enclosed messages under an encoding such as base64.
+        strict_mime_encoding_domain: Bool = "no";
+        /// Gets a copy of every message.
+        always_bcc: Text = "";
     }
 }

@@ -5,6 +5,7 @@ pub mod cleanup;
 pub mod local;
 pub mod main;
 pub mod master;
+pub mod outgoing;
 pub mod qmgr;
 pub mod queue;
 pub mod rewrite;
@@ -36,6 +37,7 @@ pub const GROUPS: &[&[Declared]] = &[
     tables::Tables::DECLARED,
     qmgr::Qmgr::DECLARED,
     rewrite::Rewrite::DECLARED,
+    outgoing::Outgoing::DECLARED,
     bounce::Bounce::DECLARED,
     local::Local::DECLARED,
 ];
@@ -53,6 +55,7 @@ pub fn problems(config: &crate::Config) -> Vec<crate::Problem> {
     all.extend(tables::Tables::load(config).err());
     all.extend(qmgr::Qmgr::load(config).err());
     all.extend(rewrite::Rewrite::load(config).err());
+    all.extend(outgoing::Outgoing::load(config).err());
     all.extend(bounce::Bounce::load(config).err());
     all.extend(local::Local::load(config).err());
     all.into_iter().flatten().collect()

@@ -82,5 +82,21 @@ params! {
         recipient_canonical_maps: List = "";
         /// What recipient_canonical_maps applies to.
         recipient_canonical_classes: List = "envelope_recipient, header_recipient";
+        /// Domains that hide the names of the hosts below them; `!host` is not hidden.
+        masquerade_domains: List = "";
+        /// What masquerade_domains applies to.
+        masquerade_classes: List = "envelope_sender, header_sender, header_recipient";
+        /// Users whose addresses keep the name of their host.
+        masquerade_exceptions: List = "";
+        /// Who gets a copy of mail from whom.
+        sender_bcc_maps: List = "";
+        /// Who gets a copy of mail to whom.
+        recipient_bcc_maps: List = "";
+        /// Addresses that have moved, and where to.
+        relocated_maps: List = "";
+        /// Take an address without a domain after its `@` for one of this host.
+        resolve_null_domain: Bool = "no";
+        /// Take `user@1.2.3.4` for `user@[1.2.3.4]`.
+        resolve_numeric_domain: Bool = "no";
     }
 }

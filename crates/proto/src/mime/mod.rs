@@ -126,6 +126,8 @@ pub struct Scanner {
     entity: Entity,
     boundary: Option<Vec<u8>>,
     digest: bool,
+    /// The word of Content-Transfer-Encoding, where it is an encoding proper.
+    encoding: Vec<u8>,
     /// The field being gathered, its lines separated by CRLF.
     field: Vec<u8>,
     field_cut: bool,
@@ -149,6 +151,7 @@ impl Scanner {
             entity: TEXT,
             boundary: None,
             digest: false,
+            encoding: Vec::new(),
             field: Vec::new(),
             field_cut: false,
             line: Vec::new(),
@@ -300,6 +303,10 @@ impl Scanner {
             });
         } else if field.is("content-transfer-encoding") {
             (self.entity.domain, self.entity.encoded) = content::encoding(field.value());
+            if self.entity.encoded {
+                self.encoding = field.unfolded();
+                self.encoding.truncate(100);
+            }
         }
     }
 
@@ -314,8 +321,9 @@ impl Scanner {
         let digest = std::mem::take(&mut self.digest);
         self.state = State::Body;
         self.in_text = false;
-        if self.entity.encoded && self.entity.kind != Kind::Text {
-            self.fault(Fault::EncodingDomain, b"", tell);
+        if self.entity.encoded && matches!(self.entity.kind, Kind::Multipart | Kind::Message) {
+            let encoding = std::mem::take(&mut self.encoding);
+            self.fault(Fault::EncodingDomain, &encoding, tell);
         }
         match self.entity.kind {
             Kind::Multipart => {

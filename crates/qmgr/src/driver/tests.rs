@@ -151,7 +151,7 @@ fn world_with(main: &str, mut agents: HashMap<String, Arc<dyn Agent>>) -> World 
     let config = Config::from_text(std::path::Path::new("/nowhere"), &text).unwrap();
     let services = config::master_cf::read("/nowhere/master.cf", MASTER).unwrap();
     let store = Arc::new(MemoryStore::new());
-    let door = Door::load(&config, Arc::new(Plain)).unwrap();
+    let door = Door::load(&config, &tables::Types::builder().build(), Arc::new(Plain)).unwrap();
     let intake = Intake::new(store.clone(), door, Default::default());
     let fake = Arc::new(Fake::default());
     let agent: Arc<dyn Agent> = fake.clone();

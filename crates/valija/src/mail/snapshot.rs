@@ -72,7 +72,7 @@ impl Snapshot {
         let types = types(&config, &syslog_name, passed);
         let own = addresses::own(&config);
         let rewriter = Arc::new(Rewriter::open(&config, &types, &own).map_err(join)?);
-        let intake = doors(&config, &services, queue, &rewriter)?;
+        let intake = doors(&config, &services, queue, &types, &rewriter)?;
         let default_limit = config.get("default_process_limit").ok().and_then(|t| t.parse().ok());
         let pickup = pickup(&config, &services)?;
         let smtpd_voice = events::Source::new(&syslog_name, "smtpd", std::process::id());
@@ -166,16 +166,25 @@ fn doors(
     config: &Config,
     services: &Services,
     queue: &Arc<Queue>,
+    types: &Types,
     rewriter: &Arc<Rewriter>,
 ) -> Result<Intake<Queue>, String> {
     let mut named = BTreeMap::new();
     for service in services.all.iter().filter(|s| s.kind == Kind::Unix && s.command() == "cleanup") {
-        let door = Door::load(&service.config(config), rewriter.clone()).map_err(join)?;
+        // A cleanup service may have tables of its own.
+        let own_config = service.config(config);
+        let own = match service.overrides.is_empty() {
+            true => rewriter.clone(),
+            false => {
+                Arc::new(Rewriter::open(&own_config, types, &addresses::own(&own_config)).map_err(join)?)
+            }
+        };
+        let door = Door::load(&own_config, types, own).map_err(join)?;
         named.insert(service.name.clone(), door);
     }
     let door = match named.remove("cleanup") {
         Some(door) => door,
-        None => Door::load(config, rewriter.clone()).map_err(join)?,
+        None => Door::load(config, types, rewriter.clone()).map_err(join)?,
     };
     Ok(Intake::new(queue.clone(), door, named))
 }
