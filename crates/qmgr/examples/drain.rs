@@ -134,7 +134,7 @@ fn manager(store: &Arc<DiskStore>) -> (Arc<Counting>, Manager<DiskStore>) {
     let config = Config::from_text(Path::new("/nowhere"), text).expect("a configuration");
     let services =
         config::master_cf::read("/nowhere/master.cf", "smtp unix - - n - - smtp\n").expect("services");
-    let door = Door::load(&config, Arc::new(Plain)).expect("a door");
+    let door = Door::load(&config, &tables::Types::builder().build(), Arc::new(Plain)).expect("a door");
     let agent = Arc::new(Counting::default());
     let parts = Parts {
         settings: Settings::load(&config, &services).expect("settings"),

@@ -137,7 +137,7 @@ fn bodies() {
     let x20 = "x".repeat(20);
     check(
         table,
-        &format!("||{x20}END|{x20}{x20}xxEND|"),
+        &format!("|{x20}END|{x20}{x20}xxEND|"),
         &format!("|{x20}END|{x20}{x20}xxEND|"),
         &["warning: body END: ", "warning: body xxEND: "],
     );
