@@ -120,7 +120,7 @@ impl Outgoing {
 
     /// An envelope address as the other host is to see it. An error: a table could not answer, and
     /// the message waits.
-    pub fn address(&self, address: &Address) -> Result<Address, Status> {
+    pub fn address(&self, address: &Address) -> Result<Address, Box<Status>> {
         self.0.rewriter.generic(&self.0.generic, address).map_err(|what| waits(&what))
     }
 
@@ -151,8 +151,8 @@ impl Outgoing {
     }
 }
 
-fn waits(what: &str) -> Status {
-    Status::new(Code(4, 3, 0), format!("table lookup problem: {what}"))
+fn waits(what: &str) -> Box<Status> {
+    Box::new(Status::new(Code(4, 3, 0), format!("table lookup problem: {what}")))
 }
 
 /// One message on its way out.
@@ -168,7 +168,7 @@ struct Editor {
     inspection: Option<Inspection>,
     inspecting: bool,
     findings: Vec<Finding>,
-    fault: Option<Status>,
+    fault: Option<Box<Status>>,
 }
 
 impl Message {
@@ -188,7 +188,7 @@ impl Message {
 
     /// The content is complete. An error: it must not be sent (so the client ends the session instead
     /// of the message), and this is why.
-    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Status> {
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Box<Status>> {
         let editor = &mut self.editor;
         let edited = &mut self.edited;
         self.scanner.finish(&mut |part| editor.take(part, edited));
@@ -199,7 +199,7 @@ impl Message {
                 downgrade.feed(edited, out);
                 edited.clear();
                 if let Err(fault) = downgrade.finish(out) {
-                    let refused = Status::new(Code(5, 6, 0), fault.text());
+                    let refused = Box::new(Status::new(Code(5, 6, 0), fault.text()));
                     self.editor.fault = self.editor.fault.take().or(Some(refused));
                 }
             }

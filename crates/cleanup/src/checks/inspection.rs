@@ -126,9 +126,11 @@ impl State {
                 };
                 write(edit, field.raw(), out);
             }
-            Part::EndOfHeader { .. } => {
+            Part::EndOfHeader { blank, .. } => {
                 self.seen = 0;
-                out.extend_from_slice(b"\r\n");
+                if blank {
+                    out.extend_from_slice(b"\r\n");
+                }
             }
             Part::Boundary(line) => {
                 self.end_line(checks, out);

@@ -14,7 +14,7 @@ fn outgoing(settings: &str) -> Outgoing {
     Outgoing::load(&config, &types, rewriter, Protocol::Smtp).unwrap()
 }
 
-fn send(rules: &Outgoing, seven_bits: bool, text: &str) -> Result<(String, usize), Status> {
+fn send(rules: &Outgoing, seven_bits: bool, text: &str) -> Result<(String, usize), Box<Status>> {
     let text = text.replace('|', "\r\n");
     let Some(mut message) = rules.message(seven_bits) else { return Ok((text.replace("\r\n", "|"), 0)) };
     let mut out = Vec::new();
@@ -82,7 +82,9 @@ fn what_must_not_be_sent() {
     let failed = send(&outgoing("smtp_generic_maps = fail:x\n"), false, "From: a@b||x|").unwrap_err();
     assert_eq!(failed.code, Code(4, 3, 0));
     assert!(outgoing("smtp_generic_maps = fail:x\n").address(&Address::from_internal("a@b")).is_err());
-    let deep = "Content-Type: multipart/x; boundary=a||--a|Content-Type: multipart/x; boundary=b||--b||x|";
-    let failed = send(&outgoing("mime_nesting_limit = 1\n"), true, deep).unwrap_err();
+    let deep =
+        (0..4).map(|n| format!("Content-Type: multipart/x; boundary=b{n}||--b{n}|")).collect::<String>()
+            + "|x|";
+    let failed = send(&outgoing("mime_nesting_limit = 1\n"), true, &deep).unwrap_err();
     assert_eq!((failed.code, failed.text.as_str()), (Code(5, 6, 0), "MIME nesting exceeds safety limit"));
 }

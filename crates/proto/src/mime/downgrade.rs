@@ -49,11 +49,19 @@ impl Downgrade {
         self.header.feed(bytes, &mut |part| primary(scanner, writer, part, out));
     }
 
-    /// The message is complete. An error: it cannot be converted as it should (parts nested deeper
-    /// than the limit, a header field too long), and should not be sent.
+    /// The message is complete. An error: it has parts nested deeper than the limit, so that it is
+    /// not converted as it should, and must not be sent.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
         let (scanner, writer) = (&mut self.scanner, &mut self.writer);
-        self.header.finish(&mut |part| primary(scanner, writer, part, out));
+        // A header that only the end of the message ends gets no empty line.
+        self.header.finish(&mut |part| match part {
+            header::Part::EndOfHeader { .. } => end_of_primary(scanner, writer, out),
+            header::Part::Body(bytes) => {
+                out.extend_from_slice(b"\r\n");
+                scanner.feed(bytes, &mut |part| writer.take(part, out));
+            }
+            part => primary(scanner, writer, part, out),
+        });
         scanner.finish(&mut |part| writer.take(part, out));
         writer.end_line(out);
         writer.fault.map_or(Ok(()), Err)
@@ -63,24 +71,22 @@ impl Downgrade {
 fn primary(scanner: &mut Scanner, writer: &mut Writer, part: header::Part<'_>, out: &mut Vec<u8>) {
     match part {
         header::Part::Field(field) => {
-            scanner.primary(&field, &mut |_| {});
+            scanner.primary(&field, &mut |part| writer.hear(part));
             if !(field.is("content-transfer-encoding") && scanner.entity().domain != Domain::SevenBit) {
                 put(&field, out);
             }
         }
         header::Part::EndOfHeader { .. } => {
-            let mut told = Vec::new();
-            let entity = scanner.end_of_primary(&mut |part| {
-                if let Part::Fault(fault, _) = part {
-                    told.push(fault);
-                }
-            });
-            told.into_iter().for_each(|fault| writer.note(fault));
-            writer.begin(entity, out);
+            end_of_primary(scanner, writer, out);
             out.extend_from_slice(b"\r\n");
         }
         header::Part::Body(bytes) => scanner.feed(bytes, &mut |part| writer.take(part, out)),
     }
+}
+
+fn end_of_primary(scanner: &mut Scanner, writer: &mut Writer, out: &mut Vec<u8>) {
+    let entity = scanner.end_of_primary(&mut |part| writer.hear(part));
+    writer.begin(entity, out);
 }
 
 fn put(field: &Field<'_>, out: &mut Vec<u8>) {
@@ -89,9 +95,9 @@ fn put(field: &Field<'_>, out: &mut Vec<u8>) {
 }
 
 impl Writer {
-    fn note(&mut self, fault: Fault) {
-        if matches!(fault, Fault::Nesting | Fault::LongHeader) {
-            self.fault = self.fault.or(Some(fault));
+    fn hear(&mut self, part: Part<'_>) {
+        if let Part::Fault(Fault::Nesting, _) = part {
+            self.fault = Some(Fault::Nesting);
         }
     }
 
@@ -103,9 +109,11 @@ impl Writer {
                     put(&field, out);
                 }
             }
-            Part::EndOfHeader { entity, .. } => {
+            Part::EndOfHeader { entity, blank } => {
                 self.begin(entity, out);
-                out.extend_from_slice(b"\r\n");
+                if blank {
+                    out.extend_from_slice(b"\r\n");
+                }
             }
             Part::Boundary(line) => {
                 self.end_line(out);
@@ -114,7 +122,7 @@ impl Writer {
             }
             Part::Text(bytes) if self.encoding => bytes.iter().for_each(|b| self.encode(*b, out)),
             Part::Text(bytes) => out.extend_from_slice(bytes),
-            Part::Fault(fault, _) => self.note(fault),
+            Part::Fault(..) => self.hear(part),
         }
     }
 
@@ -124,8 +132,10 @@ impl Writer {
         if entity.domain == Domain::SevenBit {
             return;
         }
-        self.encoding = entity.kind == Kind::Text;
-        let word = if self.encoding { "quoted-printable" } else { "7bit" };
+        // What is enclosed without a structure is encoded though it says 7bit: better than bytes that
+        // the other host may refuse or spoil, and what Postfix does.
+        self.encoding = matches!(entity.kind, Kind::Text | Kind::Enclosed);
+        let word = if entity.kind == Kind::Text { "quoted-printable" } else { "7bit" };
         out.extend_from_slice(b"Content-Transfer-Encoding: ");
         out.extend_from_slice(word.as_bytes());
         out.extend_from_slice(b"\r\n");

@@ -17,7 +17,7 @@ use memchr::memchr;
 /// How much a message may ask of the scanner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Parts within parts are followed so deep (`mime_nesting_limit`); 0: not at all.
+    /// Parts within parts are followed so deep, and two more (`mime_nesting_limit`).
     pub nesting: usize,
     /// Of a boundary, so many bytes are compared (`mime_boundary_length_limit`).
     pub boundary: usize,
@@ -80,7 +80,7 @@ pub enum Part<'a> {
     EndOfHeader {
         /// What it says of the lines that follow.
         entity: Entity,
-        /// An empty line ended it, which is not told again.
+        /// An empty line ended it, which is not told again; else there is none.
         blank: bool,
     },
     /// A boundary line with its line end.
@@ -124,8 +124,6 @@ pub struct Scanner {
     state: State,
     levels: Vec<Level>,
     entity: Entity,
-    boundary: Option<Vec<u8>>,
-    digest: bool,
     /// The word of Content-Transfer-Encoding, where it is an encoding proper.
     encoding: Vec<u8>,
     /// The field being gathered, its lines separated by CRLF.
@@ -149,8 +147,6 @@ impl Scanner {
             state: State::Body,
             levels: Vec::new(),
             entity: TEXT,
-            boundary: None,
-            digest: false,
             encoding: Vec::new(),
             field: Vec::new(),
             field_cut: false,
@@ -173,7 +169,7 @@ impl Scanner {
 
     /// Takes a field of the primary header, in its turn.
     pub fn primary(&mut self, field: &Field<'_>, tell: &mut dyn FnMut(Part<'_>)) {
-        self.learn(field);
+        self.learn(field, tell);
         if self.eight_bit && !field.raw().is_ascii() {
             self.fault(Fault::EightBitHeader, field.raw(), tell);
         }
@@ -282,7 +278,7 @@ impl Scanner {
             if std::mem::take(&mut self.field_cut) {
                 self.fault(Fault::LongHeader, &raw[..raw.len().min(200)], tell);
             }
-            self.learn(&field);
+            self.learn(&field, tell);
             if self.eight_bit && !raw.is_ascii() {
                 self.fault(Fault::EightBitHeader, &raw, tell);
             }
@@ -292,15 +288,18 @@ impl Scanner {
         self.field.clear();
     }
 
-    fn learn(&mut self, field: &Field<'_>) {
+    fn learn(&mut self, field: &Field<'_>, tell: &mut dyn FnMut(Part<'_>)) {
         if field.is("content-type") {
             let found = Type::parse(field.value());
             self.entity.kind = found.kind;
-            self.digest = found.digest;
-            self.boundary = found.boundary.map(|mut b| {
-                b.truncate(self.limits.boundary);
-                b
-            });
+            let Some(mut boundary) = found.boundary else { return };
+            // As Postfix counts: the first two levels are free. A boundary counts as soon as it is
+            // named, even where a second Content-Type follows.
+            if self.levels.len() > self.limits.nesting.saturating_add(1) {
+                return self.fault(Fault::Nesting, &boundary, tell);
+            }
+            boundary.truncate(self.limits.boundary);
+            self.levels.push(Level { boundary, digest: found.digest });
         } else if field.is("content-transfer-encoding") {
             (self.entity.domain, self.entity.encoded) = content::encoding(field.value());
             if self.entity.encoded {
@@ -317,29 +316,15 @@ impl Scanner {
 
     /// Goes on to what a complete header announces.
     fn open(&mut self, blank: bool, tell: &mut dyn FnMut(Part<'_>)) {
-        let boundary = self.boundary.take();
-        let digest = std::mem::take(&mut self.digest);
         self.state = State::Body;
         self.in_text = false;
         if self.entity.encoded && matches!(self.entity.kind, Kind::Multipart | Kind::Message) {
             let encoding = std::mem::take(&mut self.encoding);
             self.fault(Fault::EncodingDomain, &encoding, tell);
         }
-        match self.entity.kind {
-            Kind::Multipart => {
-                if let Some(boundary) = boundary {
-                    if self.levels.len() >= self.limits.nesting {
-                        self.fault(Fault::Nesting, &boundary, tell);
-                    } else {
-                        self.levels.push(Level { boundary, digest });
-                    }
-                }
-            }
-            Kind::Message if blank && !self.entity.encoded => {
-                self.state = State::Header(Place::Nested);
-                self.entity = TEXT;
-            }
-            _ => {}
+        if self.entity.kind == Kind::Message && blank {
+            self.state = State::Header(Place::Nested);
+            self.entity = TEXT;
         }
     }
 
