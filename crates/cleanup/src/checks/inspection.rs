@@ -65,7 +65,11 @@ impl Inspection {
         if state.off {
             return Edit::default();
         }
-        self.scanner.primary(field, &mut |part| state.fault(checks, part));
+        if !checks.manner.flat {
+            self.scanner.primary(field, &mut |part| state.fault(checks, part));
+        } else if !field.raw().is_ascii() {
+            state.refuse(checks, Fault::EightBitHeader, field.raw());
+        }
         state.judge(checks, Place::Primary, field)
     }
 

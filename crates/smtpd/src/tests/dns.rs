@@ -303,7 +303,7 @@ fn no_name_server() {
     let parts = Parts {
         backend: Intake::new(
             Arc::new(store.clone()),
-            Door::load(&config, rewriter.clone()).unwrap(),
+            Door::load(&config, &types, rewriter.clone()).unwrap(),
             BTreeMap::new(),
         ),
         world: Arc::new(Deaf(rewriter)),
