@@ -5,6 +5,10 @@
 pub mod dial;
 pub mod dns;
 pub mod proxy;
+pub mod stream;
+pub mod tls;
+
+pub use stream::Stream;
 
 /// An error of the system in the words of strerror(3).
 pub fn plain(error: &std::io::Error) -> String {
