@@ -80,7 +80,8 @@ pub fn parse(text: &str, protocol: Protocol, port: u16) -> Result<Target, Box<St
         return Err(wrong("missing host name", text));
     }
     let host = address_text(host).unwrap_or(host);
-    let named = proto::address::parse::is_host_name(host.strip_suffix('.').unwrap_or(host), true);
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let named = proto::address::parse::is_host_name(host, true);
     if !named && host.parse::<std::net::IpAddr>().is_err() {
         return Err(wrong("valid hostname or network address required", text));
     }
@@ -120,7 +121,7 @@ mod tests {
     fn as_written() {
         for (text, host, bracketed, port) in [
             ("example.org", "example.org", false, 25),
-            ("example.org.", "example.org.", false, 25),
+            ("example.org.", "example.org", false, 25),
             ("example.org:", "example.org", false, 25),
             ("example.org:2525", "example.org", false, 2525),
             ("example.org:submission", "example.org", false, 587),

@@ -58,22 +58,23 @@ pub fn arrange(mut found: Vec<Found>, rules: Rules, random: &mut Random) -> Vec<
     found.truncate(MOST_RECORDS);
     let limit = if rules.limit == 0 { MOST_RECORDS } else { rules.limit };
     if rules.balance {
-        balance(&mut found, limit, rules.preference);
+        balance(&mut found, limit);
     }
     found.truncate(limit);
     found
 }
 
-/// So that hosts with many addresses of one family do not crowd out the other.
-fn balance(found: &mut Vec<Found>, limit: usize, preference: Preference) {
+/// So that hosts with many addresses of one family do not crowd out the other. The family that is
+/// tried first has the odd place.
+fn balance(found: &mut Vec<Found>, limit: usize) {
     let v4 = found.iter().filter(|f| f.address.is_ipv4()).count();
     let v6 = found.len() - v4;
     if v4 == 0 || v6 == 0 || v4 + v6 <= limit {
         return;
     }
-    let half = match preference {
-        Preference::Ipv4 => limit.div_ceil(2),
-        _ => limit / 2,
+    let half = match found.first().is_some_and(|f| f.address.is_ipv4()) {
+        true => limit.div_ceil(2),
+        false => limit / 2,
     };
     let (keep4, keep6) = match () {
         () if v4 <= half => (v4, limit - v4),
@@ -178,7 +179,20 @@ mod tests {
         assert_eq!(of("1A 1B 1C 1D 1E 1F 2a", PLAIN), "1A 1B 1C 1D 2a");
         assert_eq!(of("1a 1b 1c 1d 1e 1f 2A", PLAIN), "1a 1b 1c 1d 2A");
         assert_eq!(of(many6, Rules { limit: 0, ..PLAIN }), many6);
-        assert_eq!(of(many6, Rules { preference: Preference::Ipv4, ..PLAIN }), "1A 1B 2a 2b 2c");
+        // What Postfix 3.7 tried of such lists.
+        let many4 = "1a 1b 1c 1d 1e 1f 2A 2B 2C";
+        let mixed = "1a 1b 1c 1A 1B 1C";
+        let v4 = Rules { preference: Preference::Ipv4, ..PLAIN };
+        let v6 = Rules { preference: Preference::Ipv6, ..PLAIN };
+        for rules in [PLAIN, v4, v6] {
+            assert_eq!(of(many6, rules), "1A 1B 1C 2a 2b");
+            assert_eq!(of(many4, rules), "1a 1b 1c 2A 2B");
+            assert_eq!(of(many4, Rules { limit: 4, ..rules }), "1a 1b 2A 2B");
+        }
+        assert_eq!(of(mixed, v4), "1a 1b 1c 1A 1B");
+        assert_eq!(of(mixed, v6), "1A 1B 1C 1a 1b");
+        assert_eq!(of(mixed, Rules { limit: 1, ..PLAIN }), "1a");
+        assert_eq!(of(mixed, Rules { limit: 0, ..PLAIN }), mixed);
     }
 
     #[test]
