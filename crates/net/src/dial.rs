@@ -93,6 +93,11 @@ pub async fn unix(path: &Path, timeout: Duration) -> Result<UnixStream, Failure>
     within(timeout, UnixStream::connect(path)).await.map_err(Failure::Connect)
 }
 
+/// Whether this system has IPv6 at all.
+pub fn ipv6_works() -> bool {
+    TcpSocket::new_v6().is_ok()
+}
+
 async fn within<T>(timeout: Duration, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     if timeout.is_zero() {
         return future.await;

@@ -66,12 +66,12 @@ fn standard() -> Settings {
     Settings { own: own(&["127.0.0.1", "10.77.1.10", "::1"]), ..Settings::default() }
 }
 
-fn run(next: &str, settings: &Settings) -> Result<Route, NoRoute> {
+fn run(next: &str, settings: &Settings) -> Result<Route, Box<NoRoute>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let port = if settings.protocol == Protocol::Lmtp { 24 } else { 25 };
     let Ok(Target::Inet(hop)) = parse(next, settings.protocol, port) else { panic!("{next}") };
     let resolver = Resolver::of_zone(Zone::parse(ZONE).unwrap());
-    runtime.block_on(find(&hop, settings, &resolver, &mut Random::seeded(7)))
+    runtime.block_on(find(&hop, settings, &resolver, &mut Random::seeded(7))).map_err(Box::new)
 }
 
 /// Hops as `host[address]:port`, or the status; then the warnings.
@@ -228,7 +228,7 @@ fn looked_up_by_the_system() {
     let native = Settings { dns: false, lookup_dns: false, lookup_native: true, ..standard() };
     let both = Settings { lookup_native: true, ..standard() };
     for settings in [&native, &both] {
-        assert_eq!(with("localhost:26", settings).contains("[127.0.0.1]:26"), true);
+        assert!(with("localhost:26", settings).contains("[127.0.0.1]:26"));
         let got = with("[no-such-host.invalid]", settings);
         assert!(got.contains(" unable to look up host no-such-host.invalid: "), "{got}");
     }
