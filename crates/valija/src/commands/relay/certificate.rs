@@ -1,9 +1,11 @@
 //! TLS with the relay host: the session is set up whatever the certificate is, and the certificate is
-//! judged beside it, so that the administrator hears exactly what is wrong with it.
+//! judged beside it, so that the administrator hears exactly what is wrong with it. Mail delivery at the
+//! level encrypt verifies nobody (as Postfix's), so this is the moment when somebody looks.
 
 use super::advice::Trouble;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use std::sync::{Arc, Mutex};
@@ -17,10 +19,14 @@ pub(super) enum Judgement {
     Doubtful(String, String),
 }
 
-/// The roots that this host trusts. Without any, no certificate can be verified.
-pub(super) fn system_roots() -> RootCertStore {
+/// The authorities that this host trusts, and those of `smtp_tls_CAfile`. Without any, no certificate
+/// can be verified.
+pub(super) fn authorities(file: &str) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Ok(own) = CertificateDer::pem_file_iter(file) {
+        roots.add_parsable_certificates(own.flatten());
+    }
     roots
 }
 

@@ -156,10 +156,10 @@ struct World {
 }
 
 impl World {
-    fn here() -> World {
+    fn of(present: &Present) -> World {
         World {
             resolver: Resolver::system(),
-            roots: Arc::new(certificate::system_roots()),
+            roots: Arc::new(certificate::authorities(&present.text("smtp_tls_CAfile"))),
             patience: PATIENCE,
         }
     }
@@ -180,7 +180,7 @@ fn set_here(mut options: Options) -> Result<(), String> {
     let login = who(&mut options, &present)?;
     let relay = options.relay.clone().ok_or("no relay host")?;
     println!("Trying {relay}:");
-    let written = set(&options, &present, login, &World::here(), &mut print_step)?;
+    let written = set(&options, &present, login, &World::of(&present), &mut print_step)?;
     println!("{written}");
     apply(&present, options.directory.as_deref())
 }
@@ -446,7 +446,7 @@ fn test_here(options: Options) -> Result<(), String> {
     }
     let wrapped = options.tls_at_once || present.text("smtp_tls_wrappermode").eq_ignore_ascii_case("yes");
     println!("Trying {relay}:");
-    tried(&options, &present, &relay, &login, wrapped, &World::here(), &mut print_step)
+    tried(&options, &present, &relay, &login, wrapped, &World::of(&present), &mut print_step)
         .map_err(|trouble| told(&trouble))?;
     println!("The relay host works; nothing was written.");
     Ok(())

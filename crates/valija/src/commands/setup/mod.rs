@@ -345,7 +345,7 @@ fn next(places: &Places, options: &Options, config: &Config, written: &[Written]
         );
     }
     println!(
-        "  printf 'Subject: test\\n\\nIt works.\\n' | sendmail{} root      (a first message)",
+        "  printf 'Subject: test\\n\\nIt works.\\n' | sendmail{} root@localhost      (a first message)",
         dir.replace("-c", "-C")
     );
     println!("  mailq; journalctl -u postfix, or /var/log/mail.log      (what became of it)");

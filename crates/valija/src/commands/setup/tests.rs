@@ -270,3 +270,25 @@ fn files_below_another_root() {
     assert!(run("internet").unwrap_err().contains("main.cf has faults"));
     std::fs::remove_dir_all(&root).unwrap();
 }
+
+/// What the files of each type are worth: they start, and whatever is not obeyed says what to do.
+#[test]
+fn check_is_honest_about_each_type() {
+    for kind in ["internet", "smarthost", "satellite", "local"] {
+        let root = std::env::temp_dir().join(format!("valija-setup-{kind}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        std::fs::create_dir_all(&root).unwrap();
+        let plan = plan::make(&words(kind), &horus(), &Files::default(), &nothing);
+        let name = root.join("mailname");
+        std::fs::write(&name, plan.files.mail_name.unwrap()).unwrap();
+        let main = String::from_utf8(plan.files.main.unwrap()).unwrap();
+        std::fs::write(root.join("main.cf"), main.replace("/etc/mailname", name.to_str().unwrap())).unwrap();
+        std::fs::write(root.join("master.cf"), plan.files.master.unwrap()).unwrap();
+        let report = check::look(&root);
+        let odd = report.odd();
+        assert!(odd.iter().all(|l| !l.starts_with("refused") && !l.starts_with("notice")), "{kind}: {odd:?}");
+        assert!(odd.iter().all(|l| l.matches(": ").count() >= 3), "{kind}: {odd:?}");
+        assert!(!report.summary().starts_with("this configuration"), "{kind}");
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+}
