@@ -9,7 +9,6 @@ pub mod outgoing;
 pub mod qmgr;
 pub mod queue;
 pub mod rewrite;
-pub mod route;
 pub mod smtpd;
 pub mod submission;
 pub mod tables;
@@ -38,7 +37,6 @@ pub const GROUPS: &[&[Declared]] = &[
     tables::Tables::DECLARED,
     qmgr::Qmgr::DECLARED,
     rewrite::Rewrite::DECLARED,
-    route::Route::DECLARED,
     outgoing::Outgoing::DECLARED,
     bounce::Bounce::DECLARED,
     local::Local::DECLARED,
@@ -57,7 +55,6 @@ pub fn problems(config: &crate::Config) -> Vec<crate::Problem> {
     all.extend(tables::Tables::load(config).err());
     all.extend(qmgr::Qmgr::load(config).err());
     all.extend(rewrite::Rewrite::load(config).err());
-    all.extend(route::Route::load(config).err());
     all.extend(outgoing::Outgoing::load(config).err());
     all.extend(bounce::Bounce::load(config).err());
     all.extend(local::Local::load(config).err());

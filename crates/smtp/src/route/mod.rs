@@ -5,14 +5,12 @@
 //! [`Search::failed`]).
 
 mod last_word;
-mod means;
 mod nexthop;
 mod order;
 #[cfg(test)]
 mod tests;
 
 pub use last_word::{Circumstances, LastWord, last_word};
-pub use means::Means;
 pub use nexthop::{NextHop, Protocol, Target, list, parse};
 pub use order::{Found, Preference, Random, Rules, arrange, before_us};
 
