@@ -105,16 +105,6 @@ impl Present {
         self.get(name).unwrap_or_default()
     }
 
-    /// Who may write here is asked before the network is.
-    fn writable(&self) -> Result<(), String> {
-        let me = sys::spawn::effective_uid();
-        let owner = std::fs::metadata(&self.directory).map_or(0, |m| m.uid());
-        match me == 0 || me == owner {
-            true => Ok(()),
-            false => Err(format!("only root may change {}; run this as root", self.directory.display())),
-        }
-    }
-
     /// What messages of this host are from when nobody says otherwise.
     fn sender(&self) -> Result<String, String> {
         let main = params::main::Main::load(&self.config)
@@ -176,7 +166,7 @@ fn told(trouble: &Trouble) -> String {
 
 fn set_here(mut options: Options) -> Result<(), String> {
     let present = Present::load(&options)?;
-    present.writable()?;
+    setup::writable(&present.directory)?;
     let login = who(&mut options, &present)?;
     let relay = options.relay.clone().ok_or("no relay host")?;
     println!("Trying {relay}:");
@@ -479,7 +469,7 @@ fn show(options: &Options) -> Result<(), String> {
 
 fn unset(options: &Options) -> Result<(), String> {
     let present = Present::load(options)?;
-    present.writable()?;
+    setup::writable(&present.directory)?;
     println!("{}", without(&present)?);
     apply(&present, options.directory.as_deref())
 }

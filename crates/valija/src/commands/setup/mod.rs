@@ -22,6 +22,7 @@ use host::Host;
 use options::{Options, TYPES, Type};
 pub(in crate::commands) use plan::Current;
 use plan::{Files, Plan};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -91,6 +92,10 @@ impl Places {
 
 fn go(mut options: Options) -> Result<ExitCode, String> {
     let places = Places::of(&options)?;
+    // Who may write is asked before any question is.
+    if !options.dry_run && places.here() {
+        writable(&places.config)?;
+    }
     let old = Files {
         main: read(&places.main())?,
         master: read(&places.master())?,
@@ -148,6 +153,15 @@ fn go(mut options: Options) -> Result<ExitCode, String> {
     println!("{}", said(title, &written));
     plan.notes.iter().for_each(|n| println!("note: {n}"));
     finish(&places, &options, &plan, &written)
+}
+
+/// Whether this user may change the files in `directory`.
+pub(super) fn writable(directory: &Path) -> Result<(), String> {
+    let me = sys::spawn::effective_uid();
+    match me == 0 || std::fs::metadata(directory).is_ok_and(|m| m.uid() == me) {
+        true => Ok(()),
+        false => Err(format!("only root may change {}; run this as root (sudo)", directory.display())),
+    }
 }
 
 /// A date for the names of copies: `20261121-130501`, local time.
