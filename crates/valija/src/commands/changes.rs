@@ -63,8 +63,9 @@ impl Changes {
         self.list.is_empty()
     }
 
-    /// What changes, for a reader: lines that go with `-`, lines that come with `+`.
-    pub(super) fn differences(&self) -> String {
+    /// What changes, for a reader: lines that go with `-`, lines that come with `+`. When `brief`, new
+    /// files without their comments, and long ones not at all.
+    pub(super) fn differences(&self, brief: bool) -> String {
         let mut out = String::new();
         for change in &self.list {
             let what = if change.old.is_some() { "changed" } else { "new" };
@@ -74,7 +75,16 @@ impl Changes {
                 continue;
             }
             let old = String::from_utf8_lossy(change.old.as_deref().unwrap_or_default()).into_owned();
-            let new = String::from_utf8_lossy(&change.new).into_owned();
+            let mut new = String::from_utf8_lossy(&change.new).into_owned();
+            if brief && change.old.is_none() {
+                let telling: Vec<&str> =
+                    new.lines().filter(|l| !l.trim().is_empty() && !l.starts_with('#')).collect();
+                if telling.len() > LONG {
+                    out.push_str(&format!("  ({} lines; --dry-run shows them)\n", telling.len()));
+                    continue;
+                }
+                new = telling.join("\n");
+            }
             out.push_str(&difference(&old, &new));
         }
         out
@@ -199,6 +209,9 @@ fn put_back(written: &Written, change: &Change) -> Result<(), String> {
     }
 }
 
+/// New files of more lines are not shown in brief.
+const LONG: usize = 35;
+
 /// How many lines stand around a change.
 const AROUND: usize = 2;
 
@@ -303,9 +316,15 @@ mod tests {
         changes.add(secret.clone(), Some(b"x y:z\n".to_vec()), b"x y:z\n".to_vec(), Access::Secret);
         changes.add(new.clone(), None, b"n\n".to_vec(), Access::Public);
         changes.add(dir.join("same"), Some(b"n\n".to_vec()), b"n\n".to_vec(), Access::Public);
-        let shown = changes.differences();
+        let shown = changes.differences(false);
         assert!(shown.contains("main.cf (changed)\n    a\n  - b\n  + B\n    c\n"), "{shown}");
         assert!(!shown.contains("x y:z") && !shown.contains("same"), "{shown}");
+        let mut long = Changes::default();
+        long.add(dir.join("a"), None, b"# c\n\nx = 1\n".to_vec(), Access::Public);
+        long.add(dir.join("b"), None, b"y\n".repeat(50), Access::Public);
+        let brief = long.differences(true);
+        assert!(brief.contains("/a (new)\n  + x = 1\n"), "{brief}");
+        assert!(brief.ends_with("/b (new)\n  (50 lines; --dry-run shows them)\n"), "{brief}");
         let written = changes.commit("20261121-120000").unwrap();
         assert_eq!(written.len(), 3);
         assert_eq!(std::fs::read(&main).unwrap(), b"a\nB\nc\n");

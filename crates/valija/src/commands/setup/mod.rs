@@ -132,7 +132,7 @@ fn go(mut options: Options) -> Result<ExitCode, String> {
     if options.dry_run || confirm {
         match changes.is_empty() {
             true => println!("{title}: every file is already as it should be."),
-            false => print!("{}", changes.differences()),
+            false => print!("{}", changes.differences(!options.dry_run)),
         }
     }
     if options.dry_run {
