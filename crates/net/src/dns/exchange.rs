@@ -48,7 +48,7 @@ pub(super) struct Exchange {
 }
 
 /// Sockets at a time.
-const MOST_OPEN: usize = 200;
+const MOST_OPEN: usize = 256;
 /// Answers that do not fit before UDP is left.
 const MOST_FOREIGN: usize = 16;
 /// For how long a silent server is asked last.
@@ -72,10 +72,11 @@ impl Exchange {
         }
         let settings = self.source.settings();
         let mut trouble = Meaning::Trouble("no name server".to_string());
-        for _ in 0..settings.attempts {
+        for attempt in 0..settings.attempts {
             let mut all_answered = true;
             for server in self.in_order(&settings) {
-                let (meaning, secure) = match self.one(server, asked, asked_type, settings.timeout).await {
+                let got = self.one(server, asked, asked_type, settings.timeout, attempt == 0).await;
+                let (meaning, secure) = match got {
                     Ok(message) => (read::meaning(&message, asked, kind), vouched(&message)),
                     Err(why) => {
                         all_answered = false;
@@ -123,17 +124,18 @@ impl Exchange {
         }
     }
 
-    /// An answer of this server, whatever it says, or why there is none.
+    /// An answer of this server, whatever it says, or why there is none. Some old servers are silent
+    /// where they do not understand EDNS.
     async fn one(
         &self,
         server: SocketAddr,
         asked: &Name,
         kind: RecordType,
         timeout: Duration,
+        mut edns: bool,
     ) -> Result<Message, Meaning> {
         let trouble = |why: String| Err(Meaning::Trouble(why));
         let Ok(_slot) = self.slots.acquire().await else { return trouble("no more questions".into()) };
-        let mut edns = true;
         loop {
             let got = tokio::time::timeout(timeout, once(server, asked, kind, edns)).await;
             let message = match got {
@@ -190,6 +192,9 @@ async fn once(server: SocketAddr, asked: &Name, kind: RecordType, edns: bool) ->
     let mut buffer = vec![0; 4096];
     for _ in 0..MOST_FOREIGN {
         let length = socket.recv(&mut buffer).await?;
+        if length == buffer.len() {
+            break; // longer than we said we would take
+        }
         match wire::answer(buffer.get(..length).unwrap_or_default(), id, asked, kind) {
             Reply::Answer(message) if message.metadata.truncation => break,
             Reply::Answer(message) => return Ok(*message),

@@ -74,7 +74,7 @@ pub(super) fn meaning(message: &Message, asked: &Name, kind: Kind) -> Meaning {
         ttl = ttl.min(lasting(alias.ttl));
         let RData::CNAME(target) = &alias.data else { break };
         if let Host::Malformed(text) = host(&target.0) {
-            return Meaning::Invalid { warnings: vec![malformed("resource data", "CNAME", asked, &text)] };
+            return Meaning::Invalid { warnings: malformed("CNAME", asked, &text).into() };
         }
         owner = target.0.clone();
     }
@@ -107,7 +107,7 @@ fn collect<'a>(
                 Some(name)
             }
             Host::Malformed(text) => {
-                warnings.push(malformed("resource data", &kind.to_string(), asked, &text));
+                warnings.extend(malformed(&kind.to_string(), asked, &text));
                 None
             }
         };
@@ -176,9 +176,21 @@ fn plain(name: &Name) -> String {
     text
 }
 
-fn malformed(place: &str, kind: &str, asked: &Name, what: &str) -> String {
-    let what: String = what.chars().take(100).collect();
-    format!("malformed domain name in {place} of {kind} record for {}: {what}", plain(asked))
+/// In the two lines that Postfix has for it.
+fn malformed(kind: &str, asked: &Name, what: &str) -> [String; 2] {
+    let shown: String = what.chars().take(100).collect();
+    let label = |test: fn(&str) -> bool| what.split('.').any(test);
+    let fault = match () {
+        () if label(|l| l.len() > 63) => "hostname label too long".to_string(),
+        () if label(str::is_empty) => "misplaced delimiter".to_string(),
+        () if label(|l| l.starts_with('-') || l.ends_with('-')) => "misplaced hyphen".to_string(),
+        () => match what.bytes().find(|b| !b.is_ascii_alphanumeric() && !b"-_.".contains(b)) {
+            Some(odd) => format!("invalid character {odd}(decimal)"),
+            None => "numeric hostname".to_string(),
+        },
+    };
+    let record = format!("resource data of {kind} record for {}", plain(asked));
+    [format!("valid_hostname: {fault}: {shown}"), format!("malformed domain name in {record}: {shown}")]
 }
 
 fn joined(strings: &[Box<[u8]>]) -> String {
