@@ -59,8 +59,8 @@ pub fn read(bytes: &[u8], families: Families) -> Step {
         });
     }
     if bytes.len() < SHORTEST {
-        return match bytes.contains(&b'\n') && begins(WORD) && !bytes.is_empty() {
-            true => Step::Bad("short protocol header"),
+        return match bytes.contains(&b'\n') && begins(WORD) {
+            true => line(bytes, families),
             false => Step::More(SHORTEST - bytes.len()),
         };
     }
@@ -236,7 +236,7 @@ mod tests {
             ("proxy TCP4 10.9.8.7 10.77.1.10 1234 25\r\n", "unrecognized protocol header"),
             ("EHLO foo\r\n", "short protocol header"),
             ("PROXY\r\n", "short protocol header"),
-            ("PROXY TCP4\r\n", "short protocol header"),
+            ("PROXY TCP4\r\n", "bad or missing client address"),
         ] {
             assert_eq!(of(bad), Step::Bad(why), "{bad}");
         }

@@ -53,6 +53,10 @@ events::events! {
     Permit { place: &'static str, client: String, action: String, subject: String, table: String, about: String } Info "permit: {place} from {client}: action={action} for {subject} {table}; {about}"
     /// What a client's name has against it, or what else is odd about a session.
     Odd { what: String } Warning "{what}"
+    /// A command that smtpd_command_filter replaces.
+    Replaced { client: String, line: String, by: String } Info "{client}: replacing command \"{line}\" with \"{by}\""
+    /// reject_maps_rbl is an old name.
+    OldLists { } Warning "support for restriction \"reject_maps_rbl\" will be removed from Postfix; use \"reject_rbl_client domain-name\" instead"
     /// ETRN for a domain that fast_flush_domains does not list.
     EtrnRefused { domain: String, client: String } Warning "reject: ETRN {domain}... from {client}"
     /// smtpd_client_connection_count_limit.

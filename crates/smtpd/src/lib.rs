@@ -21,6 +21,7 @@ pub mod service;
 pub mod session;
 
 mod commands;
+mod footer;
 mod inquiry;
 mod names;
 mod postmaster;

@@ -4,6 +4,7 @@ use crate::backend::Backend;
 use crate::client::Client;
 use crate::commands;
 use crate::events::{MinfreeSmall, TableTrouble, UnknownKeyword};
+use crate::footer::{Footers, Shown};
 use crate::limits::Limits;
 use crate::postmaster::Postmaster;
 use crate::restrictions::facts::Facts;
@@ -18,7 +19,7 @@ use config::params::smtpd::Smtpd;
 use config::{Config, Problem};
 use proto::Address;
 use proto::smtp::data::BareNewline;
-use proto::smtp::server::{Extensions, Settings};
+use proto::smtp::server::{Extensions, LineFilter, Settings};
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -143,6 +144,13 @@ pub struct Service<B: Backend> {
     xclient: Clients,
     xforward: Clients,
     rewrite_clients: Vec<RewriteClients>,
+    verp_clients: Clients,
+    /// Delimiters that XVERP may name.
+    pub(crate) delimiters: cleanup::verp::Delimiters,
+    keyword_maps: Maps,
+    footers: Option<Arc<Footers>>,
+    /// A proxy says who the client is; within this time.
+    pub(crate) upstream: Option<(net::proxy::Families, Duration)>,
 }
 
 /// An element of `local_header_rewrite_clients`.
@@ -192,6 +200,20 @@ impl<B: Backend> Service<B> {
             let list = List::read(config, class, &config::value::split_list(&text), open);
             (class.clone(), Arc::new(list))
         });
+        let upstream = match smtpd.smtpd_upstream_proxy_protocol().as_str() {
+            "" => None,
+            "haproxy" => {
+                let of = config.get("inet_protocols").unwrap_or_default();
+                let has = |family: &str| of.contains("all") || of.contains(family);
+                let families = net::proxy::Families { v4: has("ipv4"), v6: has("ipv6") };
+                Some((families, *smtpd.smtpd_upstream_proxy_timeout()))
+            }
+            other => {
+                let what = format!("unsupported smtpd_upstream_proxy_protocol value: {other}");
+                let problem = Problem::of("smtpd_upstream_proxy_protocol", what, "write haproxy, or nothing");
+                return Err(vec![config.placed("smtpd_upstream_proxy_protocol", problem)]);
+            }
+        };
         let rewrite_clients = rewrite_clients(&smtpd.local_header_rewrite_clients().0, types);
         Ok(Service {
             lists: Lists {
@@ -248,6 +270,15 @@ impl<B: Backend> Service<B> {
             xclient: clients("smtpd_authorized_xclient_hosts", &smtpd.smtpd_authorized_xclient_hosts().0),
             xforward: clients("smtpd_authorized_xforward_hosts", &smtpd.smtpd_authorized_xforward_hosts().0),
             rewrite_clients,
+            verp_clients: clients("smtpd_authorized_verp_clients", &smtpd.smtpd_authorized_verp_clients().0),
+            delimiters: cleanup::verp::Delimiters::of(&cleanup),
+            keyword_maps: Maps::of(
+                types,
+                "smtpd_discard_ehlo_keyword_address_maps",
+                &smtpd.smtpd_discard_ehlo_keyword_address_maps().0,
+            ),
+            footers: Footers::read(&smtpd, main.myhostname(), types).map(Arc::new),
+            upstream,
             postmaster,
             minfree,
             size_limit,
@@ -278,6 +309,27 @@ impl<B: Backend> Service<B> {
             self.bare_newline != BareNewline::Allow && self.bare_newline_exclusions.has(client, source);
         settings.bare_newline = if excluded { BareNewline::Allow } else { self.bare_newline };
         settings.forbid_unauth_pipelining = *self.smtpd.smtpd_forbid_unauth_pipelining();
+        settings.verp = self.verp_clients.has(client, source);
+        settings.no_offers = false;
+        (settings.extensions, settings.discarding) = match self.keyword_maps.lookup(&client.address) {
+            Ok(Some(hit)) => offers(&config::value::split_list(&hit.value), source),
+            Ok(None) => (self.settings.extensions, self.settings.discarding.clone()),
+            Err(error) => {
+                source.say(&TableTrouble { what: error.to_string() });
+                settings.no_offers = true;
+                (self.settings.extensions, None)
+            }
+        };
+    }
+
+    /// What is to be added to refusals of this session.
+    pub(crate) fn footer(
+        &self,
+        client: &Client,
+        shown: &Shown,
+        source: &events::Source,
+    ) -> Option<proto::smtp::server::Footer> {
+        self.footers.as_ref().map(|footers| footers.of(client, shown, source))
     }
 
     /// Whether these rules relay for strangers anywhere on the internet: the first permission found,
@@ -386,6 +438,39 @@ fn code(n: &i64) -> u16 {
     u16::try_from(*n).unwrap_or(550)
 }
 
+/// What EHLO offers without these keywords, and what the log says of it.
+fn offers(words: &[String], source: &events::Source) -> (Extensions, Option<String>) {
+    let mut extensions = Extensions::ALL;
+    let mut known = Vec::new();
+    for word in words {
+        match extensions.discard(word) {
+            true => known.push(word.to_ascii_uppercase()),
+            false => source.say(&UnknownKeyword { word: word.clone() }),
+        }
+    }
+    // In the order in which Postfix knows them.
+    const ORDER: [&str; 14] = [
+        "8BITMIME",
+        "PIPELINING",
+        "SIZE",
+        "VRFY",
+        "ETRN",
+        "AUTH",
+        "VERP",
+        "STARTTLS",
+        "XCLIENT",
+        "XFORWARD",
+        "ENHANCEDSTATUSCODES",
+        "DSN",
+        "SMTPUTF8",
+        "CHUNKING",
+    ];
+    known.sort_by_key(|word| ORDER.iter().position(|o| o == word).unwrap_or(ORDER.len()));
+    known.dedup();
+    let silent = known.iter().any(|w| w == "SILENT-DISCARD");
+    (extensions, (!known.is_empty() && !silent).then(|| known.join(" ")))
+}
+
 fn settings(
     main: &Main,
     smtpd: &Smtpd,
@@ -393,15 +478,7 @@ fn settings(
     types: &Types,
     source: &events::Source,
 ) -> Settings {
-    let mut extensions = Extensions::ALL;
-    let words = &smtpd.smtpd_discard_ehlo_keywords().0;
-    for word in words {
-        if !extensions.discard(word) {
-            source.say(&UnknownKeyword { word: word.clone() });
-        }
-    }
-    let silent = words.iter().any(|w| w.eq_ignore_ascii_case("silent-discard"));
-    let discarding = (!words.is_empty() && !silent).then(|| words.join(" ").to_ascii_uppercase());
+    let (extensions, discarding) = offers(&smtpd.smtpd_discard_ehlo_keywords().0, source);
     let forbidden = StringList::open(types, "smtpd_forbidden_commands", &smtpd.smtpd_forbidden_commands().0);
     let trouble = source.clone();
     Settings {
@@ -429,6 +506,7 @@ fn settings(
         }),
         extensions,
         discarding,
+        filter: line_filter(smtpd.smtpd_command_filter(), types, source),
         ..Settings::default()
     }
 }
@@ -477,6 +555,21 @@ fn rules(
         multi_recipient_bounce_reject_code: code(smtpd.multi_recipient_bounce_reject_code()),
         plaintext_reject_code: code(smtpd.plaintext_reject_code()),
     }
+}
+
+/// `smtpd_command_filter`.
+fn line_filter(table: &str, types: &Types, source: &events::Source) -> Option<LineFilter> {
+    if table.is_empty() {
+        return None;
+    }
+    let (table, trouble) = (types.open_or_broken(table), source.clone());
+    Some(Arc::new(move |line: &str| match table.lookup(line) {
+        Ok(hit) => Ok(hit.map(|hit| hit.value)),
+        Err(error) => {
+            trouble.say(&TableTrouble { what: error.to_string() });
+            Err(())
+        }
+    }))
 }
 
 fn given(list: &config::value::List) -> bool {

@@ -6,6 +6,7 @@
 use crate::backend::{Backend, Incoming};
 use crate::client::{Client, Peer};
 use crate::events::{self as say, *};
+use crate::footer::Shown;
 use crate::inquiry::{self, Patience};
 use crate::limits::Kind;
 use crate::restrictions::facts::Facts;
@@ -17,7 +18,7 @@ use proto::smtp::reply::Reply;
 use proto::smtp::server::{Decision, Event, Faults, Notice, Reason, Session as Machine};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -45,6 +46,10 @@ pub(crate) struct Session<B: Backend> {
     pub(crate) orders: cleanup::Orders,
     pub(crate) first_recipient: Option<Address>,
     pub(crate) pipelined: bool,
+    /// Warnings that one session gives but once.
+    said: Vec<String>,
+    /// What footers of refusals show.
+    pub(crate) shown: Shown,
     /// What name servers said to questions of this transaction.
     pub(crate) facts: Facts,
     /// What is to be refused for now at the next recipient, though the command it came of passed.
@@ -85,6 +90,19 @@ where
 {
     let source = service.source.numbered(next_number());
     let names = *service.smtpd.smtpd_peername_lookup();
+    let said = match service.upstream {
+        Some((families, timeout)) => net::proxy::receive(&mut stream, families, timeout).await,
+        None => Ok(None),
+    };
+    // From here on the client is who the proxy says, for limits and networks, too.
+    let (peer, unheard) = match said {
+        Ok(Some(ends)) => (Peer::from(ends.client), false),
+        Ok(None) => (peer, false),
+        Err(what) => {
+            source.say(&Odd { what });
+            (peer, true)
+        }
+    };
     let (client, odd) = Client::find(peer, names, *service.smtpd.smtpd_client_port_logging()).await;
     if let Some(what) = odd {
         source.say(&Odd { what });
@@ -95,7 +113,13 @@ where
     session.source.say(&Connect { client: label });
 
     let counted = session.client.ip.filter(|_| peer.ip.is_some() && !session.unlimited);
+    let shown = session.shown.clone();
+    machine.settings_mut().footer = service.footer(&session.client, &shown, &session.source);
     let greeting = match counted {
+        _ if unheard => {
+            let hostname = service.hostname();
+            Some(Reply::new(421, format!("4.3.0 {hostname} Server local error")))
+        }
         Some(ip) => session.admit(ip),
         None => None,
     };
@@ -111,7 +135,7 @@ where
     }
     let ended = talk(&mut stream, &mut machine, &mut session).await;
     session.report(ended, &mut machine).await;
-    if let Some(ip) = counted {
+    if let Some(ip) = counted.filter(|_| !unheard) {
         service.limits.disconnect(&service.name, ip, Instant::now());
     }
     let _ = stream.shutdown().await;
@@ -241,6 +265,8 @@ impl<B: Backend> Session<B> {
             orders: cleanup::Orders::default(),
             first_recipient: None,
             pipelined: false,
+            said: Vec::new(),
+            shown: Shown::default(),
             facts: Facts::default(),
             deferred: Deferred::default(),
             faults: Faults::NONE,
@@ -340,6 +366,7 @@ impl<B: Backend> Session<B> {
                     let decision = self.xclient(attributes);
                     let settings = machine.settings_mut();
                     self.service.adapt(settings, &self.client, &self.source);
+                    settings.footer = self.service.footer(&self.client, &self.shown, &self.source);
                     decision
                 }
                 Event::Xforward(attributes) => self.xforward(attributes),
@@ -355,6 +382,7 @@ impl<B: Backend> Session<B> {
         self.discard = false;
         (self.orders, self.first_recipient) = (cleanup::Orders::default(), None);
         self.deferred.sender = None;
+        self.show();
         self.facts.clear();
         self.forwarded.clear();
     }
@@ -383,6 +411,7 @@ impl<B: Backend> Session<B> {
                 let place = place_of(Stage::EndOfMessage);
                 self.source.say_of(id, &say::BareNewline { what, place, client, about });
             }
+            Notice::Replaced { line, by } => self.source.say(&Replaced { client, line, by }),
             Notice::Discarding(words) => self.source.say(&DiscardingKeywords { words }),
         }
     }
@@ -412,6 +441,13 @@ impl<B: Backend> Session<B> {
     }
 
     // ---- questions and answers
+
+    /// Tells footers where the session stands.
+    pub(crate) fn show(&self) {
+        let mut shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        shown.helo.clone_from(self.helo.as_ref().unwrap_or(&String::new()));
+        shown.sender = self.mail.as_ref().map(|m| m.sender.internal()).unwrap_or_default();
+    }
 
     /// Asks restrictions until they know all they want from name servers.
     pub(crate) async fn decide(
@@ -490,6 +526,19 @@ impl<B: Backend> Session<B> {
                 Say::Bad(name, what) => self.source.say(&BadRestriction { name, what }),
                 Say::Mapped(from, class, to) => self.source.say(&MappedStatus { from, class, to }),
                 Say::Trouble(what) => self.source.say(&TableTrouble { what }),
+                Say::Once(what) => {
+                    if !self.said.contains(&what) && self.said.len() < 50 {
+                        self.said.push(what.clone());
+                        self.source.say(&TableTrouble { what });
+                    }
+                }
+                Say::OldLists => {
+                    // Once is enough: it is about the configuration.
+                    static SAID: AtomicBool = AtomicBool::new(false);
+                    if !SAID.swap(true, Ordering::Relaxed) {
+                        self.source.say(&OldLists {});
+                    }
+                }
                 Say::UnknownMacro(name) => self.source.say(&say::UnknownMacro { name }),
                 Say::Permit(action, subject, table) => {
                     let table = if table.is_empty() { table } else { format!("from {table}") };

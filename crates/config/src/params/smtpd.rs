@@ -102,6 +102,20 @@ params! {
         disable_vrfy_command: Bool = "no";
         /// Keywords left out of the reply to EHLO.
         smtpd_discard_ehlo_keywords: List = "";
+        /// Keywords left out of the reply to EHLO by the client's address, instead of those.
+        smtpd_discard_ehlo_keyword_address_maps: List = "";
+        /// Tables of patterns that write a command anew before it is read.
+        smtpd_command_filter: Text = "";
+        /// Words below each refusal.
+        smtpd_reject_footer: Verbatim = "";
+        /// The same by the refusal.
+        smtpd_reject_footer_maps: List = "";
+        /// Clients that may ask for variable envelope return paths (XVERP).
+        smtpd_authorized_verp_clients: List = "$authorized_verp_clients";
+        /// The protocol by which a proxy before this server says who the client is: haproxy, or none.
+        smtpd_upstream_proxy_protocol: Text = "";
+        /// How long to wait for what the proxy says.
+        smtpd_upstream_proxy_timeout: Time = "5s";
         /// Commands that are answered like NOOP.
         smtpd_noop_commands: List = "";
         /// Words that end a session at once: no mail client says them.

@@ -95,6 +95,8 @@ pub struct Mail {
     pub ret: Option<Ret>,
     /// ENVID, still in xtext. RFC 3461 4.4.
     pub envid: Option<String>,
+    /// XVERP: its delimiters, unchecked; empty for the usual ones. VERP_README
+    pub verp: Option<String>,
 }
 
 /// RCPT TO and its parameters.
@@ -123,6 +125,8 @@ pub struct Allowed {
     pub size: bool,
     /// BODY.
     pub eight_bit: bool,
+    /// XVERP.
+    pub verp: bool,
 }
 
 /// Why arguments were refused: the reply, and the address to name in the log, if it is at fault.
@@ -182,6 +186,7 @@ pub fn mail(arguments: &str, allowed: Allowed) -> Result<Mail, Refused> {
                     }
                 };
             }
+            ("XVERP", value) if allowed.verp => mail.verp = Some(value.unwrap_or_default().to_string()),
             ("AUTH", Some(value)) => {
                 if !is_xtext(value) {
                     return Err(unknown());
@@ -431,7 +436,8 @@ fn first_word(text: &str) -> Result<(&str, &str), ()> {
 mod tests {
     use super::*;
 
-    const ALL: Allowed = Allowed { strict: false, dsn: true, smtputf8: true, size: true, eight_bit: true };
+    const ALL: Allowed =
+        Allowed { strict: false, dsn: true, smtputf8: true, size: true, eight_bit: true, verp: true };
 
     #[test]
     fn mail_parameters() {

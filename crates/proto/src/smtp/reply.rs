@@ -33,6 +33,30 @@ impl Reply {
         }
     }
 
+    /// The same with more lines below, each with the enhanced code; after `\\c` the footer goes on
+    /// where the reply ends.
+    pub fn with_footer(&self, footer: &str) -> Reply {
+        let enhanced = self
+            .text
+            .split(' ')
+            .next()
+            .filter(|w| w.contains('.') && w.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
+        let mut text = self.text.clone();
+        let mut lines = footer.split('\n').filter(|l| !l.is_empty());
+        if footer.starts_with("\\c") {
+            text.push_str(lines.next().and_then(|l| l.strip_prefix("\\c")).unwrap_or_default());
+        }
+        for line in lines {
+            text.push('\n');
+            if let Some(enhanced) = enhanced {
+                text.push_str(enhanced);
+                text.push(' ');
+            }
+            text.push_str(line);
+        }
+        Reply { code: self.code, text }
+    }
+
     /// Writes it in wire form. Control bytes become `?`, so that no text can add a line.
     pub fn render(&self, out: &mut Vec<u8>) {
         let mut lines = self.text.split('\n').peekable();
@@ -55,6 +79,18 @@ impl fmt::Display for Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn footers() {
+        let reply = Reply::new(454, "4.7.1 <a@b>: Relay access denied");
+        assert_eq!(reply.with_footer("\\c. Call us").text, "4.7.1 <a@b>: Relay access denied. Call us");
+        assert_eq!(
+            reply.with_footer("one\ntwo").text,
+            "4.7.1 <a@b>: Relay access denied\n4.7.1 one\n4.7.1 two"
+        );
+        assert_eq!(Reply::new(500, "Error").with_footer("one").text, "Error\none");
+        assert_eq!(reply.with_footer("").text, reply.text);
+    }
 
     #[test]
     fn lines() {

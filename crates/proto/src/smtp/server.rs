@@ -26,7 +26,7 @@ mod settings;
 mod tests;
 mod transcript;
 
-pub use settings::{Extensions, Settings};
+pub use settings::{Extensions, Footer, LineFilter, Settings};
 pub use transcript::{Faults, Transcript};
 
 /// What happened, for the driver.
@@ -116,6 +116,13 @@ pub enum Notice {
     BareNewline,
     /// Keywords left out of the reply to EHLO.
     Discarding(String),
+    /// `smtpd_command_filter` put a line in the place of another.
+    Replaced {
+        /// What the client said.
+        line: String,
+        /// What is read instead.
+        by: String,
+    },
 }
 
 /// Why a session ends.
@@ -485,6 +492,7 @@ impl Session {
             smtputf8: offers.smtputf8,
             size: offers.size,
             eight_bit: offers.eight_bit_mime,
+            verp: offers.verp && self.settings.verp,
         }
     }
 
@@ -511,6 +519,7 @@ impl Session {
         line(offers.size, &size);
         line(offers.vrfy && !s.disable_vrfy, "VRFY");
         line(offers.etrn, "ETRN");
+        line(offers.verp && s.verp, "XVERP");
         line(offers.xclient && s.xclient, &format!("XCLIENT {}", command::XCLIENT.join(" ")));
         line(offers.xforward && s.xforward, &format!("XFORWARD {}", command::XFORWARD.join(" ")));
         line(offers.enhanced_status_codes, "ENHANCEDSTATUSCODES");
@@ -543,7 +552,11 @@ impl Session {
 
     fn write(&mut self, reply: &Reply) {
         let before = self.output.len();
-        reply.render(&mut self.output);
+        let footer = self.settings.footer.as_ref().filter(|_| reply.code >= 400).and_then(|f| f(reply));
+        match footer {
+            Some(footer) => reply.with_footer(&footer).render(&mut self.output),
+            None => reply.render(&mut self.output),
+        }
         if self.settings.notify != Faults::NONE {
             self.transcript.server(self.output.get(before..).unwrap_or_default());
         }

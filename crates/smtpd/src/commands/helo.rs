@@ -28,6 +28,7 @@ impl<B: Backend> Session<B> {
         }
         // As in Postfix, HELO after EHLO does not make the session a plain one again.
         self.extended |= extended;
+        self.show();
         Decision::Accept
     }
 }

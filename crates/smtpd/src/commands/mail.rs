@@ -30,11 +30,26 @@ impl<B: Backend> Session<B> {
                 }
             }
         }
+        if let Some(asked) = &mail.verp {
+            // RFC 5321 4.5.5: what comes of a bounce has no sender to be varied.
+            let reply = match self.service.delimiters.choose(asked) {
+                _ if mail.sender.is_null() => {
+                    Some(Reply::new(503, "5.5.4 Error: XVERP requires non-null sender"))
+                }
+                Err(what) => Some(Reply::new(501, format!("5.5.4 Error: XVERP needs {what}"))),
+                Ok(_) => None,
+            };
+            if let Some(reply) = reply {
+                self.faults = self.faults | Faults::PROTOCOL;
+                return Decision::Reply(reply);
+            }
+        }
         if self.too_many(Kind::Messages) {
             let text = format!("4.7.1 Error: too much mail from {}", self.client.address);
             return Decision::Reply(Reply::new(450, text));
         }
         self.mail = Some(mail);
+        self.show();
         let decision = self.may_send().await;
         if decision != Decision::Accept {
             self.mail = None;

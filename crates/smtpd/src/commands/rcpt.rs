@@ -92,6 +92,7 @@ impl<B: Backend> Session<B> {
             origin.smtputf8 = mail.smtputf8;
             origin.dsn_envid.clone_from(&mail.envid);
             origin.dsn_ret = mail.ret;
+            origin.verp.clone_from(&mail.verp);
             origin.declared_size = mail.size;
         }
         let message = service.backend.begin(origin);

@@ -160,6 +160,10 @@ pub enum Say {
     Bad(String, String),
     /// A table that cannot answer, and other warnings.
     Trouble(String),
+    /// A warning that is not repeated in a session.
+    Once(String),
+    /// `reject_maps_rbl` was asked.
+    OldLists,
     /// A template names what there is not.
     UnknownMacro(String),
     /// `smtpd_log_access_permit_actions`: what permits, what about, by which table.
@@ -361,9 +365,7 @@ impl Element {
                 listed.ask(asked)
             }
             Element::OldLists(lists) => {
-                let text = "support for restriction \"reject_maps_rbl\" will be removed from Postfix; \
-                            use \"reject_rbl_client domain-name\" instead";
-                asked.notes.says.push(Say::Trouble(text.into()));
+                asked.notes.says.push(Say::OldLists);
                 let verdicts = lists.iter().map(|list| list.ask(asked));
                 verdicts.into_iter().find(|v| *v != Verdict::Dunno).unwrap_or(Verdict::Dunno)
             }

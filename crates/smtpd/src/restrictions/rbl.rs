@@ -4,7 +4,7 @@
 //! RFC 5782 describes such lists.
 
 use super::facts::{Kind, Record, Why};
-use super::{Asked, Rejection, Say, Verdict, split_enhanced};
+use super::{Asked, Rejection, Say, Subject, Verdict, split_enhanced};
 use crate::service::Rules;
 use proto::Address;
 use proto::smtp::reply::Reply;
@@ -86,7 +86,7 @@ impl Listed {
             }
             Some(Ok(records)) => records,
             Some(Err(lack)) if lack.why == Why::NotNow => {
-                a.notes.says.push(Say::Trouble(format!("{name}: RBL lookup error: {}", lack.words)));
+                a.notes.says.push(Say::Once(format!("{name}: RBL lookup error: {}", lack.words)));
                 if self.permits {
                     let code = a.q.rules.defer_code;
                     let text = format!("4.7.1 <{what}>: {class} rejected: Service unavailable");
@@ -107,7 +107,8 @@ impl Listed {
             return Verdict::Dunno;
         }
         if self.permits {
-            return a.permit(Some(name));
+            let subject = Subject::client(a.q.client);
+            return a.permit_of(&subject, Some(name));
         }
         let reason = match a.look_up_listed(Kind::Txt, &name) {
             None => return Verdict::Wait,

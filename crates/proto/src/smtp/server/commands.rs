@@ -54,8 +54,26 @@ impl Session {
             self.fault();
             return None;
         };
-        self.obey(&text);
+        let filtered = match &self.settings.filter {
+            None => Ok(None),
+            Some(filter) => filter(&text),
+        };
+        match filtered {
+            Ok(None) => self.obey(&text),
+            Ok(Some(by)) => {
+                self.note(Notice::Replaced { line: text, by: by.clone() });
+                self.obey(&by);
+            }
+            Err(()) => self.give_up(),
+        }
         None
+    }
+
+    /// A table that the whole session hangs on cannot answer.
+    fn give_up(&mut self) {
+        let text = format!("4.3.0 {} Server local data error", self.settings.hostname);
+        self.say(Reply::new(421, text));
+        self.close(Reason::Ended);
     }
 
     pub(super) fn obey(&mut self, line: &str) {
@@ -170,6 +188,10 @@ impl Session {
         self.abort();
         self.flush_transcript(true);
         let extended = verb == Verb::Ehlo;
+        if extended && self.settings.no_offers {
+            self.count(verb, false);
+            return self.give_up();
+        }
         self.ask(verb, Pending::Helo { extended }, Event::Helo { extended, name });
     }
 

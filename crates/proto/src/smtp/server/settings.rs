@@ -14,6 +14,7 @@ pub struct Extensions {
     pub size: bool,
     pub vrfy: bool,
     pub etrn: bool,
+    pub verp: bool,
     pub xclient: bool,
     pub xforward: bool,
     pub enhanced_status_codes: bool,
@@ -30,6 +31,7 @@ impl Extensions {
         size: true,
         vrfy: true,
         etrn: true,
+        verp: true,
         xclient: true,
         xforward: true,
         enhanced_status_codes: true,
@@ -40,13 +42,14 @@ impl Extensions {
     };
 
     /// Takes away what a word of `smtpd_discard_ehlo_keywords` names; false for unknown words.
-    /// `starttls`, `auth` and `verp` are not offered anyway.
+    /// `starttls` and `auth` are not offered anyway.
     pub fn discard(&mut self, word: &str) -> bool {
         match word.to_ascii_lowercase().as_str() {
             "pipelining" => self.pipelining = false,
             "size" => self.size = false,
             "vrfy" => self.vrfy = false,
             "etrn" => self.etrn = false,
+            "verp" => self.verp = false,
             "xclient" => self.xclient = false,
             "xforward" => self.xforward = false,
             "enhancedstatuscodes" => self.enhanced_status_codes = false,
@@ -54,7 +57,7 @@ impl Extensions {
             "dsn" => self.dsn = false,
             "smtputf8" => self.smtputf8 = false,
             "chunking" => self.chunking = false,
-            "starttls" | "auth" | "verp" | "silent-discard" => {}
+            "starttls" | "auth" | "silent-discard" => {}
             _ => return false,
         }
         true
@@ -110,7 +113,21 @@ pub struct Settings {
     pub xclient: bool,
     /// The client may use XFORWARD.
     pub xforward: bool,
+    /// The client may ask for XVERP.
+    pub verp: bool,
+    /// `smtpd_command_filter`: what is read instead of a line.
+    pub filter: Option<LineFilter>,
+    /// `smtpd_reject_footer`: what is added to a refusal.
+    pub footer: Option<Footer>,
+    /// Nobody can tell what to offer in reply to EHLO: the session ends.
+    pub no_offers: bool,
 }
+
+/// What stands instead of a line, if anything; an error when nobody can tell.
+pub type LineFilter = Arc<dyn Fn(&str) -> Result<Option<String>, ()> + Send + Sync>;
+
+/// What is added to a refusal: lines, or after `\\c` the rest of its last line.
+pub type Footer = Arc<dyn Fn(&Reply) -> Option<String> + Send + Sync>;
 
 /// Postfix's defaults.
 impl Default for Settings {
@@ -139,6 +156,10 @@ impl Default for Settings {
             notify: Faults::NONE,
             xclient: false,
             xforward: false,
+            verp: false,
+            filter: None,
+            footer: None,
+            no_offers: false,
         }
     }
 }
