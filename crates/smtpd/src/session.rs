@@ -38,7 +38,7 @@ pub(crate) struct Session<B: Backend> {
     pub(crate) forwarded: Vec<(String, String)>,
     pub(crate) mail: Option<proto::smtp::command::Mail>,
     pub(crate) recipients: u64,
-    pub(crate) message: Option<B::Message>,
+    pub(crate) message: Option<Box<B::Message>>,
     /// The message's name once it has one.
     pub(crate) id: Option<String>,
     pub(crate) discard: bool,
@@ -91,7 +91,7 @@ where
     let source = service.source.numbered(next_number());
     let names = *service.smtpd.smtpd_peername_lookup();
     let said = match service.upstream {
-        Some((families, timeout)) => net::proxy::receive(&mut stream, families, timeout).await,
+        Some((families, timeout)) => Box::pin(net::proxy::receive(&mut stream, families, timeout)).await,
         None => Ok(None),
     };
     // From here on the client is who the proxy says, for limits and networks, too.
@@ -103,7 +103,7 @@ where
             (peer, true)
         }
     };
-    let (client, odd) = Client::find(peer, names, *service.smtpd.smtpd_client_port_logging()).await;
+    let (client, odd) = Box::pin(Client::find(peer, names, *service.smtpd.smtpd_client_port_logging())).await;
     if let Some(what) = odd {
         source.say(&Odd { what });
     }
@@ -125,7 +125,7 @@ where
     };
     match greeting {
         Some(refusal) => machine.end(&refusal),
-        None => match session.greet().await {
+        None => match Box::pin(session.greet()).await {
             Ok(greeting) => machine.greet(&greeting),
             Err(refusal) => {
                 machine.greet(&refusal);
@@ -335,10 +335,11 @@ impl<B: Backend> Session<B> {
     /// Lets the machine work as far as it can; `Some` when the session ends.
     async fn work(&mut self, machine: &mut Machine) -> Option<Reason> {
         loop {
+            // Boxed: what a session that only waits would pay for with each command's memory.
             let decision = match machine.next_event()? {
                 Event::Content(bytes) => {
                     if let Some(message) = self.message.as_mut() {
-                        message.write(bytes).await;
+                        Box::pin(message.write(bytes)).await;
                     }
                     continue;
                 }
@@ -355,13 +356,13 @@ impl<B: Backend> Session<B> {
                     continue;
                 }
                 Event::Close(reason) => return Some(reason),
-                Event::Helo { extended, name } => self.helo(extended, name).await,
-                Event::Mail(mail) => self.mail(mail).await,
-                Event::Rcpt(rcpt) => self.rcpt(rcpt).await,
-                Event::Data { chunked } => self.data(chunked).await,
-                Event::EndOfMessage { chunked, size } => self.end_of_message(chunked, size).await,
-                Event::Vrfy(text, address) => self.vrfy(&text, &address).await,
-                Event::Etrn(domain) => self.etrn(&domain).await,
+                Event::Helo { extended, name } => Box::pin(self.helo(extended, name)).await,
+                Event::Mail(mail) => Box::pin(self.mail(mail)).await,
+                Event::Rcpt(rcpt) => Box::pin(self.rcpt(rcpt)).await,
+                Event::Data { chunked } => Box::pin(self.data(chunked)).await,
+                Event::EndOfMessage { chunked, size } => Box::pin(self.end_of_message(chunked, size)).await,
+                Event::Vrfy(text, address) => Box::pin(self.vrfy(&text, &address)).await,
+                Event::Etrn(domain) => Box::pin(self.etrn(&domain)).await,
                 Event::Xclient(attributes) => {
                     let decision = self.xclient(attributes);
                     let settings = machine.settings_mut();

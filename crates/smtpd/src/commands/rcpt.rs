@@ -107,7 +107,7 @@ impl<B: Backend> Session<B> {
             more.push_str(&format!(", orig_client={}[{}]", of("NAME"), of("ADDR")));
         }
         self.source.say_of(&id, &ClientEvent { client: self.label.clone(), more });
-        (self.id, self.message) = (Some(id), Some(message));
+        (self.id, self.message) = (Some(id), Some(Box::new(message)));
     }
 }
 
