@@ -299,3 +299,32 @@ fn idle_is_small() {
     let resolver = Resolver::system();
     assert!(std::mem::size_of_val(&*resolver.shared) < 1024, "{}", std::mem::size_of_val(&*resolver.shared));
 }
+
+proptest::proptest! {
+    #[test]
+    fn damaged_answers_do_no_harm(
+        changes in proptest::collection::vec((proptest::prelude::any::<u16>(), proptest::prelude::any::<u8>()), 0..20),
+        cut in 0usize..400,
+        kind in 0usize..7,
+    ) {
+        let kind = [Kind::A, Kind::Aaaa, Kind::Mx, Kind::Ptr, Kind::Txt, Kind::Ns, Kind::Tlsa][kind];
+        let zone = Zone::parse(
+            "a.b MX 10 c.d\na.b A 192.0.2.1\na.b AAAA ::1\na.b TXT \"x y\" \"z\"\na.b NS c.d\na.b PTR c.d\n\
+             a.b TLSA 3 1 1 0a0b\nc.d CNAME a.b\n",
+        ).unwrap();
+        for asked in ["a.b", "c.d", "e.f"] {
+            let asked = name(asked);
+            let question = wire::question(0, &asked, wire::record_type(kind), true).unwrap();
+            let mut bytes = zone.respond(&question, false).unwrap();
+            for (place, byte) in &changes {
+                let length = bytes.len();
+                bytes[usize::from(*place) % length] = *byte;
+            }
+            bytes.truncate(bytes.len().saturating_sub(cut.saturating_sub(300)));
+            if let wire::Reply::Answer(message) = wire::answer(&bytes, 0, &asked, wire::record_type(kind)) {
+                read::meaning(&message, &asked, kind);
+            }
+            zone.respond(&bytes, false);
+        }
+    }
+}

@@ -16,6 +16,7 @@ pub use order::{Found, Preference, Random, Rules, arrange, before_us};
 
 use net::dns::{Failure, Kind, Resolver};
 use proto::status::{Code, Status};
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -205,7 +206,7 @@ static NATIVE: Semaphore = Semaphore::const_new(16);
 impl Search<'_> {
     /// Through the mail exchangers of a domain, or the domain as a host when it has none.
     async fn domain(&mut self, hop: &NextHop, random: &mut Random) -> Result<Looked, Stop> {
-        let name = asked(&hop.host);
+        let name = &*asked(&hop.host);
         let answer = match self.resolver.mx(name).await {
             Ok(answer) => answer,
             Err(Failure::NotFound | Failure::NoData | Failure::BadName) => {
@@ -260,7 +261,7 @@ impl Search<'_> {
 
     /// The addresses of one host.
     async fn host(&mut self, hop: &NextHop, random: &mut Random) -> Result<Looked, Stop> {
-        let name = asked(&hop.host);
+        let name = &*asked(&hop.host);
         let found = self.addresses(&[(name, 0)]).await;
         if found.is_empty() {
             return Err(Stop::because(self.why.take().unwrap_or_else(|| not_found(name))));
@@ -381,9 +382,12 @@ fn not_found(host: &str) -> Status {
     Status::new(Code(5, 4, 4), format!("{host}: host not found"))
 }
 
-/// A name as it is asked for.
-fn asked(host: &str) -> &str {
-    host.strip_suffix('.').unwrap_or(host)
+/// A name as it is asked for, and as it is told from there on.
+fn asked(host: &str) -> Cow<'_, str> {
+    match host.is_ascii() {
+        true => host.strip_suffix('.').unwrap_or(host).into(),
+        false => net::dns::ascii(host).map_or(host.into(), Cow::from),
+    }
 }
 
 fn literal(host: &str) -> Option<IpAddr> {

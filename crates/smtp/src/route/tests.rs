@@ -52,6 +52,8 @@ lost.test         MX     20 mail.mail1.org
 host.test         A      10.77.1.10
 under_score.test  A      10.77.9.9
 six.test          AAAA   fd00:77::9
+señor.test        MX     10 buzón.señor.test
+buzón.señor.test  A      10.77.9.9
 both.test         A      10.77.9.9
 both.test         AAAA   fd00:77::9
 ";
@@ -162,6 +164,9 @@ fn answers_of_the_name_server() {
         ("[ipv6:fd00:77::9]:2525", "fd00:77::9[fd00:77::9]:2525"),
         ("[null.test]", "null.test[10.77.9.9]:25"),
         ("closed.test.", "closed.test[10.77.9.9]:25"),
+        ("señor.test", "xn--buzn-sqa.xn--seor-hqa.test[10.77.9.9]:25"),
+        ("[buzón.señor.test]", "xn--buzn-sqa.xn--seor-hqa.test[10.77.9.9]:25"),
+        ("niño.test", "5.4.4 NOT FOUND xn--nio-8ma.test type=AAAA: Host not found"),
         // Postfix bounces; a loop says nothing about whether the name exists.
         (
             "loop.test",
