@@ -99,9 +99,37 @@ pub(super) fn unsupported(name: &str, text: &str, classes: &[String]) -> Vec<Str
     out
 }
 
+/// A TLS level of the client that asks who the server is: that is not asked yet, and must be said.
+pub(super) fn weaker_level(name: &str, value: &str) -> Option<String> {
+    if !matches!(name, "smtp_tls_security_level" | "lmtp_tls_security_level") {
+        return None;
+    }
+    let level = value.trim().to_ascii_lowercase();
+    match level.as_str() {
+        "" | "none" | "may" | "encrypt" => None,
+        "dane" | "dane-only" | "fingerprint" | "verify" | "secure" => Some(format!(
+            "{level} is taken as encrypt: mail goes out encrypted or waits, but who the server is, is not verified; that comes with a later version"
+        )),
+        _ => Some(format!("{level:?} is no level; write none, may or encrypt")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_that_verify_are_not_claimed() {
+        let of = |level| weaker_level("smtp_tls_security_level", level);
+        for fine in ["", "none", "may", "encrypt", "May"] {
+            assert_eq!(of(fine), None, "{fine}");
+        }
+        for odd in ["dane", "dane-only", "fingerprint", "verify", "secure"] {
+            assert!(of(odd).unwrap().contains("not verified"), "{odd}");
+        }
+        assert!(of("sometimes").unwrap().contains("no level"));
+        assert_eq!(weaker_level("smtpd_tls_security_level", "secure"), None);
+    }
 
     #[test]
     fn named_one_by_one() {

@@ -158,7 +158,9 @@ fn go(mut options: Options) -> Result<ExitCode, String> {
 /// Whether this user may change the files in `directory`.
 pub(super) fn writable(directory: &Path) -> Result<(), String> {
     let me = sys::spawn::effective_uid();
-    match me == 0 || std::fs::metadata(directory).is_ok_and(|m| m.uid() == me) {
+    // What does not exist yet is made in the nearest directory that does.
+    let owner = directory.ancestors().find_map(|d| std::fs::metadata(d).ok()).map(|m| m.uid());
+    match me == 0 || owner == Some(me) {
         true => Ok(()),
         false => Err(format!("only root may change {}; run this as root (sudo)", directory.display())),
     }
