@@ -3,6 +3,7 @@
 mod ask;
 mod changes;
 mod check;
+mod lab;
 mod names;
 mod newaliases;
 mod postalias;
@@ -49,6 +50,7 @@ const POSTFIX: &[Command] = &[
 /// Commands of valija's own: `valija NAME`.
 const OWN: &[Command] = &[
     Command { name: "check", what: "what becomes of each setting of a configuration", run: check::run },
+    Command { name: "lab", what: "a small Internet on this machine, to learn and try on", run: lab::run },
     Command { name: "relay", what: "try a relay host, and use it when it works", run: relay::run },
     Command { name: "setup", what: "configure this host, as Debian's package asks it", run: setup::run },
     Command { name: "queue-listing", what: "list the queue of a stopped system", run: spool::listing },
