@@ -176,7 +176,9 @@ impl fmt::Debug for Resolver {
 }
 
 impl Resolver {
-    /// Asks the servers of `/etc/resolv.conf`.
+    /// Asks the servers of `/etc/resolv.conf`. Each such resolver has a limited number of questions open
+    /// at a time: what strangers can make us ask (the names of clients) should not share one with what
+    /// our own mail needs.
     pub fn system() -> Resolver {
         Resolver::of_file(Path::new("/etc/resolv.conf"))
     }
