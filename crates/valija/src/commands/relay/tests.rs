@@ -7,6 +7,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::{Mutex, mpsc};
 
 const USER: &str = "horus";
@@ -262,13 +263,11 @@ fn outcome(script: Script, cert: Cert, flags: &str, main: &str) -> Outcome {
     let authority = Authority::new("test authority");
     let server = serve(script, authority.server(cert));
     let place = Place::new(main);
-    let text = format!("set [relay.test]:{} {flags}", server.port);
+    let host = if flags.contains("--by-mx") { "domain.test" } else { "[relay.test]" };
+    let text = format!("set {host}:{} {}", server.port, flags.replace("--by-mx", ""));
     let options = options::read(&text.split_whitespace().map(str::to_string).collect::<Vec<_>>()).unwrap();
-    let login = options.user.clone().map(|user| Login {
-        user,
-        password: Secret::new(if flags.contains("#wrong") { "wrong" } else { PASSWORD }.into()),
-    });
-    let zone = net::dns::Zone::parse("relay.test A 127.0.0.1\nnull.test MX 0 .\n").unwrap();
+    let login = options.user.clone().map(|user| Login { user, password: Secret::new(PASSWORD.into()) });
+    let zone = net::dns::Zone::parse("relay.test A 127.0.0.1\ndomain.test MX 10 relay.test\n").unwrap();
     let world = World {
         resolver: Resolver::of_zone(zone),
         roots: authority.roots(),
@@ -335,6 +334,31 @@ fn without_login_and_without_tls() {
     assert!(done.steps().contains("STARTTLS: the server offers no encryption"));
     let done = outcome(Script::default(), Cert::Good, PLAIN, "");
     assert!(done.main().contains("smtp_tls_security_level = may\n"));
+}
+
+#[test]
+fn without_brackets_the_mail_exchangers_are_asked() {
+    let done = outcome(Script::default(), Cert::Good, &format!("{LOGIN} --by-mx"), "");
+    done.result.as_ref().unwrap();
+    let relay = format!("domain.test:{}", done.port);
+    assert!(done.main().contains(&format!("relayhost = {relay}\n")));
+    assert!(done.place.read("sasl_passwd").unwrap().starts_with(&format!("{relay} ")));
+    let steps = done.steps();
+    assert!(steps.contains("DNS: the MX records of domain.test name: relay.test [127.0.0.1]"), "{steps}");
+    assert!(steps.contains("certificate: verified: it is for relay.test"), "{steps}");
+}
+
+#[test]
+fn what_sends_mail_another_way_is_said() {
+    let main = "default_transport = error\ntransport_maps = hash:/x\nsmtp_tls_policy_maps = hash:/y\n";
+    let said = outcome(Script::default(), Cert::Good, PLAIN, main).result.unwrap();
+    for word in [
+        "note: default_transport = error",
+        "note: transport_maps is set",
+        "note: smtp_tls_policy_maps is set",
+    ] {
+        assert!(said.contains(word), "{word} in {said}");
+    }
 }
 
 #[test]
