@@ -33,6 +33,8 @@ events::events! {
     QueueTrouble { why: String } Error "{why}"
     /// Two settings contradict each other.
     Adjusted { } Warning "bounce_queue_lifetime is larger than maximal_queue_lifetime - adjusting bounce_queue_lifetime"
+    /// A feedback amount that is no number from 0 to 1.
+    OddFeedback { name: String, text: String } Warning "{name}: ignoring malformed or unreasonable feedback: {text}"
     /// A client of the control socket was refused.
     ControlRefused { why: String } Warning "queue control: {why}"
 }

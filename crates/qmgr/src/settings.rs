@@ -55,6 +55,8 @@ pub struct Settings {
     pub voice: events::Source,
     /// `postfix/bounce`.
     pub bounce_voice: events::Source,
+    /// Feedback amounts that could not be understood: parameter and text.
+    pub odd_shares: Vec<(String, String)>,
     /// `postfix/error`, for what no transport can be found for.
     pub error_voice: events::Source,
 }
@@ -80,10 +82,10 @@ impl Settings {
             bounce_lifetime: micros(qmgr.bounce_queue_lifetime()),
             warning: micros(qmgr.delay_warning_time()),
         };
-        let mut transports = HashMap::new();
+        let (mut transports, mut odd_shares) = (HashMap::new(), Vec::new());
         for service in services.all.iter().filter(|s| s.kind == config::master_cf::Kind::Unix) {
             let own = service.config(config);
-            match transport(service, &own, &qmgr, &master) {
+            match transport(service, &own, &qmgr, &master, &mut odd_shares) {
                 Ok(t) => {
                     transports.insert(service.name.clone(), t);
                 }
@@ -125,6 +127,7 @@ impl Settings {
             bounce_voice: events::Source::new(&bounce_name, "bounce", number),
             error_voice: voice("error"),
             config: config.clone(),
+            odd_shares,
             transports,
             patience,
             policy,
@@ -145,6 +148,9 @@ impl Settings {
         if self.patience.bounce_lifetime > self.patience.lifetime {
             self.voice.say(&crate::events::Adjusted {});
         }
+        for (name, text) in &self.odd_shares {
+            self.voice.say(&crate::events::OddFeedback { name: name.clone(), text: text.clone() });
+        }
     }
 }
 
@@ -153,6 +159,7 @@ fn transport(
     own: &Config,
     qmgr: &Qmgr,
     master: &Master,
+    odd_shares: &mut Vec<(String, String)>,
 ) -> Result<Transport, Problem> {
     let name = service.name.as_str();
     let number = |suffix: &str, local: Option<i64>| -> Result<usize, Problem> {
@@ -168,14 +175,18 @@ fn transport(
             )
         })
     };
-    let share = |suffix: &str| -> Result<Share, Problem> {
+    // What cannot be understood counts as 1, and is told, as Postfix does.
+    let mut share = |suffix: &str| -> Result<Share, Problem> {
         let text = own.of_transport(name, suffix)?;
-        Share::read(&text).ok_or_else(|| {
-            let full = format!("{name}_{suffix}");
-            let what = format!("bad feedback amount {text:?}");
-            let remedy = "write a number from 0 to 1, alone or with /concurrency or /sqrt_concurrency";
-            own.placed(&full, Problem::of(&full, what, remedy))
-        })
+        let full = format!("{name}_{suffix}");
+        let full = if own.explicit(&full).is_some() { full } else { format!("default_{suffix}") };
+        Ok(Share::read(&text).unwrap_or_else(|| {
+            let odd = (full, text);
+            if !odd_shares.contains(&odd) {
+                odd_shares.push(odd);
+            }
+            Share::ONE
+        }))
     };
     let time = |suffix: &str| -> Result<u64, Problem> {
         let text = own.of_transport(name, suffix)?;
@@ -256,17 +267,28 @@ mod tests {
     }
 
     #[test]
+    fn feedback_that_means_nothing_is_told_and_counts_as_one() {
+        let s = load(
+            "relay_destination_concurrency_negative_feedback = 1/2\n\
+                      default_destination_concurrency_positive_feedback = 7\n",
+        );
+        let all: Vec<String> = s.odd_shares.iter().map(|(n, t)| format!("{n} {t}")).collect();
+        assert!(all.contains(&"relay_destination_concurrency_negative_feedback 1/2".to_string()), "{all:?}");
+        assert!(all.contains(&"default_destination_concurrency_positive_feedback 7".to_string()));
+        assert_eq!((all.len(), s.transports["relay"].limits.negative), (2, Share::ONE));
+    }
+
+    #[test]
     fn faults_name_the_parameter() {
         let config = Config::from_text(
             std::path::Path::new("/nowhere"),
-            "relay_destination_concurrency_limit = many\nretry_destination_concurrency_negative_feedback = 1/2\nbounce_template_file = /no/such\n",
+            "relay_destination_concurrency_limit = many\nbounce_template_file = /no/such\n",
         )
         .unwrap();
         let services = config::master_cf::read("/nowhere/master.cf", MASTER).unwrap();
         let problems = Settings::load(&config, &services).unwrap_err();
         assert!(problems[0].to_string().contains("relay_destination_concurrency_limit"));
         let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert!(all.iter().any(|p| p.contains("retry_destination_concurrency_negative_feedback")), "{all:?}");
         assert!(all.iter().any(|p| p.contains("/no/such")), "{all:?}");
     }
 }

@@ -147,9 +147,10 @@ impl Destination {
         }
         // A window that is not used says nothing, and would make a correction come late.
         if self.limit == 0 || self.window < self.running + limits.initial.max(1) {
-            self.gained += limits.positive.at(self.window);
-            // A sum of parts may be a hair less than the whole.
-            while self.gained + 1e-9 >= 1.0 {
+            let share = limits.positive.at(self.window);
+            self.gained += share;
+            // As Postfix rounds: half a share does not make the difference.
+            while self.gained + share / 2.0 >= 1.0 {
                 self.window += 1;
                 self.gained -= 1.0;
                 self.lost = 0.0;
@@ -168,8 +169,10 @@ impl Destination {
             (self.gained, self.lost, self.cohorts) = (0.0, 0.0, 0.0);
             return;
         }
-        self.lost -= limits.negative.at(self.window);
-        while self.lost < -1e-9 {
+        let share = limits.negative.at(self.window);
+        self.lost -= share;
+        // The same here, which makes whole shares count double at first.
+        while self.lost - share / 2.0 < 0.0 {
             self.window = self.window.saturating_sub(1);
             self.lost += 1.0;
             self.gained = 0.0;
@@ -235,11 +238,11 @@ mod tests {
     fn whole_steps() {
         let l = limits("1", "1", 1);
         assert_eq!(windows(&l, "+++"), "6 7 8");
-        // 1/5, 1/4, 1/3, 1/2: the fourth failure completes a cohort.
-        assert_eq!(windows(&l, "----"), "4 3 2 X");
-        assert_eq!(windows(&l, "--+---"), "4 3 4 3 2 X");
+        // As Postfix 3.7 did it: three attempts, of which the last completes a cohort.
+        assert_eq!(windows(&l, "---"), "3 2 X");
+        assert_eq!(windows(&l, "--+--"), "3 2 3 1 X");
         assert_eq!(windows(&Limits { initial: 1, ..l }, "-"), "X");
-        assert_eq!(windows(&limits("1", "1", 0), "-------"), "4 3 2 1 1 1 1");
+        assert_eq!(windows(&limits("1", "1", 0), "-------"), "3 2 1 1 1 1 1");
     }
 
     #[test]
@@ -247,10 +250,10 @@ mod tests {
         // Linear growth; a place goes at the start of a sequence of failures.
         let l = limits("1/concurrency", "1/concurrency", 100);
         assert_eq!(windows(&l, "++++++++++++"), "5 5 5 5 6 6 6 6 6 6 7 7");
-        assert_eq!(windows(&l, "-----"), "4 4 4 4 3");
+        assert_eq!(windows(&l, "---------"), "4 4 4 3 3 3 2 2 1");
         assert_eq!(windows(&l, "-+-"), "4 4 4");
         let root = limits("1/sqrt_concurrency", "0", 2);
-        assert_eq!(windows(&root, "+++++"), "5 5 6 6 7");
+        assert_eq!(windows(&root, "+++++"), "5 6 6 6 7");
         // No negative feedback: two cohorts of five.
         assert_eq!(windows(&root, "----------"), "5 5 5 5 5 5 5 5 5 X");
     }
