@@ -9,8 +9,10 @@ use tokio::time::Instant;
 
 /// How long a single answer may take, and all that one command needs.
 const LONGEST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(90));
-/// How many questions one transaction may lead to: a stranger's domain decides about many of them.
+/// How many questions one command may lead to: a stranger's domain decides about many of them.
 const MOST: usize = 300;
+/// How many answers are kept for the next command of a transaction.
+pub(crate) const KEPT: usize = 100;
 /// How many are under way at a time.
 const AT_ONCE: usize = 16;
 

@@ -127,6 +127,8 @@ where
         Some(refusal) => machine.end(&refusal),
         None => match Box::pin(session.greet()).await {
             Ok(greeting) => machine.greet(&greeting),
+            // RFC 5321 3.8: these two announce that the connection ends.
+            Err(refusal) if matches!(refusal.code, 421 | 521) => machine.end(&refusal),
             Err(refusal) => {
                 machine.greet(&refusal);
                 machine.settings_mut().denied = Some(session.denied());
@@ -456,6 +458,9 @@ impl<B: Backend> Session<B> {
         judge: impl Fn(&Session<B>, &mut Notes) -> Verdict,
     ) -> (Verdict, Notes) {
         let mut patience = Patience::default();
+        if self.facts.len() > inquiry::KEPT {
+            self.facts.clear();
+        }
         loop {
             let mut notes = Notes::default();
             match judge(self, &mut notes) {

@@ -59,8 +59,14 @@ impl World for Rewriter {
     }
 
     fn existence(&self, address: &Address) -> Result<Existence, Trouble> {
-        self.exists(&routed(self, address)?).map_err(Trouble::Unavailable)
+        existence(self, self, address)
     }
+}
+
+/// Whether `address` exists by the tables of `lister`, a service's own, in the class that `main`
+/// puts it into: as in Postfix, an `-o` setting of smtpd changes the former but not the latter.
+pub fn existence(main: &Rewriter, lister: &Rewriter, address: &Address) -> Result<Existence, Trouble> {
+    lister.exists(&routed(main, address)?).map_err(Trouble::Unavailable)
 }
 
 fn routed(rewriter: &Rewriter, address: &Address) -> Result<rewrite::Resolved, Trouble> {

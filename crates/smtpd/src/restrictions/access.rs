@@ -1,5 +1,6 @@
 //! Access tables: `check_client_access type:name` and its kin, with the results of access(5).
 
+use super::rbl;
 use super::servers::{self, Via};
 use super::{Asked, FAMILIES, Say, Subject, Verdict, split_enhanced};
 use crate::world::Trouble;
@@ -165,28 +166,64 @@ impl Access {
         Verdict::Permit(a.why.clone())
     }
 
-    /// The value is a list of restrictions or classes.
+    /// The value is a list of restrictions or classes. What names a table of its own cannot stand
+    /// there: tables are opened before the first client comes; a class may hold it.
     fn restrictions(&self, a: &mut Asked<'_, '_>, value: &str) -> Verdict {
-        let depth = a.notes.says.len();
-        for word in config::value::split_list(value) {
+        if a.notes.depth >= DEEPEST {
+            let what = "tables and classes lead to each other without end".to_string();
+            a.notes.says.push(Say::Bad(self.table.clone(), what));
+            return a.server_error();
+        }
+        a.notes.depth += 1;
+        let verdict = self.in_order(a, value);
+        a.notes.depth -= 1;
+        verdict
+    }
+
+    fn in_order(&self, a: &mut Asked<'_, '_>, value: &str) -> Verdict {
+        let words = config::value::split_list(value);
+        let mut words = words.iter();
+        let mut warn = false;
+        while let Some(word) = words.next() {
             let lower = word.to_ascii_lowercase();
             let name = super::current_name(&lower);
+            if name == "warn_if_reject" {
+                warn = true;
+                continue;
+            }
             let verdict =
                 if let Some((_, rule)) = FAMILIES.iter().flat_map(|f| f.iter()).find(|(n, _)| *n == name) {
+                    a.why.element = name.to_string();
                     rule(a)
-                } else if let Some(class) = a.q.rules.classes.get(&word).filter(|_| depth < 20) {
+                } else if rbl::takes_domain(name) {
+                    a.why.element = name.to_string();
+                    match words.next().map(|domain| rbl::Listed::new(name, domain)) {
+                        Some(Ok(listed)) => listed.ask(a),
+                        Some(Err(what)) => {
+                            a.notes.says.push(Say::Bad(name.to_string(), what));
+                            a.server_error()
+                        }
+                        None => Verdict::Dunno,
+                    }
+                } else if let Some(class) = a.q.rules.classes.get(word) {
                     class.clone().ask_in(a)
                 } else {
-                    a.notes.says.push(Say::UnknownRestriction(word));
+                    a.notes.says.push(Say::UnknownRestriction(word.clone()));
                     return a.server_error();
                 };
-            if verdict != Verdict::Dunno {
-                return verdict;
+            match verdict {
+                Verdict::Dunno => {}
+                Verdict::Reject(rejection) if warn => a.notes.warnings.push(rejection),
+                verdict => return verdict,
             }
+            warn = false;
         }
         Verdict::Dunno
     }
 }
+
+/// How deep results of tables may lead to further restrictions.
+const DEEPEST: usize = 20;
 
 /// Says something in the log and goes on.
 fn note(a: &mut Asked<'_, '_>, what: &'static str, text: String) -> Verdict {

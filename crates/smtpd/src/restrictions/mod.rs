@@ -149,6 +149,8 @@ pub struct Notes {
     pub sender_checked: bool,
     /// Facts that were needed and not there.
     pub wanted: Vec<Wanted>,
+    /// How deep results of access tables led to further restrictions.
+    depth: usize,
 }
 
 /// Something for the log that changes nothing.
@@ -651,6 +653,10 @@ impl Reader<'_> {
         if word.contains(':') && !word.contains('=') {
             let access = access::Access::new(access::Of::Subject, None, word, (self.open)(word));
             return Element::Access(word.to_string(), access);
+        }
+        if name == "check_policy_service" {
+            more.next();
+            return broken("policy services come with a later version; remove it, or mail is deferred");
         }
         Element::Broken(word.to_string(), Say::UnknownRestriction(word.to_string()))
     }

@@ -332,3 +332,66 @@ fn open_relays_are_seen_behind_names() {
                   reject_unauth_destination\n";
     assert_eq!(danger(closed), None);
 }
+
+#[test]
+fn results_of_tables_that_are_restrictions() {
+    let ask = |result: &str| {
+        let rows = format!("inline:{{{{192.0.2.9={result}}}}}");
+        let more =
+            "smtpd_restriction_classes = round\nround = check_client_access inline:{{192.0.2.9=round}}";
+        let settings = format!("smtpd_client_restrictions = check_client_access {rows}\n{more}");
+        try_it(&settings, "pc", "a@nowhere.test", "u@example.org")
+    };
+    assert!(ask("reject_rbl_client rbl.test").0.starts_with("554 5.7.1 Service unavailable; Client host"));
+    assert_eq!(ask("warn_if_reject reject_rbl_client rbl.test").0, OK);
+    assert_eq!(ask("permit_dnswl_client wl.test, reject").0, OK);
+    assert_eq!(
+        ask("reject_unknown_sender_domain").0,
+        "450 4.1.8 <a@nowhere.test>: Sender address rejected: Domain not found"
+    );
+    let (reply, log) = ask("round");
+    assert_eq!(reply, "451 4.3.5 Server configuration error");
+    assert!(log.iter().any(|l| l.contains("lead to each other without end")), "{log:?}");
+}
+
+/// Mail for others is not to be had by writing their address into ours.
+#[test]
+fn odd_addresses_of_relay_domains() {
+    let ask = |rcpt: &str| {
+        let settings = "smtpd_relay_restrictions = reject_unauth_destination\nrelay_domains = relay.test";
+        let text = format!("EHLO pc\r\nMAIL FROM:<>\r\nRCPT TO:{rcpt}\r\nQUIT\r\n");
+        run(world(&format!("{settings}\n")).say(STRANGER, &text)).0[2].clone()
+    };
+    for good in ["<u@relay.test>", "<u@sub.relay.test>", "<u@RELAY.test>"] {
+        assert_eq!(ask(good), OK, "{good}");
+    }
+    for bad in [
+        "<u@other.test>",
+        "<u%other.test@relay.test>",
+        "<other.test!u@relay.test>",
+        "<\"u@other.test\"@relay.test>",
+        "<@relay.test:u@other.test>",
+        "<u@other.test@relay.test>",
+        "<u@relay.test.other.test>",
+        "<u@norelay.test>",
+        "<u@[192.0.2.77]>",
+        "<u%other.test@example.org>",
+        "<\"u@other.test\"@example.org>",
+        "<@other.test,@relay.test:u@other.test>",
+    ] {
+        let reply = ask(bad);
+        assert!(reply.ends_with("Relay access denied") || reply.starts_with("501 5.1.3"), "{bad}: {reply}");
+    }
+}
+
+#[test]
+fn policy_services_fail_safe() {
+    let (reply, log) = try_it(
+        "smtpd_recipient_restrictions = permit_mynetworks, check_policy_service unix:private/policy, permit",
+        "pc",
+        "a@good.test",
+        "u@example.org",
+    );
+    assert_eq!(reply, "451 4.3.5 Server configuration error");
+    assert!(log[0].contains("policy services come with a later version"), "{log:?}");
+}

@@ -80,10 +80,14 @@ impl Snapshot {
         let (mut smtpd, mut limits) = (BTreeMap::new(), BTreeMap::new());
         for service in services.all.iter().filter(|s| s.kind == Kind::Inet && s.command() == "smtpd") {
             let own_config = service.config(&config);
+            let lister = match service.overrides.iter().any(|(name, _)| names_addresses(name)) {
+                true => Arc::new(Rewriter::open(&own_config, &types, &own).map_err(join)?),
+                false => rewriter.clone(),
+            };
             let parts = Parts {
                 backend: intake.clone(),
                 world: Arc::new(World::new(
-                    rewriter.clone(),
+                    (rewriter.clone(), lister),
                     resolver.clone(),
                     wishes.clone(),
                     smtpd_voice.clone(),
@@ -187,6 +191,11 @@ fn doors(
         None => Door::load(config, types, rewriter.clone()).map_err(join)?,
     };
     Ok(Intake::new(queue.clone(), door, named))
+}
+
+/// Whether smtpd itself asks the tables of this parameter whether an address exists.
+fn names_addresses(parameter: &str) -> bool {
+    parameter.ends_with("_maps") || parameter == "show_user_unknown_table_name"
 }
 
 /// Whether a listener is reached from this host alone: what it permits, it permits to nobody else.

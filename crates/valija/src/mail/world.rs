@@ -41,15 +41,22 @@ pub async fn fulfil<S: Store>(mut wished: mpsc::Receiver<String>, manager: Manag
 /// The rewriter of a snapshot, and the way to the queue manager.
 pub struct World {
     rewriter: Arc<Rewriter>,
+    /// With the tables that the service itself names (`-o local_recipient_maps=`).
+    lister: Arc<Rewriter>,
     resolver: Resolver,
     wishes: Wishes,
     say: events::Source,
 }
 
 impl World {
-    /// Of one snapshot.
-    pub fn new(rewriter: Arc<Rewriter>, resolver: Resolver, wishes: Wishes, say: events::Source) -> World {
-        World { rewriter, resolver, wishes, say }
+    /// Of one service of a snapshot: the snapshot's rewriter, and one with the service's own tables.
+    pub fn new(
+        (rewriter, lister): (Arc<Rewriter>, Arc<Rewriter>),
+        resolver: Resolver,
+        wishes: Wishes,
+        say: events::Source,
+    ) -> World {
+        World { rewriter, lister, resolver, wishes, say }
     }
 }
 
@@ -59,7 +66,7 @@ impl smtpd::World for World {
     }
 
     fn existence(&self, address: &Address) -> Result<Existence, Trouble> {
-        smtpd::World::existence(self.rewriter.as_ref(), address)
+        smtpd::world::existence(&self.rewriter, &self.lister, address)
     }
 
     fn look_up<'a>(&'a self, wanted: &'a Wanted) -> Looking<'a> {
