@@ -9,6 +9,7 @@ pub mod outgoing;
 pub mod qmgr;
 pub mod queue;
 pub mod rewrite;
+pub mod smtp;
 pub mod smtpd;
 pub mod submission;
 pub mod tables;
@@ -32,6 +33,8 @@ pub const GROUPS: &[&[Declared]] = &[
     master::Master::DECLARED,
     cleanup::Cleanup::DECLARED,
     queue::Queue::DECLARED,
+    smtp::Smtp::DECLARED,
+    smtp::Lmtp::DECLARED,
     smtpd::Smtpd::DECLARED,
     submission::Submission::DECLARED,
     tables::Tables::DECLARED,
@@ -50,6 +53,8 @@ pub fn problems(config: &crate::Config) -> Vec<crate::Problem> {
     all.extend(master::Master::load(config).err());
     all.extend(cleanup::Cleanup::load(config).err());
     all.extend(queue::Queue::load(config).err());
+    all.extend(smtp::Smtp::load(config).err());
+    all.extend(smtp::Lmtp::load(config).err());
     all.extend(smtpd::Smtpd::load(config).err());
     all.extend(submission::Submission::load(config).err());
     all.extend(tables::Tables::load(config).err());

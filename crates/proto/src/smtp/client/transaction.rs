@@ -29,6 +29,8 @@ pub struct Mail {
     pub dummy_auth: bool,
     /// Local parts are quoted where the grammar asks for it (`smtp_quote_rfc821_envelope`).
     pub unquoted: bool,
+    /// Nothing is sent: whether the server takes the recipients is all that is asked.
+    pub probe: bool,
     /// Who handed the message over, when the server may be told.
     pub forwarded: Option<Forwarded>,
 }
@@ -87,6 +89,7 @@ pub struct Transaction {
     unanswered: usize,
     pipelining: bool,
     lmtp: bool,
+    probe: bool,
     fates: Vec<Fate>,
     mail_refused: bool,
     phase: Phase,
@@ -119,7 +122,9 @@ impl Transaction {
         for (place, rcpt) in recipients.iter().enumerate() {
             commands.push((Stage::Rcpt(place), rcpt_command(rcpt, mail.unquoted, features)));
         }
-        commands.push((Stage::Data, b"DATA\r\n".to_vec()));
+        if !mail.probe {
+            commands.push((Stage::Data, b"DATA\r\n".to_vec()));
+        }
         Transaction {
             commands,
             written: 0,
@@ -127,6 +132,7 @@ impl Transaction {
             unanswered: 0,
             pipelining: features.pipelining,
             lmtp,
+            probe: mail.probe,
             fates: vec![Fate::Open; recipients.len()],
             mail_refused: false,
             phase: Phase::Envelope,
@@ -192,19 +198,14 @@ impl Transaction {
         }
     }
 
-    /// The content and its dot were written.
-    pub fn content_written(&mut self) {
+    /// What is written next ends the content: from here on the server may have all of it.
+    pub fn content_ends(&mut self) {
         if self.phase == Phase::Content {
             self.phase = match self.next_accepted(0) {
                 Some(place) => Phase::Dot(place),
                 None => Phase::Done,
             };
         }
-    }
-
-    /// The content is being written: from here on the server may have all of it.
-    pub fn dot_coming(&mut self) {
-        self.content_written();
     }
 
     /// The answer to what [`Transaction::next`] told; appends what must be written at once.
@@ -248,6 +249,7 @@ impl Transaction {
             }
             Stage::Rcpt(place) if !self.mail_refused => {
                 let fate = match answer.is_positive() {
+                    true if self.probe => Fate::Sent(answer),
                     true => Fate::Accepted,
                     false => Fate::Refused(stage, too_many(answer)),
                 };
@@ -267,11 +269,12 @@ impl Transaction {
             }
             _ => {}
         }
-        // DATA is next, was not written, and would be for nobody.
+        // What was not written yet would be for nobody.
+        let complete = self.answered == self.commands.len();
+        let only_data = self.answered + 1 == self.commands.len() && !self.probe;
         if self.phase == Phase::Envelope
             && self.written == self.answered
-            && (self.mail_refused
-                || self.answered + 1 == self.commands.len() && self.next_accepted(0).is_none())
+            && (complete || self.mail_refused || only_data && self.next_accepted(0).is_none())
         {
             self.phase = Phase::Rset;
         }
