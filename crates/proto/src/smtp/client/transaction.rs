@@ -145,6 +145,11 @@ impl Transaction {
         &self.fates
     }
 
+    /// As [`Transaction::fates`].
+    pub fn into_fates(self) -> Vec<Fate> {
+        self.fates
+    }
+
     /// The server said something: if it now ends the connection, that is no sign of a connection that
     /// was dead before.
     pub fn was_answered(&self) -> bool {

@@ -1,0 +1,571 @@
+//! One delivery: goes from host to host until every recipient has a result.
+//!
+//! A host that does not answer, or refuses for now, is passed over for the next one while there is
+//! one; what a host refuses for good is settled at once. A message of which a server may already have
+//! all is never tried elsewhere in the same delivery.
+
+use crate::agent::Service;
+use crate::demand::Visit;
+use crate::events::{Doubt, ForwardRefused, LongLine, Postponed};
+use crate::route::{self, Circumstances, Hop, LastWord, NoRoute, Random, Target};
+use crate::session::{Endpoint, Peer, Session};
+use crate::settings::Settings;
+use crate::transfer::{self, Content, Outcome};
+use crate::words;
+use net::stream::Socket;
+use proto::envelope::{Encoding, Trace};
+use proto::smtp::client::{Fate, Forwarded, Handshake, Keywords, Mail, Rcpt, Stage};
+use proto::status::{Code, Status};
+use proto::Address;
+use qmgr::agent::{Action, Done, Line, Pass, Report, Request};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+/// A number for the brackets of the log: unique among the deliveries of this process.
+fn next_number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (base, n) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    1 + base.wrapping_add(n) % 4_194_303
+}
+
+/// What recipients are told, and by whom.
+#[derive(Clone)]
+struct Told {
+    relay: String,
+    uses: u32,
+    status: Status,
+    action: Action,
+}
+
+/// The state of a delivery.
+pub(crate) struct Delivery<'a> {
+    service: &'a Service,
+    settings: &'a Settings,
+    request: &'a Request,
+    voice: events::Source,
+    number: u32,
+    /// For each recipient of the request.
+    told: Vec<Option<Told>>,
+    /// Why the last place failed.
+    failure: Option<NoRoute>,
+    at_fallback: bool,
+    /// Sessions so far.
+    sessions: usize,
+    unreachable: Option<Status>,
+    begun: Instant,
+    ready: Option<Instant>,
+    pass: Option<String>,
+}
+
+/// What of the message is the same for all hosts.
+struct Prepared {
+    mail: Mail,
+    recipients: Vec<Rcpt>,
+    international: bool,
+}
+
+impl<'a> Delivery<'a> {
+    pub fn new(service: &'a Service, request: &'a Request) -> Delivery<'a> {
+        let number = next_number();
+        Delivery {
+            service,
+            settings: &service.settings,
+            request,
+            voice: service.settings.voice.numbered(number),
+            number,
+            told: vec![None; request.recipients.len()],
+            failure: None,
+            at_fallback: false,
+            sessions: 0,
+            unreachable: None,
+            begun: Instant::now(),
+            ready: None,
+            pass: None,
+        }
+    }
+
+    pub async fn run(mut self) -> Done {
+        let visit = self.service.demand.visit(&self.request.nexthop);
+        match self.prepare() {
+            Ok(prepared) => self.go_through(&prepared, &visit).await,
+            Err(status) => self.tell_open("none", 0, &status),
+        }
+        if self.is_open() {
+            self.last_word();
+        }
+        self.done()
+    }
+
+    /// The envelope as the other side is to see it.
+    fn prepare(&self) -> Result<Prepared, Status> {
+        let envelope = &self.request.envelope;
+        let outgoing = &self.settings.outgoing;
+        let sender = outgoing.address(&envelope.sender).map_err(|s| *s)?;
+        let mut recipients = Vec::with_capacity(self.request.recipients.len());
+        for (place, address) in &self.request.recipients {
+            let known = envelope.recipients.get(*place);
+            recipients.push(Rcpt {
+                address: outgoing.address(address).map_err(|s| *s)?,
+                orcpt: known.and_then(|r| r.dsn_orcpt.clone()),
+                notify: known.map(|r| r.notify).unwrap_or_default(),
+            });
+        }
+        let beyond_ascii = |a: &Address| !a.local().is_ascii() || !a.domain().is_none_or(str::is_ascii);
+        let international =
+            envelope.smtputf8 && (beyond_ascii(&sender) || recipients.iter().any(|r| beyond_ascii(&r.address)));
+        let mail = Mail {
+            sender,
+            size: envelope.size,
+            eight_bit: envelope.encoding == Encoding::EightBit,
+            smtputf8: envelope.smtputf8,
+            ret: envelope.dsn_ret,
+            envid: envelope.dsn_envid.clone(),
+            dummy_auth: self.settings.dummy_auth,
+            unquoted: self.settings.unquoted,
+            probe: envelope.trace == Trace::Verify,
+            forwarded: self.settings.xforward.then(|| self.forwarded()),
+        };
+        Ok(Prepared { mail, recipients, international })
+    }
+
+    fn forwarded(&self) -> Forwarded {
+        let client = &self.request.envelope.client;
+        let source = if client.address.is_empty() { "LOCAL" } else { "REMOTE" };
+        let ipv6 = client.address.contains(':');
+        let address = if ipv6 { format!("IPv6:{}", client.address) } else { client.address.clone() };
+        Forwarded {
+            attributes: vec![
+                ("NAME", client.name.clone()),
+                ("ADDR", address),
+                ("PORT", client.port.clone()),
+                ("PROTO", client.protocol.clone()),
+                ("HELO", client.helo.clone()),
+                ("IDENT", self.request.id.to_string()),
+                ("SOURCE", source.to_string()),
+            ],
+        }
+    }
+
+    /// All places, in their order, and the hosts of each.
+    async fn go_through(&mut self, prepared: &Prepared, visit: &Visit<'_>) {
+        if let Some(session) = self.waiting_session().await {
+            self.use_session(session, prepared, visit, false).await;
+        }
+        let settings = self.settings;
+        let mut places: Vec<(&str, bool)> = match settings.route.protocol {
+            // A path may have any character.
+            route::Protocol::Lmtp if self.request.nexthop.starts_with("unix:") => {
+                vec![(self.request.nexthop.as_str(), false)]
+            }
+            _ => route::list(&self.request.nexthop).map(|p| (p, false)).collect(),
+        };
+        places.extend(settings.fallback.iter().map(|p| (p.as_str(), true)));
+        let mut random = Random::new();
+        for (n, (text, fallback)) in places.iter().enumerate() {
+            if !self.is_open() {
+                return;
+            }
+            self.at_fallback = *fallback;
+            let last_place = n + 1 == places.len();
+            match route::parse(text, settings.protocol, settings.port) {
+                Err(status) => self.failure = Some(NoRoute { status: *status, loops: false, warnings: Vec::new() }),
+                Ok(Target::Unix(path)) => {
+                    let written = path.display().to_string();
+                    let whole = settings.queue_directory.join(&path);
+                    let peer = Peer::socket(&written, whole, &settings.myhostname);
+                    self.visit_host(peer, prepared, visit, last_place).await;
+                }
+                Ok(Target::Inet(hop)) => {
+                    let found = route::find(&hop, &settings.route, &self.service.resolver, &mut random).await;
+                    match found {
+                        Err(failure) => {
+                            self.warn(&failure.warnings);
+                            let over = failure.loops;
+                            self.failure = Some(failure);
+                            if over {
+                                return;
+                            }
+                        }
+                        Ok(route) => {
+                            self.warn(&route.warnings);
+                            let last_place = last_place || route.we_are_mx;
+                            self.visit_hosts(&route.hops, prepared, visit, last_place).await;
+                            if route.we_are_mx {
+                                return;
+                            }
+                        }
+                    }
+                }
+            }
+            if self.sessions_used_up() {
+                return;
+            }
+        }
+    }
+
+    async fn visit_hosts(&mut self, hops: &[Hop], prepared: &Prepared, visit: &Visit<'_>, last_place: bool) {
+        for (n, hop) in hops.iter().enumerate() {
+            if !self.is_open() || self.sessions_used_up() {
+                return;
+            }
+            let last = last_place && n + 1 == hops.len();
+            self.visit_host(Peer::host(&hop.host, hop.address, hop.best), prepared, visit, last).await;
+        }
+    }
+
+    async fn visit_host(&mut self, peer: Peer, prepared: &Prepared, visit: &Visit<'_>, last: bool) {
+        let identity = self.identity(&peer);
+        let kept = self.service.pool.take_host(&peer.host, &peer.endpoint, &identity).await;
+        if let Some(session) = kept {
+            self.use_session(session, prepared, visit, false).await;
+            if !self.is_open() {
+                return;
+            }
+        }
+        let socket = match self.connect(&peer).await {
+            Ok(socket) => socket,
+            Err(status) => {
+                self.voice.say(&Postponed { text: status.text.clone() });
+                self.failure = Some(NoRoute { status, loops: false, warnings: Vec::new() });
+                return;
+            }
+        };
+        self.sessions += 1;
+        let last = last || self.sessions_used_up();
+        let relay = peer.relay.clone();
+        match self.establish(socket, peer, identity).await {
+            Ok(session) => self.use_session(session, prepared, visit, last).await,
+            Err(status) => self.host_failed(&relay, status, last),
+        }
+    }
+
+    /// What connections must have in common, beside where they lead, to stand in for each other.
+    fn identity(&self, _peer: &Peer) -> String {
+        String::new()
+    }
+
+    /// A connection that waits for this destination.
+    async fn waiting_session(&self) -> Option<Session> {
+        self.service.pool.take(&self.request.nexthop, "").await
+    }
+
+    async fn connect(&self, peer: &Peer) -> Result<Socket, Status> {
+        let settings = self.settings;
+        match &peer.endpoint {
+            Endpoint::Inet(address) => {
+                match net::dial::tcp(*address, &settings.source, settings.times.connect).await {
+                    Ok(dialled) => {
+                        self.warn(dialled.warning.as_slice());
+                        Ok(dialled.stream.into())
+                    }
+                    Err(net::dial::Failure::Bind(..)) => {
+                        Err(Status::new(Code(4, 4, 0), "server configuration error"))
+                    }
+                    Err(failure) => Err(Status::new(Code(4, 4, 1), format!("connect to {}: {failure}", peer.relay))),
+                }
+            }
+            Endpoint::Unix(path) => match net::dial::unix(path, settings.times.connect).await {
+                Ok(stream) => Ok(stream.into()),
+                Err(failure) => Err(Status::new(Code(4, 4, 1), format!("connect to {}: {failure}", peer.relay))),
+            },
+        }
+    }
+
+    /// From the connection to a session that takes mail.
+    async fn establish(&mut self, socket: Socket, peer: Peer, identity: String) -> Result<Session, Status> {
+        let settings = self.settings;
+        let mut manner = settings.manner.clone();
+        if let Endpoint::Inet(address) = &peer.endpoint
+            && !settings.ignored_by_address.is_empty()
+        {
+            match settings.ignored_by_address.lookup(&address.ip().to_string()) {
+                Ok(Some(hit)) => {
+                    manner.ignored = Keywords::new(tables::split_list(&hit.value).iter().map(String::as_str));
+                }
+                Ok(None) => {}
+                Err(e) => self.voice.say(&Doubt { what: e.to_string() }),
+            }
+        }
+        let at_mail_port = matches!(&peer.endpoint, Endpoint::Inet(a) if a.port() == 25);
+        let mut session = Session::open(socket, peer, settings);
+        session.identity = identity;
+        let mut handshake = Handshake::new(manner);
+        session.greet(&mut handshake).await.map_err(|u| u.status)?;
+        if at_mail_port {
+            self.recognise_ourselves(&session, &handshake)?;
+        }
+        if let Some(size) = &session.features.bad_size {
+            let what = format!("bad EHLO SIZE limit \"{size}\" from {}", session.peer.relay);
+            self.voice.say(&Doubt { what });
+        }
+        Ok(session)
+    }
+
+    /// A server with our own name would send the message back to us.
+    fn recognise_ourselves(&self, session: &Session, handshake: &Handshake) -> Result<(), Status> {
+        let (own, label) = (&self.settings.myhostname, &session.peer.label);
+        let what = if handshake.greeted().eq_ignore_ascii_case(own) {
+            format!("host {label} greeted me with my own name {own}")
+        } else if session.features.name.eq_ignore_ascii_case(own) {
+            format!("host {label} replied to HELO/EHLO with my own name {own}")
+        } else {
+            return Ok(());
+        };
+        self.voice.say(&Doubt { what });
+        Err(words::loops(&self.request.nexthop, session.peer.best))
+    }
+
+    /// One transaction, then the connection is kept or closed.
+    async fn use_session(&mut self, mut session: Session, prepared: &Prepared, visit: &Visit<'_>, last: bool) {
+        self.ready = Some(Instant::now());
+        session.uses += 1;
+        let relay = session.peer.relay.clone();
+        if let Some(status) = self.unsuitable(&session, prepared) {
+            self.tell_open(&relay, 0, &status);
+            return session.close(self.settings.skip_quit);
+        }
+        let open: Vec<usize> = (0..self.told.len()).filter(|n| matches!(self.told.get(*n), Some(None))).collect();
+        let recipients: Vec<Rcpt> = open.iter().filter_map(|n| prepared.recipients.get(*n).cloned()).collect();
+        let keep = self.keep(&session, visit);
+        let envelope = &self.request.envelope;
+        let seven_bits = !session.features.eight_bit && envelope.encoding == Encoding::EightBit;
+        let filter = self.settings.outgoing.message(seven_bits);
+        let content = Content { body: &self.request.body, filter };
+        let mail = &prepared.mail;
+        let outcome = transfer::run(&mut session, mail, &recipients, content, self.settings, !keep).await;
+        self.note(&session, &outcome);
+        let whole = outcome.broken.is_none() && outcome.ours.is_none();
+        self.settle(&session, &open, outcome, last);
+        match whole {
+            true if keep && !session.quit => {
+                let key = self.pool_key(&session);
+                self.service.pool.put(&key, session);
+            }
+            true => session.close(self.settings.skip_quit),
+            // What was begun must not be ended by what closing sends.
+            false => drop(session),
+        }
+    }
+
+    /// Sessions that lead to one of the best hosts are found by the destination.
+    fn pool_key(&self, session: &Session) -> String {
+        if session.peer.best && !self.at_fallback { self.request.nexthop.clone() } else { session.peer.relay.clone() }
+    }
+
+    /// What the server cannot take at all.
+    fn unsuitable(&self, session: &Session, prepared: &Prepared) -> Option<Status> {
+        let (features, peer) = (&session.features, &session.peer);
+        match features.size {
+            Some(limit) if limit > 0 && prepared.mail.size > limit => {
+                return Some(words::too_big(peer, prepared.mail.size, limit));
+            }
+            _ => {}
+        }
+        (prepared.international && !features.smtputf8).then(|| words::no_smtputf8(peer))
+    }
+
+    fn keep(&self, session: &Session, visit: &Visit<'_>) -> bool {
+        let reuse = &self.settings.reuse;
+        let within = |limit: std::time::Duration| limit.is_zero() || session.age() < limit;
+        if !session.reusable || !within(reuse.age) || (reuse.uses > 0 && session.uses >= reuse.uses) {
+            return false;
+        }
+        let always = || match reuse.destinations.is_empty() {
+            true => false,
+            false => {
+                let bare = self.request.nexthop.trim_start_matches('[').split([']', ':']).next().unwrap_or_default();
+                reuse.destinations.matches(bare).is_ok_and(|m| m.is_some())
+            }
+        };
+        (reuse.on_demand && visit.is_followed()) || always()
+    }
+
+    fn note(&self, session: &Session, outcome: &Outcome) {
+        let id = self.request.id;
+        if outcome.broke_a_line {
+            self.voice.say_of(id, &LongLine { limit: self.settings.line_limit });
+        }
+        for answer in &outcome.warnings {
+            let (host, answer) = (session.peer.label.clone(), answer.one_line());
+            self.voice.say(&ForwardRefused { host, answer });
+        }
+        if let Some((_, trouble)) = &outcome.broken {
+            session.complain(&self.voice, trouble);
+        }
+    }
+
+    /// Notes what became of the recipients at the places `open`.
+    fn settle(&mut self, session: &Session, open: &[usize], outcome: Outcome, last: bool) {
+        let Outcome { fates, broken, in_doubt, ours, findings, .. } = outcome;
+        cleanup::outgoing::say(&self.voice, self.request.id, findings);
+        let relay = session.peer.relay.clone();
+        let uses = session.uses;
+        // An answer to all of them is logged once.
+        let mut said_of_all = false;
+        for (fate, place) in fates.into_iter().zip(open) {
+            match fate {
+                Fate::Sent(answer) => {
+                    let status = words::sent(&session.peer, &answer);
+                    let action = self.action(session, *place);
+                    self.tell(*place, Told { relay: relay.clone(), uses, status, action });
+                }
+                Fate::Refused(stage, answer) => {
+                    let status = words::said(&session.peer, &answer, stage);
+                    let final_word = last || status.code.0 != 4;
+                    if final_word {
+                        let action = Action::Delivered;
+                        self.tell(*place, Told { relay: relay.clone(), uses, status, action });
+                    } else {
+                        let single = matches!(stage, Stage::Rcpt(_));
+                        if single || !std::mem::replace(&mut said_of_all, true) {
+                            self.voice.say_of(self.request.id, &Postponed { text: status.text.clone() });
+                        }
+                        self.failure = Some(NoRoute { status, loops: false, warnings: Vec::new() });
+                    }
+                }
+                Fate::Open | Fate::Accepted => {}
+            }
+        }
+        if let Some(status) = ours {
+            self.tell_open(&relay, uses, &status);
+        }
+        if let Some((stage, trouble)) = broken {
+            let status = words::broken(&session.peer, stage, &trouble);
+            self.host_failed_after(&relay, uses, status, last || in_doubt);
+        }
+    }
+
+    /// What a success notice would say of it.
+    fn action(&self, session: &Session, place: usize) -> Action {
+        let _ = place;
+        match () {
+            () if self.settings.assume_final => Action::Delivered,
+            () if session.features.dsn => Action::Transferred,
+            () => Action::Relayed,
+        }
+    }
+
+    /// A host cannot be used, for any recipient.
+    fn host_failed(&mut self, relay: &str, status: Status, last: bool) {
+        self.host_failed_after(relay, 0, status, last);
+    }
+
+    fn host_failed_after(&mut self, relay: &str, uses: u32, status: Status, last: bool) {
+        if !self.is_open() {
+            return;
+        }
+        if status.code.0 == 4 && !last {
+            self.voice.say_of(self.request.id, &Postponed { text: status.text.clone() });
+            self.failure = Some(NoRoute { status, loops: false, warnings: Vec::new() });
+            return;
+        }
+        if status.code.0 == 4 {
+            self.unreachable = Some(status.clone());
+        }
+        self.tell_open(relay, uses, &status);
+    }
+
+    /// All places failed.
+    fn last_word(&mut self) {
+        let around = Circumstances {
+            first: route::list(&self.request.nexthop).next().unwrap_or_default(),
+            relayhost: &self.settings.relayhost,
+            at_fallback: self.at_fallback,
+            fallback_name: self.settings.fallback_name,
+            best_mx_transport: &self.settings.best_mx_transport,
+        };
+        match route::last_word(self.failure.as_ref(), around) {
+            LastWord::Status(status, warning) => {
+                self.warn(warning.as_slice());
+                if status.code.0 == 4 {
+                    self.unreachable = Some(status.clone());
+                }
+                self.tell_open("none", 0, &status);
+            }
+            LastWord::Pass(transport) => self.pass = Some(transport),
+        }
+    }
+
+    fn warn(&self, warnings: &[String]) {
+        for what in warnings {
+            self.voice.say(&Doubt { what: what.clone() });
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.told.iter().any(Option::is_none)
+    }
+
+    fn sessions_used_up(&self) -> bool {
+        self.settings.session_limit > 0 && self.sessions >= self.settings.session_limit
+    }
+
+    fn tell(&mut self, place: usize, told: Told) {
+        if let Some(slot) = self.told.get_mut(place) {
+            *slot = Some(told);
+        }
+    }
+
+    /// The same to all that have no result yet.
+    fn tell_open(&mut self, relay: &str, uses: u32, status: &Status) {
+        for slot in self.told.iter_mut().filter(|t| t.is_none()) {
+            let (relay, status) = (relay.to_string(), status.clone());
+            *slot = Some(Told { relay, uses, status, action: Action::Delivered });
+        }
+    }
+
+    fn done(self) -> Done {
+        let ended = Instant::now();
+        let ready = self.ready.unwrap_or(ended);
+        let mut reports = Vec::with_capacity(self.told.len());
+        for ((place, address), told) in self.request.recipients.iter().zip(self.told) {
+            reports.push(match told {
+                Some(told) => report(self.request, *place, address, told),
+                None => passed(*place, address, self.pass.as_deref().unwrap_or_default()),
+            });
+        }
+        Done {
+            reports,
+            connect: ready.duration_since(self.begun).as_micros() as u64,
+            transmit: ended.duration_since(ready).as_micros() as u64,
+            number: self.number,
+            crashed: false,
+            unreachable: self.unreachable,
+        }
+    }
+}
+
+fn report(request: &Request, place: usize, address: &Address, told: Told) -> Report {
+    let Told { relay, uses, status, action } = told;
+    let original = request.envelope.recipients.get(place).map(|r| r.original.clone()).unwrap_or_default();
+    let line = Line {
+        to: address.clone(),
+        orig_to: original,
+        relay: if uses > 1 { format!("{relay}, conn_use={uses}") } else { relay },
+        status: status.clone(),
+        action,
+        forward: None,
+        bounce_to: None,
+    };
+    Report {
+        recipient: place,
+        lines: vec![line],
+        result: status,
+        forwards: Vec::new(),
+        expanded: None,
+        passes: Vec::new(),
+    }
+}
+
+/// Another transport is to deliver.
+fn passed(place: usize, address: &Address, transport: &str) -> Report {
+    let pass = Pass { to: address.clone(), transport: transport.to_string(), nexthop: String::new() };
+    Report {
+        recipient: place,
+        lines: Vec::new(),
+        result: Status::new(Code(2, 0, 0), ""),
+        forwards: Vec::new(),
+        expanded: None,
+        passes: vec![pass],
+    }
+}

@@ -1,0 +1,68 @@
+//! What recipients, and so senders and the log, are told of a failure. The words are Postfix's.
+
+use crate::session::{Peer, Trouble};
+use proto::smtp::client::{Answer, Stage};
+use proto::status::{Code, Remote, Status};
+
+/// The connection failed while something was said.
+pub fn broken(peer: &Peer, stage: Stage, trouble: &Trouble) -> Status {
+    let (label, doing) = (&peer.label, stage.doing());
+    match trouble {
+        Trouble::Lost => Status::new(Code(4, 4, 2), format!("lost connection with {label} while {doing}")),
+        Trouble::TimedOut => {
+            Status::new(Code(4, 4, 2), format!("conversation with {label} timed out while {doing}"))
+        }
+        Trouble::Garbage(_) => {
+            Status::new(Code(4, 5, 0), format!("remote protocol error in reply from {label} while {doing}"))
+        }
+    }
+}
+
+/// The server does not want to talk.
+pub fn refused_to_talk(peer: &Peer, answer: &Answer) -> Status {
+    by_server(peer, answer, format!("host {} refused to talk to me: {}", peer.label, answer.one_line()))
+}
+
+/// The server refused something.
+pub fn said(peer: &Peer, answer: &Answer, stage: Stage) -> Status {
+    let (label, text, command) = (&peer.label, answer.one_line(), stage.command());
+    by_server(peer, answer, format!("host {label} said: {text} (in reply to {command})"))
+}
+
+/// What `text` says is the server's decision.
+pub fn by_server(peer: &Peer, answer: &Answer, text: String) -> Status {
+    let in_class = answer.enhanced.is_some_and(|c| c.0 != 2);
+    let text = if in_class { text } else { format!("Protocol error: {text}") };
+    Status { code: answer.refusal(), text, remote: Some(remote(peer, answer)) }
+}
+
+/// The server took responsibility.
+pub fn sent(peer: &Peer, answer: &Answer) -> Status {
+    let code = answer.enhanced.unwrap_or(Code(2, 0, 0));
+    Status { code, text: answer.one_line(), remote: Some(remote(peer, answer)) }
+}
+
+/// The message is larger than the server takes.
+pub fn too_big(peer: &Peer, size: u64, limit: u64) -> Status {
+    let text = format!("message size {size} exceeds size limit {limit} of server {}", peer.label);
+    Status::new(Code(5, 3, 4), text)
+}
+
+/// The message needs what the server does not have.
+pub fn no_smtputf8(peer: &Peer) -> Status {
+    let text = format!("SMTPUTF8 is required, but was not offered by host {}", peer.label);
+    Status::new(Code(5, 6, 7), text)
+}
+
+/// We are talking to ourselves.
+pub fn loops(nexthop: &str, best: bool) -> Status {
+    let code = if best { Code(5, 4, 6) } else { Code(4, 4, 6) };
+    Status::new(code, format!("mail for {nexthop} loops back to myself"))
+}
+
+fn remote(peer: &Peer, answer: &Answer) -> Remote {
+    Remote {
+        mta: Some(("dns".into(), peer.host.clone())),
+        diagnostic: ("smtp".into(), answer.one_line()),
+    }
+}
