@@ -13,10 +13,10 @@ use crate::settings::Settings;
 use crate::transfer::{self, Content, Outcome};
 use crate::words;
 use net::stream::Socket;
+use proto::Address;
 use proto::envelope::{Encoding, Trace};
 use proto::smtp::client::{Fate, Forwarded, Handshake, Keywords, Mail, Rcpt, Stage};
 use proto::status::{Code, Status};
-use proto::Address;
 use qmgr::agent::{Action, Done, Line, Pass, Report, Request};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -111,8 +111,8 @@ impl<'a> Delivery<'a> {
             });
         }
         let beyond_ascii = |a: &Address| !a.local().is_ascii() || !a.domain().is_none_or(str::is_ascii);
-        let international =
-            envelope.smtputf8 && (beyond_ascii(&sender) || recipients.iter().any(|r| beyond_ascii(&r.address)));
+        let international = envelope.smtputf8
+            && (beyond_ascii(&sender) || recipients.iter().any(|r| beyond_ascii(&r.address)));
         let mail = Mail {
             sender,
             size: envelope.size,
@@ -168,7 +168,9 @@ impl<'a> Delivery<'a> {
             self.at_fallback = *fallback;
             let last_place = n + 1 == places.len();
             match route::parse(text, settings.protocol, settings.port) {
-                Err(status) => self.failure = Some(NoRoute { status: *status, loops: false, warnings: Vec::new() }),
+                Err(status) => {
+                    self.failure = Some(NoRoute { status: *status, loops: false, warnings: Vec::new() })
+                }
                 Ok(Target::Unix(path)) => {
                     let written = path.display().to_string();
                     let whole = settings.queue_directory.join(&path);
@@ -261,12 +263,16 @@ impl<'a> Delivery<'a> {
                     Err(net::dial::Failure::Bind(..)) => {
                         Err(Status::new(Code(4, 4, 0), "server configuration error"))
                     }
-                    Err(failure) => Err(Status::new(Code(4, 4, 1), format!("connect to {}: {failure}", peer.relay))),
+                    Err(failure) => {
+                        Err(Status::new(Code(4, 4, 1), format!("connect to {}: {failure}", peer.relay)))
+                    }
                 }
             }
             Endpoint::Unix(path) => match net::dial::unix(path, settings.times.connect).await {
                 Ok(stream) => Ok(stream.into()),
-                Err(failure) => Err(Status::new(Code(4, 4, 1), format!("connect to {}: {failure}", peer.relay))),
+                Err(failure) => {
+                    Err(Status::new(Code(4, 4, 1), format!("connect to {}: {failure}", peer.relay)))
+                }
             },
         }
     }
@@ -316,7 +322,13 @@ impl<'a> Delivery<'a> {
     }
 
     /// One transaction, then the connection is kept or closed.
-    async fn use_session(&mut self, mut session: Session, prepared: &Prepared, visit: &Visit<'_>, last: bool) {
+    async fn use_session(
+        &mut self,
+        mut session: Session,
+        prepared: &Prepared,
+        visit: &Visit<'_>,
+        last: bool,
+    ) {
         self.ready = Some(Instant::now());
         session.uses += 1;
         let relay = session.peer.relay.clone();
@@ -324,8 +336,10 @@ impl<'a> Delivery<'a> {
             self.tell_open(&relay, 0, &status);
             return session.close(self.settings.skip_quit);
         }
-        let open: Vec<usize> = (0..self.told.len()).filter(|n| matches!(self.told.get(*n), Some(None))).collect();
-        let recipients: Vec<Rcpt> = open.iter().filter_map(|n| prepared.recipients.get(*n).cloned()).collect();
+        let open: Vec<usize> =
+            (0..self.told.len()).filter(|n| matches!(self.told.get(*n), Some(None))).collect();
+        let recipients: Vec<Rcpt> =
+            open.iter().filter_map(|n| prepared.recipients.get(*n).cloned()).collect();
         let keep = self.keep(&session, visit);
         let envelope = &self.request.envelope;
         let seven_bits = !session.features.eight_bit && envelope.encoding == Encoding::EightBit;
@@ -349,7 +363,11 @@ impl<'a> Delivery<'a> {
 
     /// Sessions that lead to one of the best hosts are found by the destination.
     fn pool_key(&self, session: &Session) -> String {
-        if session.peer.best && !self.at_fallback { self.request.nexthop.clone() } else { session.peer.relay.clone() }
+        if session.peer.best && !self.at_fallback {
+            self.request.nexthop.clone()
+        } else {
+            session.peer.relay.clone()
+        }
     }
 
     /// What the server cannot take at all.
@@ -373,7 +391,8 @@ impl<'a> Delivery<'a> {
         let always = || match reuse.destinations.is_empty() {
             true => false,
             false => {
-                let bare = self.request.nexthop.trim_start_matches('[').split([']', ':']).next().unwrap_or_default();
+                let bare =
+                    self.request.nexthop.trim_start_matches('[').split([']', ':']).next().unwrap_or_default();
                 reuse.destinations.matches(bare).is_ok_and(|m| m.is_some())
             }
         };

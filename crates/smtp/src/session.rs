@@ -53,7 +53,13 @@ impl Peer {
     /// A socket on this machine, as it is written and where it is.
     pub fn socket(written: &str, path: PathBuf, myhostname: &str) -> Peer {
         let label = format!("{myhostname}[{written}]");
-        Peer { host: myhostname.to_string(), relay: label.clone(), label, endpoint: Endpoint::Unix(path), best: true }
+        Peer {
+            host: myhostname.to_string(),
+            relay: label.clone(),
+            label,
+            endpoint: Endpoint::Unix(path),
+            best: true,
+        }
     }
 }
 

@@ -255,11 +255,17 @@ impl Settings {
         };
         let bind4 = match params.bind.as_str() {
             "" => None,
-            text => text.parse().map_err(|_| wrong("bind_address", format!("bad address {text:?}"), "write an IPv4 address")).ok(),
+            text => text
+                .parse()
+                .map_err(|_| wrong("bind_address", format!("bad address {text:?}"), "write an IPv4 address"))
+                .ok(),
         };
         let bind6 = match params.bind6.trim_start_matches('[').trim_end_matches(']') {
             "" => None,
-            text => text.parse().map_err(|_| wrong("bind_address6", format!("bad address {text:?}"), "write an IPv6 address")).ok(),
+            text => text
+                .parse()
+                .map_err(|_| wrong("bind_address6", format!("bad address {text:?}"), "write an IPv6 address"))
+                .ok(),
         };
         let preference = match params.preference.as_str() {
             "any" => Preference::Any,
@@ -275,7 +281,11 @@ impl Settings {
             "disabled" => false,
             "enabled" | "dnssec" => true,
             text => {
-                wrong("dns_support_level", format!("bad value {text:?}"), "write disabled, enabled or dnssec");
+                wrong(
+                    "dns_support_level",
+                    format!("bad value {text:?}"),
+                    "write disabled, enabled or dnssec",
+                );
                 true
             }
         };
@@ -298,7 +308,10 @@ impl Settings {
         let option = |name: &str| params.options.0.iter().any(|o| o == name);
         let proxies = rewrite_proxies(config);
         let own: Vec<IpAddr> = around.own.iter().copied().chain(proxies).collect();
-        let names = [format!("{prefix}_connection_cache_destinations"), format!("{prefix}_discard_ehlo_keyword_address_maps")];
+        let names = [
+            format!("{prefix}_connection_cache_destinations"),
+            format!("{prefix}_discard_ehlo_keyword_address_maps"),
+        ];
         Ok(Settings {
             protocol,
             voice: events::Source::new(main.syslog_name(), daemon, std::process::id()),
@@ -353,7 +366,10 @@ impl Settings {
                 defer_if_no_mx_address_found: params.defer_no_address,
                 own: own.into(),
             },
-            completion: net::dns::Completion { defnames: option("res_defnames"), dnsrch: option("res_dnsrch") },
+            completion: net::dns::Completion {
+                defnames: option("res_defnames"),
+                dnsrch: option("res_dnsrch"),
+            },
             queue_directory: PathBuf::from(main.queue_directory()),
             outgoing,
             config: config.clone(),

@@ -31,8 +31,6 @@ pub struct Outcome {
     pub broken: Option<(Stage, Trouble)>,
     /// The server may have taken the message without our hearing of it.
     pub in_doubt: bool,
-    /// The server answered something.
-    pub answered: bool,
     /// What is told to those whom the server accepted, when it is our fault that nothing was sent.
     pub ours: Option<Status>,
     /// For the log.
@@ -68,7 +66,6 @@ pub async fn run(
     };
     Outcome {
         in_doubt: broken.is_some() && transaction.is_in_doubt(),
-        answered: transaction.was_answered(),
         warnings: transaction.take_warnings(),
         fates: transaction.into_fates(),
         findings: sender.content.filter.as_mut().map(Message::findings).unwrap_or_default(),
@@ -192,7 +189,8 @@ impl Sender<'_> {
             false => session.write_pieces(&parts, limit).await,
         };
         let stage = if last { Stage::Dot(0) } else { Stage::Content };
-        written.map_err(|t| Stop::Broken(if last && t == Trouble::TimedOut { Stage::Content } else { stage }, t))
+        written
+            .map_err(|t| Stop::Broken(if last && t == Trouble::TimedOut { Stage::Content } else { stage }, t))
     }
 }
 

@@ -61,8 +61,5 @@ pub fn loops(nexthop: &str, best: bool) -> Status {
 }
 
 fn remote(peer: &Peer, answer: &Answer) -> Remote {
-    Remote {
-        mta: Some(("dns".into(), peer.host.clone())),
-        diagnostic: ("smtp".into(), answer.one_line()),
-    }
+    Remote { mta: Some(("dns".into(), peer.host.clone())), diagnostic: ("smtp".into(), answer.one_line()) }
 }

@@ -100,6 +100,8 @@ pub enum Action {
     Relayed,
     /// It went to several addresses, or to a list.
     Expanded,
+    /// It went on to a host that tells the sender itself. RFC 3461 6.2.7.2
+    Transferred,
 }
 
 /// A message to send on: the same content with Delivered-To added, new envelope.
@@ -252,6 +254,7 @@ fn write_action(w: &mut Writer, action: Action) {
     w.u8(match action {
         Action::Delivered => 0,
         Action::Relayed => 1,
+        Action::Transferred => 3,
         Action::Expanded => 2,
     });
 }
@@ -260,6 +263,7 @@ fn read_action(r: &mut Reader<'_>) -> Option<Action> {
     Some(match r.u8()? {
         0 => Action::Delivered,
         1 => Action::Relayed,
+        3 => Action::Transferred,
         2 => Action::Expanded,
         _ => return None,
     })

@@ -92,7 +92,7 @@ prop_compose! {
         passes in proptest::collection::vec((address(), text(), text()), 0..3),
         expanded in proptest::option::of((0..3usize, status())),
     ) -> Report {
-        let actions = [Action::Delivered, Action::Relayed, Action::Expanded];
+        let actions = [Action::Delivered, Action::Relayed, Action::Expanded, Action::Transferred];
         Report {
             recipient,
             lines: lines.into_iter().map(|(to, orig_to, relay, status, a, f)| Line {

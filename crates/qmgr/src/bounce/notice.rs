@@ -178,7 +178,7 @@ impl Notice<'_> {
             (Kind::Verify, _) if r.status.code.0 == 5 => "failed",
             (Kind::Verify, _) if r.status.code.0 == 4 => "delayed",
             (_, Action::Delivered) => "delivered",
-            (_, Action::Relayed) => "relayed",
+            (_, Action::Relayed | Action::Transferred) => "relayed",
             (_, Action::Expanded) => "expanded",
         };
         add(format!("Action: {action}"));

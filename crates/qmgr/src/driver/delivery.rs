@@ -496,6 +496,7 @@ impl<S: Store> Context<'_, S> {
                 }
                 // A report of the attempt says it, too.
                 2 if self.message.trace == Trace::Record => {}
+                2 if line.action == Action::Transferred => {}
                 2 if expanded.is_none() => {
                     let status = via(&line.relay, status);
                     news.push(News { place, kind: Kind::Success, reported: reported(status) });

@@ -24,7 +24,6 @@ use qmgr::Manager;
 use qmgr::agent::Agent;
 use queue::Store;
 use snapshot::{Snapshot, join};
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -224,12 +223,14 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
 /// What the queue manager gets of a snapshot.
 fn parts(snapshot: &Snapshot, agent: &Arc<Deliver>) -> Result<qmgr::Parts<Queue>, String> {
     let settings = qmgr::Settings::load(&snapshot.config, &snapshot.services).map_err(join)?;
-    let agents = ["local", "pipe"].map(|program| (program.to_string(), agent.clone() as Arc<dyn Agent>));
+    let children = ["local", "pipe"].map(|program| (program, agent.clone() as Arc<dyn Agent>));
+    let network = ["smtp", "lmtp"].map(|program| (program, snapshot.client.clone() as Arc<dyn Agent>));
+    let agents = children.into_iter().chain(network).map(|(program, agent)| (program.to_string(), agent));
     Ok(qmgr::Parts {
         settings,
         intake: snapshot.intake.clone(),
         router: snapshot.rewriter.clone(),
-        agents: HashMap::from(agents),
+        agents: agents.collect(),
     })
 }
 

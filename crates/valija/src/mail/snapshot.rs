@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub syslog_name: String,
     /// What becomes of mail from the maildrop.
     pub pickup: Manner,
+    /// Mail to other hosts.
+    pub client: Arc<smtp::Client>,
 }
 
 impl Snapshot {
@@ -73,6 +75,13 @@ impl Snapshot {
         let own = addresses::own(&config);
         let rewriter = Arc::new(Rewriter::open(&config, &types, &own).map_err(join)?);
         let intake = doors(&config, &services, queue, &types, &rewriter)?;
+        let around = smtp::Surroundings {
+            types: &types,
+            rewriter: rewriter.clone(),
+            own: &own,
+            resolver: resolver.clone(),
+        };
+        let client = Arc::new(smtp::Client::load(&config, &services, &around).map_err(join)?);
         let default_limit = config.get("default_process_limit").ok().and_then(|t| t.parse().ok());
         let pickup = pickup(&config, &services)?;
         let smtpd_voice = events::Source::new(&syslog_name, "smtpd", std::process::id());
@@ -121,6 +130,7 @@ impl Snapshot {
             limits,
             syslog_name,
             pickup,
+            client,
         })
     }
 

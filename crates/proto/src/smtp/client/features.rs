@@ -15,8 +15,20 @@ impl Keywords {
 
     /// Those that Postfix knows by name, for messages about others.
     pub const KNOWN: &'static [&'static str] = &[
-        "8BITMIME", "AUTH", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES", "ETRN", "PIPELINING", "SIZE", "SMTPUTF8",
-        "STARTTLS", "VRFY", "XCLIENT", "XFORWARD", "SILENT-DISCARD",
+        "8BITMIME",
+        "AUTH",
+        "CHUNKING",
+        "DSN",
+        "ENHANCEDSTATUSCODES",
+        "ETRN",
+        "PIPELINING",
+        "SIZE",
+        "SMTPUTF8",
+        "STARTTLS",
+        "VRFY",
+        "XCLIENT",
+        "XFORWARD",
+        "SILENT-DISCARD",
     ];
 
     fn has(&self, word: &str) -> bool {

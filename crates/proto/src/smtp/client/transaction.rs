@@ -150,12 +150,6 @@ impl Transaction {
         self.fates
     }
 
-    /// The server said something: if it now ends the connection, that is no sign of a connection that
-    /// was dead before.
-    pub fn was_answered(&self) -> bool {
-        self.answered > 0
-    }
-
     /// The last byte of the content may have been seen by the server, and it has not said what it
     /// made of it: trying again may deliver twice.
     pub fn is_in_doubt(&self) -> bool {

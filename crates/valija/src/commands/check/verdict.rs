@@ -87,14 +87,13 @@ impl Judge {
         let unsupported = |what: &str| (Verdict::Unsupported, what.to_string());
         match program {
             "smtpd" | "pickup" | "cleanup" | "qmgr" | "nqmgr" | "oqmgr" | "bounce" | "flush" | "showq"
-            | "error" | "discard" | "local" | "pipe" => {}
+            | "error" | "discard" | "local" | "pipe" | "smtp" | "lmtp" => {}
             "trivial-rewrite" | "proxymap" | "anvil" | "scache" | "tlsmgr" | "postlogd" | "verify" => {
                 return (Verdict::Accepted, "its work is done without a process of its own".to_string());
             }
-            "smtp" | "lmtp" | "virtual" if !self.routes.lead_to(&service.name) => {
+            "virtual" if !self.routes.lead_to(&service.name) => {
                 return (Verdict::Accepted, "nothing is routed to it".to_string());
             }
-            "smtp" | "lmtp" => return unsupported("delivery to other hosts comes with a later version"),
             "virtual" => return unsupported("virtual mailboxes come with a later version; use local users"),
             "postscreen" | "dnsblog" | "tlsproxy" => {
                 return unsupported("postscreen comes with a later version; use smtpd");
@@ -113,12 +112,10 @@ impl Judge {
 /// On an `-o` setting, given the verdict on the setting itself: some services look at main.cf alone.
 pub(super) fn overridden(service: &Service, name: &str, (verdict, note): Judgement) -> Judgement {
     let own = match service.command() {
-        "smtpd" | "pickup" | "cleanup" | "qmgr" | "local" | "pipe" => true,
+        "smtpd" | "pickup" | "cleanup" | "qmgr" | "local" | "pipe" | "smtp" | "lmtp" => true,
         "bounce" => service.name == "bounce",
         // Who speaks in the log.
-        "error" | "discard" | "smtp" | "lmtp" | "virtual" => {
-            name == "syslog_name" || verdict != Verdict::Same
-        }
+        "error" | "discard" | "virtual" => name == "syslog_name" || verdict != Verdict::Same,
         _ => verdict != Verdict::Same,
     };
     if own {
