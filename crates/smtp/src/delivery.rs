@@ -178,7 +178,9 @@ impl<'a> Delivery<'a> {
                     self.visit_host(peer, prepared, visit, last_place).await;
                 }
                 Ok(Target::Inet(hop)) => {
-                    let found = route::find(&hop, &settings.route, &self.service.resolver, &mut random).await;
+                    let found =
+                        Box::pin(route::find(&hop, &settings.route, &self.service.resolver, &mut random))
+                            .await;
                     match found {
                         Err(failure) => {
                             self.warn(&failure.warnings);

@@ -273,7 +273,9 @@ impl Resolver {
             let late = || Err(Failure::Temporary("name servers are too slow".into()));
             (if v6 { Kind::Aaaa } else { Kind::A }, found.unwrap_or_else(|_| late()))
         };
-        let all = names.iter().map(|name| join_all(families.iter().map(|v6| one(name, *v6))));
+        // Collected, because the compiler cannot see that a closure held across an await is `Send`.
+        let all: Vec<_> =
+            names.iter().map(|name| join_all(families.iter().map(|v6| one(name, *v6)))).collect();
         stream::iter(all).buffered(HOSTS_AT_A_TIME).collect().await
     }
 
