@@ -23,7 +23,7 @@ pub fn ascii(name: &str) -> Option<String> {
 
 /// The name below which the names of an address stand. RFC 1035 3.5, RFC 3596 2.5.
 pub fn reversed(address: IpAddr) -> String {
-    match address {
+    match address.to_canonical() {
         IpAddr::V4(a) => {
             let [a, b, c, d] = a.octets();
             format!("{d}.{c}.{b}.{a}.in-addr.arpa")
@@ -69,6 +69,7 @@ mod tests {
     #[test]
     fn of_addresses() {
         assert_eq!(reversed([192, 0, 2, 1].into()), "1.2.0.192.in-addr.arpa");
+        assert_eq!(reversed("::ffff:192.0.2.1".parse().unwrap()), "1.2.0.192.in-addr.arpa");
         assert_eq!(
             reversed("2001:db8::567:89ab".parse().unwrap()),
             "b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"

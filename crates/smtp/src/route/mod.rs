@@ -243,7 +243,7 @@ impl Search<'_> {
         };
         let mut we_are_mx = false;
         if hop.port == 25
-            && let Some(better) = before_us(&found, |a| self.settings.own.contains(&a))
+            && let Some(better) = before_us(&found, |a| self.is_own(a))
         {
             we_are_mx = true;
             if better.is_empty() && best != Some(first) {
@@ -266,11 +266,17 @@ impl Search<'_> {
         if found.is_empty() {
             return Err(Stop::because(self.why.take().unwrap_or_else(|| not_found(name))));
         }
-        if hop.port == 25 && found.iter().any(|f| self.settings.own.contains(&f.address)) {
+        if hop.port == 25 && found.iter().any(|f| self.is_own(f.address)) {
             return Err(Stop::looping(&hop.host));
         }
         let found = arrange(found, self.settings.rules, random);
         Ok(Looked { found, by_mx: false, secure: true, we_are_mx: false })
+    }
+
+    /// A connection to no address in particular ends here, too.
+    fn is_own(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_unspecified() || self.settings.own.contains(&address)
     }
 
     /// The addresses of hosts in the order given. What fails is remembered in `why`.

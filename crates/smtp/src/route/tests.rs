@@ -50,6 +50,8 @@ equal.test        MX     10 mail.mail1.org
 lost.test         MX     10 nothing.test
 lost.test         MX     20 mail.mail1.org
 host.test         A      10.77.1.10
+zero.test         A      0.0.0.0
+mapped.test       AAAA   ::ffff:10.77.1.10
 under_score.test  A      10.77.9.9
 six.test          AAAA   fd00:77::9
 señor.test        MX     10 buzón.señor.test
@@ -191,6 +193,9 @@ fn mail_that_would_come_back() {
         ("host.test", "5.4.6 mail for host.test loops back to myself (loop)"),
         ("[10.77.1.10]", "5.4.6 mail for 10.77.1.10 loops back to myself (loop)"),
         ("[10.77.1.10]:25", "5.4.6 mail for 10.77.1.10 loops back to myself (loop)"),
+        ("zero.test", "5.4.6 mail for zero.test loops back to myself (loop)"),
+        ("mapped.test", "5.4.6 mail for mapped.test loops back to myself (loop)"),
+        ("[::]", "5.4.6 mail for :: loops back to myself (loop)"),
         ("we.test:26", "mail.mail1.org[10.77.1.10]:26"),
         ("host.test:587", "host.test[10.77.1.10]:587"),
     ] {
