@@ -2,7 +2,7 @@
 //! what the mail system said.
 //!
 //! ```text
-//! listen = 10.77.4.10 [fd00:77::4:10]:587     where it is reached; port 25 unless said otherwise
+//! listen = 10.77.4.10 [fd00:77::4:10]:587     where it is reached; port 25 unless said otherwise; or a path
 //! name = mx.fake.org                          its name in the replies that it gives by itself
 //! start = down                                nobody listens before the step `server NAME up`
 //! show = sorted                               sessions are shown in the order of their text (they came at once)
@@ -22,6 +22,8 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -29,13 +31,22 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, Default)]
 pub struct Script {
     /// Where it listens.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Place>,
     /// Whether it listens from the beginning.
     pub up: bool,
     sorted: bool,
     pipelined: bool,
     lmtp: bool,
     rules: Vec<Rule>,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the network.
+    Address(SocketAddr),
+    /// In the file system of the scenario's host.
+    Path(PathBuf),
 }
 
 #[derive(Clone, Debug)]
@@ -83,7 +94,7 @@ impl Script {
             match (key, value) {
                 ("listen", addresses) => {
                     for address in addresses.split_whitespace() {
-                        script.listen.push(address_of(address).ok_or(line)?);
+                        script.listen.push(place_of(address).ok_or(line)?);
                     }
                 }
                 ("name", value) => name = value,
@@ -135,8 +146,92 @@ fn action(text: &str) -> Option<Action> {
     })
 }
 
-fn address_of(text: &str) -> Option<SocketAddr> {
-    text.parse().ok().or_else(|| text.parse().ok().map(|ip| SocketAddr::new(ip, 25)))
+fn place_of(text: &str) -> Option<Place> {
+    if text.starts_with('/') {
+        return Some(Place::Path(text.into()));
+    }
+    let address = text.parse().ok().or_else(|| text.parse().ok().map(|ip| SocketAddr::new(ip, 25)));
+    address.map(Place::Address)
+}
+
+/// A connection of either kind.
+trait Stream: Read + Write + Send {
+    fn patience(&self, limit: Duration);
+    fn end(&self);
+    fn tear(&self) {}
+}
+
+impl Stream for TcpStream {
+    fn patience(&self, limit: Duration) {
+        let _ = self.set_read_timeout(Some(limit));
+        let _ = self.set_nodelay(true);
+    }
+
+    fn end(&self) {
+        let _ = self.shutdown(Shutdown::Both);
+    }
+
+    fn tear(&self) {
+        let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        let _ = nix::sys::socket::setsockopt(self, nix::sys::socket::sockopt::Linger, &linger);
+    }
+}
+
+impl Stream for UnixStream {
+    fn patience(&self, limit: Duration) {
+        let _ = self.set_read_timeout(Some(limit));
+    }
+
+    fn end(&self) {
+        let _ = self.shutdown(Shutdown::Both);
+    }
+}
+
+/// A listening socket of either kind.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    fn bind(place: &Place) -> std::io::Result<Listener> {
+        Ok(match place {
+            Place::Address(address) => Listener::Tcp(TcpListener::bind(address)?),
+            Place::Path(path) => {
+                let _ = std::fs::remove_file(path);
+                let listener = UnixListener::bind(path)?;
+                std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+                Listener::Unix(listener)
+            }
+        })
+    }
+
+    fn again(&self) -> std::io::Result<Listener> {
+        Ok(match self {
+            Listener::Tcp(listener) => Listener::Tcp(listener.try_clone()?),
+            Listener::Unix(listener) => Listener::Unix(listener.try_clone()?),
+        })
+    }
+
+    /// The next connection, and from where.
+    fn accept(&self) -> std::io::Result<(Box<dyn Stream>, Option<String>)> {
+        Ok(match self {
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                (Box::new(stream), Some(peer.ip().to_string()))
+            }
+            Listener::Unix(listener) => (Box::new(listener.accept()?.0), None),
+        })
+    }
+
+    /// Refuses connections, and wakes the thread that accepts.
+    fn shut(&self) {
+        let socket = match self {
+            Listener::Tcp(listener) => listener.as_raw_fd(),
+            Listener::Unix(listener) => listener.as_raw_fd(),
+        };
+        let _ = nix::sys::socket::shutdown(socket, nix::sys::socket::Shutdown::Both);
+    }
 }
 
 /// A server in the network of a world.
@@ -151,12 +246,12 @@ struct State {
     used: HashMap<usize, usize>,
     messages: usize,
     sessions: Vec<Session>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
 }
 
 #[derive(Default)]
 struct Session {
-    from: String,
+    from: Option<String>,
     text: String,
     messages: Vec<(usize, String)>,
     ended: bool,
@@ -179,13 +274,13 @@ impl Server {
     pub fn up(&self) -> Result<(), String> {
         let mut state = lock(&self.shared.0);
         for address in state.script.listen.clone() {
-            let failed = |error: std::io::Error| format!("{address}: {error}");
-            let listener = TcpListener::bind(address).map_err(failed)?;
-            state.listeners.push(listener.try_clone().map_err(failed)?);
+            let failed = |error: std::io::Error| format!("{address:?}: {error}");
+            let listener = Listener::bind(&address).map_err(failed)?;
+            state.listeners.push(listener.again().map_err(failed)?);
             let shared = Arc::clone(&self.shared);
             std::thread::spawn(move || {
                 while let Ok((stream, peer)) = listener.accept() {
-                    let session = Session { from: peer.ip().to_string(), ..Session::default() };
+                    let session = Session { from: peer, ..Session::default() };
                     let mut state = lock(&shared.0);
                     let number = state.sessions.len();
                     state.sessions.push(session);
@@ -206,10 +301,7 @@ impl Server {
 
     /// Refuses connections from now on; those that are open stay.
     pub fn down(&self) {
-        for listener in lock(&self.shared.0).listeners.drain(..) {
-            // Wakes the thread that accepts.
-            let _ = nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both);
-        }
+        lock(&self.shared.0).listeners.drain(..).for_each(|listener| listener.shut());
     }
 
     /// Says from now on what another script tells.
@@ -233,9 +325,9 @@ impl Server {
             .sessions
             .iter()
             .map(|session| {
-                let from = match home.contains(&session.from) {
-                    true => String::new(),
-                    false => format!(" from {}", session.from),
+                let from = match &session.from {
+                    Some(address) if !home.contains(address) => format!(" from {address}"),
+                    _ => String::new(),
                 };
                 let mut text = session.text.clone();
                 if !session.ended {
@@ -257,7 +349,7 @@ impl Server {
 
 /// One session.
 struct Talk {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     shared: Arc<(Mutex<State>, Condvar)>,
     number: usize,
     unread: Vec<u8>,
@@ -268,8 +360,7 @@ const LEFT: &str = "# connection closed by the client\n";
 
 impl Talk {
     fn whole(&mut self) {
-        let _ = self.stream.set_read_timeout(Some(SILENCE));
-        let _ = self.stream.set_nodelay(true);
+        self.stream.patience(SILENCE);
         self.reply("greeting", None);
         let mut recipients: Vec<String> = Vec::new();
         let mut message = String::new();
@@ -411,19 +502,14 @@ impl Talk {
                     self.closed = true;
                 }
                 Action::Close => {
-                    let _ = self.stream.shutdown(Shutdown::Both);
+                    self.stream.end();
                     if !leaving {
                         self.note("# connection closed by the server\n");
                     }
                     self.closed = true;
                 }
                 Action::Reset => {
-                    let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-                    let _ = nix::sys::socket::setsockopt(
-                        &self.stream,
-                        nix::sys::socket::sockopt::Linger,
-                        &linger,
-                    );
+                    self.stream.tear();
                     self.note("# connection reset by the server\n");
                     self.closed = true;
                 }
@@ -478,11 +564,11 @@ impl Talk {
             }
         }
         if lock(&self.shared.0).script.pipelined {
-            let _ = self.stream.set_read_timeout(Some(TOGETHER));
+            self.stream.patience(TOGETHER);
             while let Ok(length @ 1..) = self.stream.read(&mut buffer) {
                 self.unread.extend(&buffer[..length]);
             }
-            let _ = self.stream.set_read_timeout(Some(SILENCE));
+            self.stream.patience(SILENCE);
         }
         Some(())
     }
@@ -504,7 +590,7 @@ mod tests {
     fn served(text: &str) -> (Server, TcpStream) {
         let mut script = Script::parse(text).unwrap();
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        script.listen = vec![free];
+        script.listen = vec![Place::Address(free)];
         let server = Server::new(script);
         server.up().unwrap();
         (server, TcpStream::connect(free).unwrap())

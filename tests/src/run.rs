@@ -112,9 +112,17 @@ fn steps(site: &Site, scenario: &Scenario, results: &mut Results) -> Result<(), 
             }
         }
     }
-    let size = Regex::new(r"(?m)^(C[:+] MAIL FROM:.*) SIZE=\d+").map_err(|error| error.to_string())?;
-    for (name, text) in site.seen() {
-        results.insert(format!("server/{name}"), size.replace_all(&text, "$1 SIZE=<SIZE>").into_owned());
+    let volatile = [
+        (r"(?m)^(C[:+] MAIL FROM:.*) SIZE=\d+", "$1 SIZE=<SIZE>"),
+        (r"(?m)^(C[:+] XFORWARD .*)PORT=\d+", "${1}PORT=<PORT>"),
+    ];
+    for (name, mut text) in site.seen() {
+        for (rule, replacement) in volatile {
+            #[expect(clippy::regex_creation_in_loops, reason = "two rules, once for each server")]
+            let rule = Regex::new(rule).map_err(|error| error.to_string())?;
+            text = rule.replace_all(&text, replacement).into_owned();
+        }
+        results.insert(format!("server/{name}"), text);
     }
     site.rest()?;
     site.world.log.drain(SYSLOG)

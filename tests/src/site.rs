@@ -261,7 +261,11 @@ impl Plan {
             Step::Smtp { from, .. } => Some(from.as_str()),
             _ => None,
         });
-        let listening = scenario.servers.values().flat_map(|script| &script.listen).map(SocketAddr::ip);
+        let places = scenario.servers.values().flat_map(|script| &script.listen);
+        let listening = places.filter_map(|place| match place {
+            remote::Place::Address(address) => Some(address.ip()),
+            remote::Place::Path(_) => None,
+        });
         let hosts = std::iter::once(&scenario.host).chain(scenario.peers.values());
         let mut networks: BTreeSet<(IpAddr, u8)> = hosts
             .flat_map(|host| &host.addresses)
