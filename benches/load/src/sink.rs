@@ -5,6 +5,7 @@ use crate::source::MARK;
 use crate::usage;
 use crate::wire::{Got, Wire};
 use memchr::memmem;
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::{HashSet, VecDeque};
 use std::net::{SocketAddrV4, TcpListener};
@@ -145,7 +146,10 @@ fn serve(
     let mut scratch = vec![0; 64 * 1024];
     let mut ticked = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        let n = epoll.wait(&mut events, EpollTimeout::from(100u16))?;
+        let n = match epoll.wait(&mut events, EpollTimeout::from(100u16)) {
+            Err(Errno::EINTR) => 0,
+            result => result?,
+        };
         for event in &events[..n] {
             let place = event.data() as usize;
             if let Some((listener, manner)) = listeners.get(place) {

@@ -2,6 +2,7 @@
 
 use crate::usage;
 use crate::wire::{Got, Wire};
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::net::{SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
@@ -106,7 +107,11 @@ pub fn send(plan: &Plan) -> Result<Outcome, String> {
     let mut events = vec![EpollEvent::empty(); 256];
     let mut scratch = vec![0; 16 * 1024];
     while work.open > 0 && begun.elapsed() < plan.patience {
-        let n = epoll.wait(&mut events, EpollTimeout::from(500u16)).map_err(|e| format!("epoll: {e}"))?;
+        let n = match epoll.wait(&mut events, EpollTimeout::from(500u16)) {
+            Ok(n) => n,
+            Err(Errno::EINTR) => 0,
+            Err(e) => return Err(format!("epoll: {e}")),
+        };
         for event in &events[..n] {
             let place = event.data() as usize;
             let Some(session) = sessions.get_mut(place).and_then(Option::as_mut) else { continue };

@@ -2,7 +2,8 @@
 //!
 //! A line is written by the thread that says it, in one system call, so that lines of one session
 //! keep their order and a killed process loses none. The log survives a restarted syslog (the
-//! socket is connected anew) and a rotated file (the name is looked at again before a write).
+//! socket is connected anew) and a rotated file (the name is looked at again before a write, if the
+//! last look was a moment ago).
 
 use crate::{Level, Source};
 use std::cell::RefCell;
@@ -13,6 +14,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Mutex, RwLock};
+use std::time::{Duration, Instant};
 
 /// A place for log lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,8 +95,19 @@ const SYSLOG: &str = "/dev/log";
 struct Installed {
     sink: Sink,
     socket: Mutex<Option<UnixDatagram>>,
-    file: Mutex<Option<File>>,
+    file: Mutex<Opened>,
 }
+
+/// The log file.
+#[derive(Default)]
+struct Opened {
+    file: Option<File>,
+    /// When its name was last looked at.
+    looked: Option<Instant>,
+}
+
+/// A name is looked at again after so long, so that a busy system does not ask for every line.
+const GLANCE: Duration = Duration::from_millis(20);
 
 static INSTALLED: RwLock<Option<Installed>> = RwLock::new(None);
 
@@ -104,7 +117,7 @@ thread_local! {
 
 /// Sends log lines of this process to `sink` from now on.
 pub fn install(sink: Sink) {
-    let new = Installed { sink, socket: Mutex::new(None), file: Mutex::new(None) };
+    let new = Installed { sink, socket: Mutex::new(None), file: Mutex::default() };
     *INSTALLED.write().unwrap_or_else(|e| e.into_inner()) = Some(new);
 }
 
@@ -205,7 +218,7 @@ const LONGEST: usize = 4096;
 /// renamed.
 pub fn adopt(file: File) {
     if let Some(to) = INSTALLED.read().unwrap_or_else(|e| e.into_inner()).as_ref() {
-        *to.file.lock().unwrap_or_else(|e| e.into_inner()) = Some(file);
+        *to.file.lock().unwrap_or_else(|e| e.into_inner()) = Opened { file: Some(file), looked: None };
     }
 }
 
@@ -227,7 +240,13 @@ impl Installed {
 
     /// False when it cannot be written.
     fn file(&self, path: &Path, line: &str) -> bool {
-        let mut file = self.file.lock().unwrap_or_else(|e| e.into_inner());
+        let mut opened = self.file.lock().unwrap_or_else(|e| e.into_inner());
+        let Opened { file, looked } = &mut *opened;
+        let fresh = file.is_some() && looked.is_some_and(|at| at.elapsed() < GLANCE);
+        if fresh && let Some(file) = file {
+            return file.write_all(line.as_bytes()).is_ok();
+        }
+        *looked = Some(Instant::now());
         let same = match (file.as_ref().and_then(|f| f.metadata().ok()), std::fs::metadata(path)) {
             (Some(open), Ok(named)) => open.ino() == named.ino() && open.dev() == named.dev(),
             _ => false,

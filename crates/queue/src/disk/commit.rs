@@ -341,7 +341,11 @@ impl<D: Disk> Engine<D> {
     }
 
     pub(super) fn full(&self, e: &io::Error) -> StoreError {
-        if locked(&self.trouble).full.replace(e.to_string()).is_none() {
+        let mut trouble = locked(&self.trouble);
+        trouble.plenty = None;
+        let first = trouble.full.replace(e.to_string()).is_none();
+        drop(trouble);
+        if first {
             self.source.say(&Full { error: e.to_string() });
         }
         StoreError::Full
@@ -351,6 +355,7 @@ impl<D: Disk> Engine<D> {
         self.source.say(&SegmentFailed { file: file.into(), error: e.to_string() });
         let mut trouble = locked(&self.trouble);
         trouble.failures += 1;
+        trouble.plenty = None;
         trouble.last_failure = self.disk.now();
         trouble.error = format!("{file}: {e}");
         if trouble.failures == 3 {

@@ -163,10 +163,16 @@ const BODIES: usize = 32 << 20;
 /// Fresh messages kept in memory at most.
 const FRESH: usize = 20_000;
 
+/// With so many bytes to spare the disk is not asked again for so many microseconds.
+const PLENTY: u64 = 1 << 30;
+const GLANCE: u64 = 20_000;
+
 /// What keeps new mail out.
 #[derive(Default)]
 pub(super) struct Trouble {
     pub full: Option<String>,
+    /// When there was last more space than a moment can use up, and how much.
+    pub plenty: Option<(u64, u64)>,
     pub failures: u32,
     pub last_failure: u64,
     pub error: String,
@@ -564,11 +570,17 @@ impl<D: Disk> Engine<D> {
         if self.lock().ledger.closed {
             return Health::Closed(closed());
         }
+        let mut trouble = locked(&self.trouble);
+        let now = self.disk.now();
+        if let Some((at, free)) = trouble.plenty
+            && (at..at + GLANCE).contains(&now)
+        {
+            return Health::Open { free };
+        }
         let space = match self.disk.space() {
             Ok(space) => space,
             Err(e) => return Health::Closed(StoreError::Failing(format!("the queue's free space: {e}"))),
         };
-        let mut trouble = locked(&self.trouble);
         let since = self.disk.now().checked_sub(trouble.last_failure);
         if trouble.failures >= 3 && since.is_some_and(|s| s < 60_000_000) {
             return Health::Closed(StoreError::Failing(trouble.error.clone()));
@@ -583,6 +595,9 @@ impl<D: Disk> Engine<D> {
         if trouble.full.is_some() || space.free < room || space.files < 16 {
             return Health::Closed(StoreError::Full);
         }
+        let plenty =
+            space.free >= room.saturating_add(PLENTY) && space.files >= 1_000 && trouble.failures == 0;
+        trouble.plenty = plenty.then_some((now, space.free));
         Health::Open { free: space.free }
     }
 }
