@@ -5,10 +5,11 @@ use super::advice::{self, Trouble};
 use super::certificate::{Client, Judgement};
 use super::find::hosts;
 use super::login::{Exchange, Login};
-use super::wire::{Answer, Stream, Wire};
+use super::wire::{Stream, Wire};
 use crate::commands::names::RelayHost;
 use net::dial;
 use net::dns::Resolver;
+use proto::smtp::client::{Answer, Features, Keywords};
 use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 use smtp::route::{Hop, Settings};
@@ -56,7 +57,7 @@ impl Attempt<'_> {
         say("DNS", &found);
         let (stream, target) = self.connect(&hosts, say).await?;
         let mut session =
-            Session { attempt: self, target: &target.host, extensions: Vec::new(), encrypted: false };
+            Session { attempt: self, target: &target.host, features: Features::default(), encrypted: false };
         session.run(stream, say).await
     }
 
@@ -88,7 +89,7 @@ impl Attempt<'_> {
 struct Session<'a> {
     attempt: &'a Attempt<'a>,
     target: &'a str,
-    extensions: Vec<String>,
+    features: Features,
     encrypted: bool,
 }
 
@@ -107,12 +108,12 @@ impl Session<'_> {
         self.greet(&mut wire, say).await?;
         self.hello(&mut wire, say).await?;
         if !attempt.wrapped {
-            if self.offers("STARTTLS") {
+            if self.features.starttls {
                 let answer = wire.ask("STARTTLS").await.map_err(|e| self.broken("STARTTLS", &e))?;
-                if !answer.is(2) {
+                if !answer.is_positive() {
                     let remedy =
                         "the server offers TLS but cannot begin it; tell its operator, or try port 465";
-                    return Err(Trouble::new("STARTTLS", answer.to_string(), remedy));
+                    return Err(Trouble::new("STARTTLS", answer.one_line(), remedy));
                 }
                 let stream = wire.into_stream().map_err(|e| self.broken("STARTTLS", &e))?;
                 let (stream, good) = self.encrypt(stream, say).await?;
@@ -133,21 +134,6 @@ impl Session<'_> {
         Ok(Success { encrypted: self.encrypted, verified })
     }
 
-    fn offers(&self, keyword: &str) -> bool {
-        self.extensions
-            .iter()
-            .any(|e| e.split([' ', '=']).next().is_some_and(|first| first.eq_ignore_ascii_case(keyword)))
-    }
-
-    /// Mechanisms of the AUTH extension, also in its old spelling `AUTH=`.
-    fn mechanisms(&self) -> Vec<String> {
-        let lines = self.extensions.iter().filter_map(|e| {
-            let (first, rest) = e.split_once([' ', '='])?;
-            first.eq_ignore_ascii_case("AUTH").then_some(rest)
-        });
-        lines.flat_map(|l| l.split_whitespace()).map(|m| m.to_ascii_uppercase()).collect()
-    }
-
     /// What ended a conversation.
     fn broken(&self, step: &'static str, error: &std::io::Error) -> Trouble {
         let remedy = match error.kind() {
@@ -164,12 +150,12 @@ impl Session<'_> {
         let wrapped = self.attempt.wrapped;
         match wire.answer().await {
             Ok(answer) if answer.code == 220 => {
-                say("greeting", &answer.to_string());
+                say("greeting", &answer.one_line());
                 Ok(())
             }
             Ok(answer) => {
                 let remedy = advice::greeting(Some(answer.code), wrapped);
-                Err(Trouble::new("greeting", answer.to_string(), remedy))
+                Err(Trouble::new("greeting", answer.one_line(), remedy))
             }
             Err(error) => Err(Trouble::new("greeting", words(&error), advice::greeting(None, wrapped))),
         }
@@ -178,20 +164,22 @@ impl Session<'_> {
     async fn hello(&mut self, wire: &mut Wire, say: Say<'_>) -> Result<(), Trouble> {
         let helo = &self.attempt.helo;
         let answer = wire.ask(&format!("EHLO {helo}")).await.map_err(|e| self.broken("EHLO", &e))?;
-        if answer.is(2) {
-            self.extensions = answer.lines.iter().skip(1).cloned().collect();
-            say("EHLO", &format!("the server offers {}", list(&self.extensions)));
+        if answer.is_positive() {
+            self.features = Features::extended(&answer, &Keywords::default());
+            let lines: Vec<&str> = answer.text.split('\n').skip(1).filter_map(|l| l.get(4..)).collect();
+            let offered = if lines.is_empty() { "no extensions".into() } else { lines.join(", ") };
+            say("EHLO", &format!("the server offers {offered}"));
             return Ok(());
         }
-        self.extensions.clear();
+        self.features = Features::default();
         let old = wire.ask(&format!("HELO {helo}")).await.map_err(|e| self.broken("HELO", &e))?;
-        if old.is(2) {
+        if old.is_positive() {
             say("HELO", "the server knows no extensions");
             return Ok(());
         }
         let remedy =
             format!("the server does not accept this host's name {helo}; see myhostname and smtp_helo_name");
-        Err(Trouble::new("EHLO", old.to_string(), remedy))
+        Err(Trouble::new("EHLO", old.one_line(), remedy))
     }
 
     async fn encrypt(
@@ -265,7 +253,7 @@ impl Session<'_> {
             say("login", "none asked for");
             return Ok(());
         };
-        let offered = self.mechanisms();
+        let offered = &self.features.auth;
         if !self.encrypted && !self.attempt.without_tls {
             let remedy = "try port 587 or 465, where servers encrypt; --without-tls sends the password for everybody on the way to read";
             return Err(Trouble::new("login", "the password would travel in the clear", remedy));
@@ -274,7 +262,7 @@ impl Session<'_> {
             let remedy = "logging in is served on port 587 or 465 most often; or use --no-login";
             return Err(Trouble::new("login", "the server offers no login here", remedy));
         }
-        let Some(mut exchange) = Exchange::choose(&offered, login) else {
+        let Some(mut exchange) = Exchange::choose(offered, login) else {
             let what = format!("the server offers only {}", offered.join(", "));
             return Err(Trouble::new(
                 "login",
@@ -298,18 +286,18 @@ impl Session<'_> {
             say("login", &format!("logged in as {} with {}", login.user, exchange.mechanism()));
             return Ok(());
         }
-        let remedy = advice::login(self.target, answer.code, &answer.text());
-        Err(Trouble::new("login", answer.to_string(), remedy))
+        let remedy = advice::login(self.target, answer.code, answer.text.get(4..).unwrap_or_default());
+        Err(Trouble::new("login", answer.one_line(), remedy))
     }
 
     async fn send(&self, wire: &mut Wire, say: Say<'_>) -> Result<(), Trouble> {
         let attempt = self.attempt;
         let (logged_in, login_there) =
-            (attempt.login.is_some(), !self.mechanisms().is_empty() || self.offers("STARTTLS"));
+            (attempt.login.is_some(), !self.features.auth.is_empty() || self.features.starttls);
         let broken = |step| move |e: std::io::Error| self.broken(step, &e);
-        let refused = |step, answer: &Answer, remedy| Err(Trouble::new(step, answer.to_string(), remedy));
+        let refused = |step, answer: &Answer, remedy| Err(Trouble::new(step, answer.one_line(), remedy));
         let answer = wire.ask(&format!("MAIL FROM:<{}>", attempt.sender)).await.map_err(broken("sender"))?;
-        if !answer.is(2) {
+        if !answer.is_positive() {
             return refused(
                 "sender",
                 &answer,
@@ -317,28 +305,29 @@ impl Session<'_> {
             );
         }
         let answer = wire.ask(&format!("RCPT TO:<{}>", attempt.to)).await.map_err(broken("recipient"))?;
-        if !answer.is(2) {
+        if !answer.is_positive() {
             return refused("recipient", &answer, advice::recipient(answer.code, logged_in, login_there));
         }
         let answer = wire.ask("DATA").await.map_err(broken("message"))?;
-        if !answer.is(3) {
+        if answer.class() != 3 {
             return refused("message", &answer, advice::message(answer.code));
         }
         wire.send(attempt.message.as_bytes()).await.map_err(broken("message"))?;
         let answer = wire.ask(".").await.map_err(broken("message"))?;
-        if !answer.is(2) {
+        if !answer.is_positive() {
             return refused("message", &answer, advice::message(answer.code));
         }
         say(
             "message",
-            &format!("the test message from {} to {} was accepted: {answer}", attempt.sender, attempt.to),
+            &format!(
+                "the test message from {} to {} was accepted: {}",
+                attempt.sender,
+                attempt.to,
+                answer.one_line()
+            ),
         );
         Ok(())
     }
-}
-
-fn list(words: &[String]) -> String {
-    if words.is_empty() { "no extensions".to_string() } else { words.join(", ") }
 }
 
 /// An error in the system's words.
