@@ -42,16 +42,26 @@ impl Source {
 /// Why there is no connection.
 #[derive(Debug)]
 pub enum Failure {
-    /// The other side, or the way to it.
-    Connect(io::Error),
-    /// Our address cannot be used, and no other may be.
-    Bind(IpAddr, io::Error),
+    /// The other side, or the way to it; and why not from the address written, for the log.
+    Connect(io::Error, Option<String>),
+    /// Our address cannot be used, and no other may be; for the log.
+    Bind(String),
+}
+
+impl Failure {
+    /// What the log should say beside the failure itself.
+    pub fn warning(&self) -> Option<&String> {
+        match self {
+            Failure::Connect(_, warning) => warning.as_ref(),
+            Failure::Bind(warning) => Some(warning),
+        }
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Connect(e) => f.write_str(&crate::plain(e)),
+            Failure::Connect(e, _) => f.write_str(&crate::plain(e)),
             Failure::Bind(..) => f.write_str("server configuration error"),
         }
     }
@@ -72,17 +82,21 @@ pub async fn tcp(address: SocketAddr, source: &Source, timeout: Duration) -> Res
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     };
-    let socket = socket.map_err(Failure::Connect)?;
+    let socket = socket.map_err(|e| Failure::Connect(e, None))?;
     let mut warning = None;
     if let Some(from) = source.towards(address)
         && let Err(e) = socket.bind(SocketAddr::new(from, 0))
     {
+        let text = format!("smtp_connect_addr: bind {from}: {}", crate::plain(&e));
         if source.enforce {
-            return Err(Failure::Bind(from, e));
+            return Err(Failure::Bind(text));
         }
-        warning = Some(format!("smtp_connect_addr: bind {from}: {}", crate::plain(&e)));
+        warning = Some(text);
     }
-    let stream = within(timeout, socket.connect(address)).await.map_err(Failure::Connect)?;
+    let stream = match within(timeout, socket.connect(address)).await {
+        Ok(stream) => stream,
+        Err(e) => return Err(Failure::Connect(e, warning)),
+    };
     // What is written is written whole: there is nothing to wait for.
     let _ = stream.set_nodelay(true);
     Ok(Dialled { stream, warning })
@@ -90,7 +104,7 @@ pub async fn tcp(address: SocketAddr, source: &Source, timeout: Duration) -> Res
 
 /// Connects to a socket on this machine.
 pub async fn unix(path: &Path, timeout: Duration) -> Result<UnixStream, Failure> {
-    within(timeout, UnixStream::connect(path)).await.map_err(Failure::Connect)
+    within(timeout, UnixStream::connect(path)).await.map_err(|e| Failure::Connect(e, None))
 }
 
 /// Whether this system has IPv6 at all.
@@ -139,14 +153,20 @@ mod tests {
             assert_eq!(warned, "smtp_connect_addr: bind 192.0.2.1: Cannot assign requested address");
             let failure = tcp(address, &Source { enforce: true, ..foreign }, LONG).await.unwrap_err();
             assert_eq!(failure.to_string(), "server configuration error");
+            assert_eq!(failure.warning(), Some(&warned));
 
             drop(listener);
             let failure = tcp(address, &Source::default(), LONG).await.unwrap_err();
-            assert_eq!(failure.to_string(), "Connection refused");
+            assert_eq!((failure.to_string().as_str(), failure.warning()), ("Connection refused", None));
+            let failure = tcp(address, &foreign, LONG).await.unwrap_err();
+            assert_eq!(
+                (failure.to_string().as_str(), failure.warning()),
+                ("Connection refused", Some(&warned))
+            );
             let failure = unix(Path::new("/nonexistent/x"), LONG).await.unwrap_err();
             assert_eq!(failure.to_string(), "No such file or directory");
             let late = within(Duration::from_millis(1), std::future::pending::<io::Result<()>>()).await;
-            assert_eq!(Failure::Connect(late.unwrap_err()).to_string(), "Connection timed out");
+            assert_eq!(Failure::Connect(late.unwrap_err(), None).to_string(), "Connection timed out");
         });
     }
 

@@ -229,7 +229,10 @@ impl<'a> Delivery<'a> {
         let socket = match self.connect(&peer).await {
             Ok(socket) => socket,
             Err(status) => {
-                self.voice.say(&Postponed { text: status.text.clone() });
+                // Where there are no other hosts to go on to, the result line says it all.
+                if matches!(peer.endpoint, Endpoint::Inet(_)) {
+                    self.voice.say(&Postponed { text: status.text.clone() });
+                }
                 self.failure = Some(NoRoute { status, loops: false, warnings: Vec::new() });
                 return;
             }
@@ -262,11 +265,12 @@ impl<'a> Delivery<'a> {
                         self.warn(dialled.warning.as_slice());
                         Ok(dialled.stream.into())
                     }
-                    Err(net::dial::Failure::Bind(..)) => {
-                        Err(Status::new(Code(4, 4, 0), "server configuration error"))
-                    }
                     Err(failure) => {
-                        Err(Status::new(Code(4, 4, 1), format!("connect to {}: {failure}", peer.relay)))
+                        self.warn(failure.warning().map(std::slice::from_ref).unwrap_or_default());
+                        Err(match failure {
+                            net::dial::Failure::Bind(_) => Status::new(Code(4, 4, 0), failure.to_string()),
+                            _ => Status::new(Code(4, 4, 1), format!("connect to {}: {failure}", peer.relay)),
+                        })
                     }
                 }
             }

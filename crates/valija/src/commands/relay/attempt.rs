@@ -74,7 +74,7 @@ impl Attempt<'_> {
                 Err(failure) => {
                     let what = format!("connect to {place}: {failure}");
                     say("connect", &what);
-                    let refused = matches!(&failure, dial::Failure::Connect(e)
+                    let refused = matches!(&failure, dial::Failure::Connect(e, _)
                         if e.kind() == std::io::ErrorKind::ConnectionRefused);
                     last = Some((what, refused));
                 }
