@@ -195,8 +195,9 @@ fn set(
         changes.add(path.clone(), old, new, Access::Secret);
     }
     changes.add(present.directory.join("main.cf"), Some(present.main.clone()), main.clone(), Access::Public);
+    let same = changes.is_empty();
     let mut said = commit(present, changes, &main)?;
-    for (name, value) in &list {
+    for (name, value) in list.iter().filter(|_| !same) {
         said.push_str(&format!("\n    {name} = {value}"));
     }
     for warning in bypasses(present) {
