@@ -77,6 +77,8 @@ pub struct Origin {
     pub declared_size: u64,
     /// Lines of Received between client and `by`, without their tab: TLS, authenticated sender.
     pub received_extra: Vec<String>,
+    /// The session was encrypted.
+    pub encrypted: bool,
     /// The name of a cleanup service in master.cf (`cleanup_service_name`) whose overrides apply.
     pub service: String,
     /// `content_filter` of the listener; empty for none.
@@ -106,6 +108,7 @@ impl Origin {
             arrival,
             declared_size: 0,
             received_extra: Vec::new(),
+            encrypted: false,
             service: "cleanup".into(),
             content_filter: String::new(),
             overrides: Vec::new(),

@@ -36,7 +36,9 @@ pub fn header(origin: &Origin, here: &Here<'_>, only: Option<&str>) -> String {
             }
             // RFC 6531 4.3
             let protocol = if origin.smtputf8 { "UTF8SMTP" } else { &client.protocol };
-            out.push_str(&format!("\tby {myhostname} ({mail_name}) with {protocol} id {id}"));
+            // RFC 3848; there is no such word for sessions that began with HELO.
+            let suffix = if origin.encrypted && client.protocol == "ESMTP" { "S" } else { "" };
+            out.push_str(&format!("\tby {myhostname} ({mail_name}) with {protocol}{suffix} id {id}"));
             match only {
                 Some(recipient) => out.push_str(&format!("\r\n\tfor <{}>; {date}", clean(recipient))),
                 None => out.push_str(&format!(";\r\n\t{date}")),

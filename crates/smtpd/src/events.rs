@@ -71,4 +71,16 @@ events::events! {
     MinfreeSmall { minfree: u64, limit: u64 } Warning "queue_minfree({minfree}) should be at least 1.5*message_size_limit({limit})"
     /// The postmaster could not be told of a session that went wrong.
     NoticeFailed { why: String } Warning "postmaster notify: {why}"
+    /// A handshake begins.
+    SettingUpTls { client: String } Info "setting up TLS connection from {client}"
+    /// A session is encrypted now.
+    TlsEstablished { trust: net::tls::Trust, client: String, summary: String } Info "{trust} TLS connection established from {client}: {summary}"
+    /// A handshake failed.
+    TlsFailed { client: String, what: String } Info "SSL_accept error from {client}: {what}"
+    /// What the library says of a failed handshake.
+    TlsLibrary { what: String } Warning "TLS library problem: {what}"
+    /// Certificate or key cannot be used: STARTTLS is not offered.
+    NoTls { what: String } Warning "{what}"
+    /// A level of smtpd_tls_security_level that is for clients.
+    ClientLevel { level: String } Warning "smtpd_tls_security_level: unsupported TLS level \"{level}\", using \"encrypt\""
 }

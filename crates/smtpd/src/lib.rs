@@ -19,6 +19,7 @@ pub mod limits;
 pub mod restrictions;
 pub mod service;
 pub mod session;
+mod tls;
 
 mod commands;
 mod footer;

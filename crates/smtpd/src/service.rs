@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::postmaster::Postmaster;
 use crate::restrictions::facts::Facts;
 use crate::restrictions::{List, Notes, OpenTable, Question, Subject, Tempfail, Verdict};
+use crate::tls::Tls;
 use crate::world::World;
 use config::params::bounce::Bounce;
 use config::params::cleanup::Cleanup;
@@ -137,6 +138,7 @@ pub struct Service<B: Backend> {
     pub(crate) size_limit: u64,
     pub(crate) minfree: u64,
     pub(crate) postmaster: Postmaster,
+    pub(crate) tls: Tls,
     settings: Settings,
     bare_newline: BareNewline,
     bare_newline_exclusions: Clients,
@@ -214,8 +216,10 @@ impl<B: Backend> Service<B> {
                 return Err(vec![config.placed("smtpd_upstream_proxy_protocol", problem)]);
             }
         };
+        let tls = Tls::load(config, types, &source)?;
         let rewrite_clients = rewrite_clients(&smtpd.local_header_rewrite_clients().0, types);
         Ok(Service {
+            tls,
             lists: Lists {
                 client: read("smtpd_client_restrictions", smtpd.smtpd_client_restrictions()),
                 helo: read("smtpd_helo_restrictions", smtpd.smtpd_helo_restrictions()),
@@ -298,6 +302,7 @@ impl<B: Backend> Service<B> {
         let mut settings = self.settings.clone();
         // XFORWARD stays with whoever connected, as in Postfix; the rest follows XCLIENT.
         settings.xforward = self.xforward.has(client, source);
+        self.tls.offer(&mut settings, source);
         self.adapt(&mut settings, client, source);
         settings
     }
@@ -355,6 +360,8 @@ impl<B: Backend> Service<B> {
                 recipients: 0,
                 etrn: "",
                 pipelined: false,
+                // Anybody may encrypt where it is offered.
+                encrypted: self.tls.is_possible(),
             };
             match commands::may_receive(self, question, &mut Notes::default()) {
                 Verdict::Reject(_) => None,

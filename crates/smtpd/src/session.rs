@@ -13,6 +13,7 @@ use crate::restrictions::facts::Facts;
 use crate::restrictions::{Notes, Question, Rejection, Say, Stage, Subject, Verdict};
 use crate::service::Service;
 use ::events::Source;
+use net::Stream;
 use proto::Address;
 use proto::smtp::reply::Reply;
 use proto::smtp::server::{Decision, Event, Faults, Notice, Reason, Session as Machine};
@@ -50,6 +51,8 @@ pub(crate) struct Session<B: Backend> {
     said: Vec<String>,
     /// What footers of refusals show.
     pub(crate) shown: Shown,
+    /// The session is encrypted so.
+    pub(crate) tls: Option<Box<net::tls::Summary>>,
     /// What name servers said to questions of this transaction.
     pub(crate) facts: Facts,
     /// What is to be refused for now at the next recipient, though the command it came of passed.
@@ -135,12 +138,15 @@ where
             }
         },
     }
+    let mut stream = Some(Stream::Plain(stream));
     let ended = talk(&mut stream, &mut machine, &mut session).await;
     session.report(ended, &mut machine).await;
     if let Some(ip) = counted.filter(|_| !unheard) {
         service.limits.disconnect(&service.name, ip, Instant::now());
     }
-    let _ = stream.shutdown().await;
+    if let Some(mut stream) = stream {
+        let _ = stream.shutdown().await;
+    }
 }
 
 /// How a session ended.
@@ -151,13 +157,16 @@ enum Ended {
     Timeout,
 }
 
-async fn talk<IO, B>(stream: &mut IO, machine: &mut Machine, session: &mut Session<B>) -> Ended
+async fn talk<IO, B>(
+    connection: &mut Option<Stream<IO>>,
+    machine: &mut Machine, session: &mut Session<B>) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
     B: Backend,
 {
     let mut pace = Pace::new(&session.service);
     loop {
+        let Some(stream) = connection.as_mut() else { return Ended::Lost };
         let ended = session.work(machine).await;
         if machine.errors() >= *session.service.smtpd.smtpd_soft_error_limit() && !machine.output().is_empty()
         {
@@ -175,6 +184,13 @@ where
         }
         if let Some(reason) = ended.or(machine.is_closed().then_some(Reason::Ended)) {
             return Ended::ByServer(reason);
+        }
+        if machine.wants_handshake() {
+            if let Some(Stream::Plain(io)) = connection.take() {
+                *connection = session.encrypt(io).await;
+            }
+            machine.encrypted(connection.is_some());
+            continue;
         }
         if !machine.in_content() {
             machine.shrink();
@@ -269,6 +285,7 @@ impl<B: Backend> Session<B> {
             pipelined: false,
             said: Vec::new(),
             shown: Shown::default(),
+            tls: None,
             facts: Facts::default(),
             deferred: Deferred::default(),
             faults: Faults::NONE,
@@ -373,6 +390,7 @@ impl<B: Backend> Session<B> {
                     decision
                 }
                 Event::Xforward(attributes) => self.xforward(attributes),
+                Event::StartTls => Decision::Accept,
             };
             machine.blame(std::mem::take(&mut self.faults));
             machine.answer(decision);
@@ -495,6 +513,7 @@ impl<B: Backend> Session<B> {
             recipients: self.recipients,
             etrn: "",
             pipelined: self.pipelined,
+            encrypted: self.tls.is_some(),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod smtp;
 pub mod smtpd;
 pub mod submission;
 pub mod tables;
+pub mod tls;
 
 /// One declaration.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,12 @@ pub const GROUPS: &[&[Declared]] = &[
     outgoing::Outgoing::DECLARED,
     bounce::Bounce::DECLARED,
     local::Local::DECLARED,
+    tls::SmtpdTls::DECLARED,
+    tls::SmtpTls::DECLARED,
+    tls::LmtpTls::DECLARED,
+    tls::SmtpSasl::DECLARED,
+    tls::LmtpSasl::DECLARED,
+    tls::Tls::DECLARED,
 ];
 
 /// What is wrong with the value of any declared parameter, whoever obeys it: so that a start or a
@@ -63,6 +70,12 @@ pub fn problems(config: &crate::Config) -> Vec<crate::Problem> {
     all.extend(outgoing::Outgoing::load(config).err());
     all.extend(bounce::Bounce::load(config).err());
     all.extend(local::Local::load(config).err());
+    all.extend(tls::SmtpdTls::load(config).err());
+    all.extend(tls::SmtpTls::load(config).err());
+    all.extend(tls::LmtpTls::load(config).err());
+    all.extend(tls::SmtpSasl::load(config).err());
+    all.extend(tls::LmtpSasl::load(config).err());
+    all.extend(tls::Tls::load(config).err());
     all.into_iter().flatten().collect()
 }
 

@@ -69,7 +69,13 @@ impl Verb {
     /// Must be the last of a pipelined group. RFC 2920 3.1.
     pub fn ends_group(self) -> bool {
         use Verb::*;
-        !matches!(self, Mail | Rcpt | Bdat | Rset | Quit | Unknown)
+        !matches!(self, Mail | Rcpt | Bdat | Rset | Quit | Starttls | Unknown)
+    }
+
+    /// Belongs to a transaction, or asks about addresses: not before STARTTLS where that is required.
+    pub fn is_of_transaction(self) -> bool {
+        use Verb::*;
+        matches!(self, Mail | Rcpt | Data | Bdat | Rset | Vrfy | Etrn)
     }
 
     /// Counts for `smtpd_junk_command_limit`.

@@ -26,7 +26,7 @@ mod settings;
 mod tests;
 mod transcript;
 
-pub use settings::{Extensions, Footer, LineFilter, Settings};
+pub use settings::{Extensions, Footer, LineFilter, Settings, Starttls};
 pub use transcript::{Faults, Transcript};
 
 /// What happened, for the driver.
@@ -67,6 +67,9 @@ pub enum Event<'a> {
     Xclient(Attributes),
     /// XFORWARD, from a client that may.
     Xforward(Attributes),
+    /// STARTTLS: may encryption begin? After a yes the machine takes nothing until
+    /// [`Session::encrypted`] tells how the handshake went.
+    StartTls,
     /// Something for the log. No answer.
     Notice(Notice),
     /// The postmaster wants to hear of this part of the session, which goes on. No answer.
@@ -159,11 +162,14 @@ enum Pending {
     Etrn,
     Xclient,
     Xforward,
+    StartTls,
 }
 
 #[derive(Debug)]
 enum Phase {
     Commands,
+    /// The driver encrypts the connection.
+    Handshake,
     Data(Receiver),
     /// A chunk is coming in.
     Chunk {
@@ -202,6 +208,7 @@ pub struct Session {
     /// Told before anything else: close, abort, notices.
     queued: std::collections::VecDeque<Event<'static>>,
     helo: Option<bool>,
+    encrypted: bool,
     in_mail: bool,
     smtputf8: bool,
     recipients: u64,
@@ -234,6 +241,7 @@ impl Session {
             pending: None,
             queued: Default::default(),
             helo: None,
+            encrypted: false,
             in_mail: false,
             smtputf8: false,
             recipients: 0,
@@ -308,6 +316,24 @@ impl Session {
         if self.output.is_empty() {
             self.output = Vec::new();
         }
+    }
+
+    /// The driver shall write the output, encrypt the connection and say so by
+    /// [`Session::encrypted`].
+    pub fn wants_handshake(&self) -> bool {
+        matches!(self.phase, Phase::Handshake)
+    }
+
+    /// The handshake is over. A good one begins a fresh session (RFC 3207 4.2); after another nothing
+    /// is listened to.
+    pub fn encrypted(&mut self, good: bool) {
+        if !self.wants_handshake() {
+            return;
+        }
+        self.count(Verb::Starttls, good);
+        (self.encrypted, self.helo) = (good, None);
+        (self.input, self.at, self.skipping) = (Vec::new(), 0, false);
+        self.phase = if good { Phase::Commands } else { Phase::Closed };
     }
 
     /// What is to be written to the client.
@@ -385,7 +411,7 @@ impl Session {
                 break Found::Nothing;
             }
             let found = match self.phase {
-                Phase::Closed => break Found::Nothing,
+                Phase::Closed | Phase::Handshake => break Found::Nothing,
                 Phase::Commands => self.command(),
                 Phase::Discard { .. } => self.discard(),
                 Phase::Data(_) | Phase::Chunk { .. } => self.content(),
@@ -469,6 +495,15 @@ impl Session {
                 self.count(verb, false);
                 return;
             }
+            Pending::StartTls if good => {
+                self.abort();
+                self.flush_transcript(false);
+                self.say(reply.unwrap_or_else(|| Reply::new(220, "2.0.0 Ready to start TLS")));
+                // What came before the handshake was said by anybody (RFC 3207 4, CVE-2011-0411).
+                (self.input, self.at) = (Vec::new(), 0);
+                self.phase = Phase::Handshake;
+                return; // counted when the handshake is over
+            }
             Pending::Etrn | Pending::Xforward if good => {
                 self.say(reply.unwrap_or_else(|| Reply::new(250, "2.0.0 Ok")));
             }
@@ -522,6 +557,8 @@ impl Session {
         line(offers.verp && s.verp, "XVERP");
         line(offers.xclient && s.xclient, &format!("XCLIENT {}", command::XCLIENT.join(" ")));
         line(offers.xforward && s.xforward, &format!("XFORWARD {}", command::XFORWARD.join(" ")));
+        let starttls = offers.starttls && s.starttls == Starttls::Offered && !self.encrypted;
+        line(starttls, "STARTTLS");
         line(offers.enhanced_status_codes, "ENHANCEDSTATUSCODES");
         line(offers.eight_bit_mime, "8BITMIME");
         line(offers.dsn, "DSN");

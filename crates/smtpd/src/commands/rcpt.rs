@@ -87,6 +87,8 @@ impl<B: Backend> Session<B> {
             protocol: self.protocol().into(),
             ..Client::default()
         };
+        origin.received_extra = self.tls_received();
+        origin.encrypted = self.tls.is_some();
         if let Some(mail) = &self.mail {
             origin.encoding = mail.encoding;
             origin.smtputf8 = mail.smtputf8;

@@ -5,11 +5,14 @@ use super::{Asked, Rule, Say, Subject, Verdict};
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("permit_mynetworks", permit_mynetworks),
     ("permit_inet_interfaces", permit_inet_interfaces),
-    // Nobody is authenticated, and nothing is encrypted: neither is offered.
+    // Nobody is authenticated, by password or certificate: neither is asked for.
     ("permit_sasl_authenticated", |_| Verdict::Dunno),
     ("permit_tls_all_clientcerts", |_| Verdict::Dunno),
     ("permit_tls_clientcerts", |_| Verdict::Dunno),
     ("reject_plaintext_session", |a| {
+        if a.q.encrypted {
+            return Verdict::Dunno;
+        }
         let code = a.q.rules.plaintext_reject_code;
         a.reject(code, "4.7.1", "Session encryption is required")
     }),

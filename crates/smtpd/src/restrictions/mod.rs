@@ -115,6 +115,8 @@ pub struct Question<'a> {
     pub etrn: &'a str,
     /// The client spoke before its turn.
     pub pipelined: bool,
+    /// The session is encrypted.
+    pub encrypted: bool,
 }
 
 /// What a `…_tempfail_action` has done when a name server cannot answer.

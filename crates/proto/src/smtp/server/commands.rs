@@ -1,6 +1,6 @@
 //! Lines and commands: what the protocol alone decides about each.
 
-use super::{Event, Faults, Found, Notice, Pending, Phase, Reason, Session};
+use super::{Event, Faults, Found, Notice, Pending, Phase, Reason, Session, Starttls};
 use crate::smtp::chunk::{self, Chunks};
 use crate::smtp::command::{self, Verb};
 use crate::smtp::reply::Reply;
@@ -118,6 +118,10 @@ impl Session {
                 self.errors += 1;
             }
         }
+        if self.settings.encrypted_only && !self.encrypted && verb.is_of_transaction() {
+            let reply = Reply::new(530, "5.7.0 Must issue a STARTTLS command first");
+            return self.refuse_for(Faults::POLICY, verb, reply);
+        }
         match verb {
             Verb::Helo | Verb::Ehlo => self.helo(verb, arguments),
             Verb::Mail => self.mail(arguments),
@@ -140,8 +144,8 @@ impl Session {
             Verb::Vrfy => self.vrfy(arguments),
             Verb::Etrn => self.etrn(arguments),
             Verb::Xclient | Verb::Xforward => self.extension(verb, arguments),
-            // Neither is offered yet; the replies are those of a server that has none.
-            Verb::Starttls => self.refuse(verb, Reply::new(502, "5.5.1 Error: command not implemented")),
+            Verb::Starttls => self.starttls(arguments),
+            // Not offered yet; the reply is that of a server that has none.
             Verb::Auth => self.refuse(verb, Reply::new(503, "5.5.1 Error: authentication not enabled")),
             Verb::Unknown => {}
         }
@@ -217,6 +221,21 @@ impl Session {
             }
         };
         self.refuse(Verb::Mail, reply);
+    }
+
+    fn starttls(&mut self, arguments: &str) {
+        let offered = if self.offers().starttls { self.settings.starttls } else { Starttls::Absent };
+        let reply = match offered {
+            _ if !arguments.trim().is_empty() => Reply::new(501, "5.5.4 Syntax: STARTTLS"),
+            _ if self.encrypted => Reply::new(554, "5.5.1 Error: TLS already active"),
+            Starttls::Absent => Reply::new(502, "5.5.1 Error: command not implemented"),
+            Starttls::Broken => {
+                let reply = Reply::new(454, "4.7.0 TLS not available due to local problem");
+                return self.refuse_for(Faults::RESOURCE, Verb::Starttls, reply);
+            }
+            Starttls::Offered => return self.ask(Verb::Starttls, Pending::StartTls, Event::StartTls),
+        };
+        self.refuse(Verb::Starttls, reply);
     }
 
     fn send_helo_first(&mut self, verb: Verb, enhanced: &str) {

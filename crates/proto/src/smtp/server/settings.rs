@@ -22,6 +22,7 @@ pub struct Extensions {
     pub dsn: bool,
     pub smtputf8: bool,
     pub chunking: bool,
+    pub starttls: bool,
 }
 
 impl Extensions {
@@ -39,10 +40,11 @@ impl Extensions {
         dsn: true,
         smtputf8: true,
         chunking: true,
+        starttls: true,
     };
 
     /// Takes away what a word of `smtpd_discard_ehlo_keywords` names; false for unknown words.
-    /// `starttls` and `auth` are not offered anyway.
+    /// `auth` is not offered anyway.
     pub fn discard(&mut self, word: &str) -> bool {
         match word.to_ascii_lowercase().as_str() {
             "pipelining" => self.pipelining = false,
@@ -57,11 +59,24 @@ impl Extensions {
             "dsn" => self.dsn = false,
             "smtputf8" => self.smtputf8 = false,
             "chunking" => self.chunking = false,
-            "starttls" | "auth" | "silent-discard" => {}
+            "starttls" => self.starttls = false,
+            "auth" | "silent-discard" => {}
             _ => return false,
         }
         true
     }
+}
+
+/// What becomes of STARTTLS. RFC 3207.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Starttls {
+    /// There is no such command.
+    #[default]
+    Absent,
+    /// It is offered.
+    Offered,
+    /// It should be there, but certificate or key cannot be used: not offered, and refused for now.
+    Broken,
 }
 
 /// Limits and rules of a session.
@@ -121,6 +136,10 @@ pub struct Settings {
     pub footer: Option<Footer>,
     /// Nobody can tell what to offer in reply to EHLO: the session ends.
     pub no_offers: bool,
+    /// Whether the session can be encrypted.
+    pub starttls: Starttls,
+    /// `smtpd_tls_security_level = encrypt`: nothing of a transaction without encryption.
+    pub encrypted_only: bool,
 }
 
 /// What stands instead of a line, if anything; an error when nobody can tell.
@@ -160,6 +179,8 @@ impl Default for Settings {
             filter: None,
             footer: None,
             no_offers: false,
+            starttls: Starttls::Absent,
+            encrypted_only: false,
         }
     }
 }

@@ -227,3 +227,69 @@ proptest! {
         run(settings(), &[&input]);
     }
 }
+
+/// Runs commands through a machine; every question is answered with a yes, a handshake as `good` says.
+fn talk_with_starttls(settings: Settings, groups: &[&str], good: bool) -> (String, String) {
+    let mut session = Session::new(settings);
+    let mut said = String::new();
+    for group in groups {
+        session.receive(group.as_bytes());
+        while let Some(event) = session.next_event() {
+            if event.wants_answer() {
+                session.answer(Decision::Accept);
+            }
+        }
+        said.push_str(&String::from_utf8_lossy(session.output()));
+        session.sent();
+        if session.wants_handshake() {
+            session.encrypted(good);
+        }
+    }
+    (said, session.counts())
+}
+
+#[test]
+fn starttls_begins_a_fresh_session() {
+    let settings = || Settings { starttls: Starttls::Offered, ..Settings::default() };
+    let groups = [
+        "EHLO x\r\nMAIL FROM:<a@example.org>\r\nSTARTTLS\r\nRCPT TO:<b@example.org>\r\n",
+        "RCPT TO:<b@example.org>\r\n",
+        "STARTTLS\r\nSTARTTLS now\r\n",
+        "EHLO x\r\nQUIT\r\n",
+    ];
+    let (said, counts) = talk_with_starttls(settings(), &groups, true);
+    let (before, after) = said.split_once("220 2.0.0 Ready to start TLS\r\n").unwrap();
+    assert!(before.contains("250-ETRN\r\n250-STARTTLS\r\n250-ENHANCEDSTATUSCODES\r\n"));
+    // The RCPT that came with STARTTLS is not answered, and the MAIL before it is forgotten.
+    let expected = "503 5.5.1 Error: need MAIL command\r\n554 5.5.1 Error: TLS already active\r\n\
+                    501 5.5.4 Syntax: STARTTLS\r\n250-localhost\r\n";
+    assert!(after.starts_with(expected), "{after}");
+    assert!(!after.contains("250-STARTTLS"));
+    assert_eq!(counts, "ehlo=2 starttls=1/3 mail=1 rcpt=0/1 quit=1 commands=5/8");
+
+    let (said, counts) = talk_with_starttls(settings(), &["STARTTLS\r\n", "EHLO x\r\n"], false);
+    assert_eq!((said.as_str(), counts.as_str()), ("220 2.0.0 Ready to start TLS\r\n", "starttls=0/1 commands=0/1"));
+}
+
+#[test]
+fn starttls_where_it_is_absent_broken_or_required() {
+    let of = |starttls, encrypted_only, text: &str| {
+        let settings = Settings { starttls, encrypted_only, ..Settings::default() };
+        talk_with_starttls(settings, &[text], true).0
+    };
+    assert_eq!(of(Starttls::Absent, false, "STARTTLS\r\n"), "502 5.5.1 Error: command not implemented\r\n");
+    let broken = of(Starttls::Broken, false, "EHLO x\r\nSTARTTLS\r\n");
+    assert!(!broken.contains("250-STARTTLS"));
+    assert!(broken.ends_with("454 4.7.0 TLS not available due to local problem\r\n"));
+    let first = "530 5.7.0 Must issue a STARTTLS command first\r\n";
+    for verb in ["MAIL FROM:<>", "RCPT TO:<a>", "DATA", "BDAT 3 LAST", "RSET", "VRFY x", "ETRN x"] {
+        assert_eq!(of(Starttls::Offered, true, &format!("{verb}\r\n")), first, "{verb}");
+    }
+    for verb in ["NOOP", "HELO x", "QUIT", "STARTTLS"] {
+        assert!(of(Starttls::Offered, true, &format!("{verb}\r\n")).starts_with('2'), "{verb}");
+    }
+    let mut settings = Settings { starttls: Starttls::Offered, ..Settings::default() };
+    assert!(settings.extensions.discard("STARTTLS"));
+    let (said, _) = talk_with_starttls(settings, &["EHLO x\r\nSTARTTLS\r\n"], true);
+    assert!(!said.contains("250-STARTTLS") && said.ends_with("502 5.5.1 Error: command not implemented\r\n"));
+}

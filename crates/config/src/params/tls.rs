@@ -1,0 +1,154 @@
+//! Parameters of encryption, of both sides, and of logging in to servers.
+
+use crate::params;
+use crate::value::{Bool, Count, List, Text, Time};
+
+params! {
+    /// Encryption when clients connect.
+    SmtpdTls {
+        /// Whether clients may (`may`) or must (`encrypt`) use STARTTLS; `none` offers nothing.
+        smtpd_tls_security_level: Text = "";
+        /// The old way to say `smtpd_tls_security_level = may`; the new one counts when it is set.
+        smtpd_use_tls: Bool = "no";
+        /// The old way to say `smtpd_tls_security_level = encrypt`; the new one counts when it is set.
+        smtpd_enforce_tls: Bool = "no";
+        /// What of encryption is logged: 0 nothing, 1 a line for each connection, 2 more.
+        smtpd_tls_loglevel: Count = "0", min 0, max 4;
+        /// Tell protocol and cipher in the Received header.
+        smtpd_tls_received_header: Bool = "no";
+        /// How long a handshake may take.
+        smtpd_starttls_timeout: Time = "${stress?{10}:{300}}s";
+        /// The certificate for an RSA key, followed by its chain, in PEM format; `none` for none.
+        smtpd_tls_cert_file: Text = "";
+        /// Its key.
+        smtpd_tls_key_file: Text = "$smtpd_tls_cert_file";
+        /// The certificate for an elliptic curve key, followed by its chain, in PEM format.
+        smtpd_tls_eccert_file: Text = "";
+        /// Its key.
+        smtpd_tls_eckey_file: Text = "$smtpd_tls_eccert_file";
+        /// Files with keys, each followed by its certificate and chain; they replace the settings above.
+        smtpd_tls_chain_files: List = "";
+        /// The protocol versions of voluntary encryption. There are TLSv1.2 and TLSv1.3.
+        smtpd_tls_protocols: List = ">=TLSv1";
+        /// The protocol versions where encryption is required. There are TLSv1.2 and TLSv1.3.
+        smtpd_tls_mandatory_protocols: List = ">=TLSv1";
+    }
+}
+
+params! {
+    /// Encryption of the SMTP client.
+    SmtpTls {
+        /// Whether connections are encrypted: `none`, `may` if the server offers it, `encrypt` or not at all.
+        smtp_tls_security_level: Text = "";
+        /// The old way to say `smtp_tls_security_level = may`; the new one counts when it is set.
+        smtp_use_tls: Bool = "no";
+        /// The old way to say `smtp_tls_security_level = encrypt`; the new one counts when it is set.
+        smtp_enforce_tls: Bool = "no";
+        /// How long STARTTLS and its handshake may take.
+        smtp_starttls_timeout: Time = "300s";
+        /// What of encryption is logged: 0 nothing, 1 a line for each connection, 2 more.
+        smtp_tls_loglevel: Count = "0", min 0, max 4;
+        /// A file with the certificates of authorities that servers may be verified by.
+        smtp_tls_ca_file as "smtp_tls_CAfile": Text = "";
+        /// A directory of them, named by their hashes.
+        smtp_tls_ca_path as "smtp_tls_CApath": Text = "";
+        /// The protocol versions of voluntary encryption. There are TLSv1.2 and TLSv1.3.
+        smtp_tls_protocols: List = ">=TLSv1";
+        /// The protocol versions where encryption is required. There are TLSv1.2 and TLSv1.3.
+        smtp_tls_mandatory_protocols: List = ">=TLSv1";
+        /// The name that servers are asked for (SNI): none, hostname, nexthop, or a name.
+        smtp_tls_servername: Text = "";
+        /// Log hosts that offer STARTTLS when it is not used.
+        smtp_tls_note_starttls_offer: Bool = "no";
+        /// Encrypt from the first byte, as on port 465, without STARTTLS.
+        smtp_tls_wrappermode: Bool = "no";
+    }
+}
+
+params! {
+    /// Encryption of the LMTP client.
+    LmtpTls {
+        /// LMTP: whether connections are encrypted: `none`, `may` if the server offers it, `encrypt` or not at all.
+        lmtp_tls_security_level: Text = "";
+        /// LMTP: the old way to say `lmtp_tls_security_level = may`; the new one counts when it is set.
+        lmtp_use_tls: Bool = "no";
+        /// LMTP: the old way to say `lmtp_tls_security_level = encrypt`; the new one counts when it is set.
+        lmtp_enforce_tls: Bool = "no";
+        /// LMTP: how long STARTTLS and its handshake may take.
+        lmtp_starttls_timeout: Time = "300s";
+        /// LMTP: what of encryption is logged: 0 nothing, 1 a line for each connection, 2 more.
+        lmtp_tls_loglevel: Count = "0", min 0, max 4;
+        /// LMTP: a file with the certificates of authorities that servers may be verified by.
+        lmtp_tls_ca_file as "lmtp_tls_CAfile": Text = "";
+        /// LMTP: a directory of them, named by their hashes.
+        lmtp_tls_ca_path as "lmtp_tls_CApath": Text = "";
+        /// LMTP: the protocol versions of voluntary encryption. There are TLSv1.2 and TLSv1.3.
+        lmtp_tls_protocols: List = ">=TLSv1";
+        /// LMTP: the protocol versions where encryption is required. There are TLSv1.2 and TLSv1.3.
+        lmtp_tls_mandatory_protocols: List = ">=TLSv1";
+        /// LMTP: the name that servers are asked for (SNI): none, hostname, nexthop, or a name.
+        lmtp_tls_servername: Text = "";
+        /// LMTP: log hosts that offer STARTTLS when it is not used.
+        lmtp_tls_note_starttls_offer: Bool = "no";
+        /// LMTP: encrypt from the first byte, as on port 465, without STARTTLS.
+        lmtp_tls_wrappermode: Bool = "no";
+    }
+}
+
+params! {
+    /// Logging in to servers, by the SMTP client.
+    SmtpSasl {
+        /// Log in to servers, with the passwords of smtp_sasl_password_maps.
+        smtp_sasl_auth_enable: Bool = "no";
+        /// Tables of `user:password`, by next hop or host, or by sender with smtp_sender_dependent_authentication.
+        smtp_sasl_password_maps: List = "";
+        /// What mechanisms of authentication must not do without encryption.
+        smtp_sasl_security_options: List = "noplaintext, noanonymous";
+        /// The same for encrypted sessions.
+        smtp_sasl_tls_security_options: List = "$smtp_sasl_security_options";
+        /// The only mechanisms that are used, with `!` for those that are not.
+        smtp_sasl_mechanism_filter: List = "";
+        /// The kind of authentication; there is `cyrus`, whose mechanisms are built in.
+        smtp_sasl_type: Text = "cyrus";
+        /// A refused login defers mail instead of returning it.
+        smtp_sasl_auth_soft_bounce: Bool = "yes";
+        /// Remember refused logins so that they are not tried again at once; any table name switches it on.
+        smtp_sasl_auth_cache_name: Text = "";
+        /// How long they are remembered.
+        smtp_sasl_auth_cache_time: Time = "90d";
+    }
+}
+
+params! {
+    /// Logging in to servers, by the LMTP client.
+    LmtpSasl {
+        /// LMTP: log in to servers, with the passwords of lmtp_sasl_password_maps.
+        lmtp_sasl_auth_enable: Bool = "no";
+        /// LMTP: tables of `user:password`, by next hop or host, or by sender with smtp_sender_dependent_authentication.
+        lmtp_sasl_password_maps: List = "";
+        /// LMTP: what mechanisms of authentication must not do without encryption.
+        lmtp_sasl_security_options: List = "noplaintext, noanonymous";
+        /// LMTP: the same for encrypted sessions.
+        lmtp_sasl_tls_security_options: List = "$lmtp_sasl_security_options";
+        /// LMTP: the only mechanisms that are used, with `!` for those that are not.
+        lmtp_sasl_mechanism_filter: List = "";
+        /// LMTP: the kind of authentication; there is `cyrus`, whose mechanisms are built in.
+        lmtp_sasl_type: Text = "cyrus";
+        /// LMTP: a refused login defers mail instead of returning it.
+        lmtp_sasl_auth_soft_bounce: Bool = "yes";
+        /// LMTP: remember refused logins so that they are not tried again at once; any table name switches it on.
+        lmtp_sasl_auth_cache_name: Text = "";
+        /// LMTP: how long they are remembered.
+        lmtp_sasl_auth_cache_time: Time = "90d";
+    }
+}
+
+params! {
+    /// Encryption and logging in, whatever the client.
+    Tls {
+        /// Authorities of the system count besides those that are set.
+        tls_append_default_ca as "tls_append_default_CA": Bool = "no";
+        /// Passwords are looked up by the sender first.
+        smtp_sender_dependent_authentication: Bool = "no";
+    }
+}
