@@ -16,7 +16,7 @@ struct Ability {
     starttls: bool,
 }
 
-const VALIJA: Ability = Ability { starttls: false };
+const VALIJA: Ability = Ability { starttls: true };
 
 /// Texts by name: dialogues as `<name>.smtp`, outputs of commands, files by path, `log`, and `queue` when it is not empty.
 pub type Results = BTreeMap<String, String>;
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn what_is_lacking_is_taken_from_the_expectation() {
-        assert_eq!(adapt("S: 250-STARTTLS\nS: 250-DSN\n"), "S: 250-DSN\n");
+        assert_eq!(adapt("S: 250-STARTTLS\nS: 250-DSN\n"), "S: 250-STARTTLS\nS: 250-DSN\n");
         assert_eq!(adapt("from pc.outside.org[10.77.9.9]"), "from pc.outside.org[10.77.9.9]");
         assert_eq!(adapt("from localhost[127.0.0.1]"), "from localhost[127.0.0.1]");
     }

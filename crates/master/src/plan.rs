@@ -1,9 +1,12 @@
 //! What a configuration asks of the supervisor, read as a whole before anything is changed.
 
+use crate::files::open_trusted;
 use crate::sockets::{Interfaces, Wanted, wanted};
 use config::Config;
+use config::master_cf::Service;
 use config::params::main::Main;
 use config::params::master::Master;
+use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use sys::spawn::{Identity, effective_uid, group_number};
@@ -12,6 +15,8 @@ use sys::spawn::{Identity, effective_uid, group_number};
 pub struct Plan {
     /// The snapshot.
     pub config: Config,
+    /// The services with `-o` settings.
+    services: Vec<Service>,
     /// `queue_directory`.
     pub queue: PathBuf,
     /// `data_directory`.
@@ -83,6 +88,7 @@ impl Plan {
         all.sort();
         all.dedup();
         let (identity, postdrop_group) = identity(&main)?;
+        let services = services.all.into_iter().filter(|s| !s.overrides.is_empty()).collect();
         Ok(Plan {
             queue: PathBuf::from(main.queue_directory()),
             data: PathBuf::from(master.data_directory()),
@@ -99,7 +105,19 @@ impl Plan {
             version: master.mail_version().clone(),
             notes,
             config,
+            services,
         })
+    }
+
+    /// Opens a file for the mail role that main.cf, or a service's `-o`, names in parameter `name`.
+    pub fn open(&self, name: &str, path: &str) -> Result<File, String> {
+        let mut result = open_trusted(&self.config, name, path);
+        for service in self.services.iter().filter(|s| s.overrides.iter().any(|(n, _)| n == name)) {
+            if result.is_err() {
+                result = open_trusted(&service.config(&self.config), name, path).or(result);
+            }
+        }
+        result
     }
 
     /// The log file, to be written by the mail role.

@@ -304,7 +304,7 @@ impl System {
             }
             Some(Ask::Failed(what)) => self.say.say(&RoleNotStarted { role: "mail".into(), what }),
             Some(Ask::Open { name, path }) => {
-                let opened = crate::files::open_trusted(&self.plan.config, &name, &path);
+                let opened = self.plan.open(&name, &path);
                 let error = opened.as_ref().err().cloned().unwrap_or_default();
                 if !error.is_empty() {
                     self.say.say(&crate::events::FileRefused { path, what: error.clone() });

@@ -159,7 +159,9 @@ enum Ended {
 
 async fn talk<IO, B>(
     connection: &mut Option<Stream<IO>>,
-    machine: &mut Machine, session: &mut Session<B>) -> Ended
+    machine: &mut Machine,
+    session: &mut Session<B>,
+) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
     B: Backend,

@@ -360,6 +360,7 @@ fn open_relays_are_seen() {
 }
 
 mod dns;
+mod starttls;
 
 #[test]
 fn a_session_can_be_spawned() {

@@ -178,4 +178,3 @@ impl<B: Backend> Session<B> {
         lines
     }
 }
-

@@ -1,11 +1,13 @@
 //! Files that the mail user may not read itself: asked of `master` at start and reload.
 //!
-//! Table files named in main.cf may be readable for root alone (passwords, private aliases). The
+//! Files named in main.cf or by `-o` in master.cf may be readable for root alone: tables (passwords,
+//! private aliases), and the keys of certificates. The
 //! role asks for each that it cannot open; `master` passes a descriptor if it trusts the file. What
 //! was passed is kept for the life of the snapshot; a replaced file is seen at the next reload.
 
 use super::orders::Master;
 use config::Config;
+use config::master_cf::Services;
 use proto::supervision::{Ask, Order};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,11 +20,11 @@ use std::sync::Arc;
 pub struct Passed(Arc<BTreeMap<PathBuf, File>>);
 
 impl Passed {
-    /// Asks for every file that a table in main.cf names and this process may not read. `None`
-    /// when master is gone, or wants the role to end.
-    pub async fn fetch(config: &Config, master: &Master) -> Option<Passed> {
+    /// Asks for every file that the configuration names and this process may not read. `None` when
+    /// master is gone, or wants the role to end.
+    pub async fn fetch(config: &Config, services: &Services, master: &Master) -> Option<Passed> {
         let mut all = BTreeMap::new();
-        for (name, path) in unreadable(config) {
+        for (name, path) in unreadable(config, services) {
             let ask = Ask::Open { name, path: path.display().to_string() };
             master.tell(&ask).await;
             loop {
@@ -53,18 +55,39 @@ impl Passed {
     }
 }
 
-fn unreadable(config: &Config) -> Vec<(String, PathBuf)> {
+/// Parameters whose value is a file, or several, and not tables.
+const FILES: [&str; 7] = [
+    "smtpd_tls_cert_file",
+    "smtpd_tls_key_file",
+    "smtpd_tls_eccert_file",
+    "smtpd_tls_eckey_file",
+    "smtpd_tls_chain_files",
+    "smtp_tls_CAfile",
+    "lmtp_tls_CAfile",
+];
+
+fn unreadable(config: &Config, services: &Services) -> Vec<(String, PathBuf)> {
     let mut all = Vec::new();
-    for name in config.set_names() {
-        let Ok(value) = config.get(name) else { continue };
-        for element in tables::split_list(&value) {
-            let Some(at) = element.find(":/") else { continue };
-            let Some(path) = element.get(at + 1..).map(PathBuf::from) else { continue };
-            let denied = File::open(&path).is_err_and(|e| e.kind() == ErrorKind::PermissionDenied);
-            if denied && !all.iter().any(|(_, p)| *p == path) {
-                all.push((name.to_string(), path));
-            }
-        }
+    config.set_names().for_each(|name| find(config, name, &mut all));
+    for service in &services.all {
+        let own = service.config(config);
+        service.overrides.iter().for_each(|(name, _)| find(&own, name, &mut all));
     }
     all
+}
+
+fn find(config: &Config, name: &str, all: &mut Vec<(String, PathBuf)>) {
+    let Ok(value) = config.get(name) else { return };
+    let file = FILES.contains(&name);
+    for element in tables::split_list(&value) {
+        let path = match element.find(":/") {
+            Some(at) => element.get(at + 1..),
+            None => Some(element.as_str()).filter(|e| file && e.starts_with('/')),
+        };
+        let Some(path) = path.map(PathBuf::from) else { continue };
+        let denied = File::open(&path).is_err_and(|e| e.kind() == ErrorKind::PermissionDenied);
+        if denied && !all.iter().any(|(_, p)| *p == path) {
+            all.push((name.to_string(), path));
+        }
+    }
 }

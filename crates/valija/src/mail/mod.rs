@@ -146,7 +146,7 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     let say = events::Source::new(&syslog_name, "master", std::process::id());
     let Equipment { mut sockets, jobs, log } = equipment(master).await.ok_or("master is gone")?;
     log.into_iter().for_each(events::adopt);
-    let Some(passed) = Passed::fetch(&config, master).await else { return Ok(()) };
+    let Some(passed) = Passed::fetch(&config, &services, master).await else { return Ok(()) };
     let (wishes, wished) = world::wishes();
     let resolver = net::dns::Resolver::system();
     let snapshot =
@@ -175,7 +175,7 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
                 let Some(Equipment { sockets, jobs, log }) = equipment(master).await else { break };
                 let built = match Snapshot::read(directory) {
                     Ok((config, services)) => {
-                        let Some(passed) = Passed::fetch(&config, master).await else { break };
+                        let Some(passed) = Passed::fetch(&config, &services, master).await else { break };
                         Snapshot::build(config, services, &queue, &counters, &wishes, &resolver, passed)
                     }
                     Err(what) => Err(what),

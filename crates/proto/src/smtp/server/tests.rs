@@ -268,7 +268,10 @@ fn starttls_begins_a_fresh_session() {
     assert_eq!(counts, "ehlo=2 starttls=1/3 mail=1 rcpt=0/1 quit=1 commands=5/8");
 
     let (said, counts) = talk_with_starttls(settings(), &["STARTTLS\r\n", "EHLO x\r\n"], false);
-    assert_eq!((said.as_str(), counts.as_str()), ("220 2.0.0 Ready to start TLS\r\n", "starttls=0/1 commands=0/1"));
+    assert_eq!(
+        (said.as_str(), counts.as_str()),
+        ("220 2.0.0 Ready to start TLS\r\n", "starttls=0/1 commands=0/1")
+    );
 }
 
 #[test]
