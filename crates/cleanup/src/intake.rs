@@ -390,7 +390,7 @@ impl<S: Store> Message<S> {
             return Err(Refused::new(451, "4.3.0 Error: queue file write error"));
         };
         let origin = self.origin;
-        let eight_bit = self.eight_bit || self.lines.eight_bit();
+        let eight_bit = self.eight_bit;
         // Whoever wrote into the maildrop was not asked what the characters are.
         let verp = origin.verp.and_then(|asked| Delimiters::of(&self.door.cleanup).choose(&asked).ok());
         let envelope = Envelope {

@@ -30,6 +30,8 @@ pub struct Request {
     pub arrival: u64,
     /// See `arrival`.
     pub active: u64,
+    /// Another delivery to that next hop is under way, or just ended: a connection is worth keeping.
+    pub followed: bool,
 }
 
 /// The result of a request: one report per recipient asked for, and the times of the log's

@@ -1,7 +1,6 @@
 //! The queue manager's agent for SMTP and LMTP: all services of master.cf that run either.
 
 use crate::delivery::Delivery;
-use crate::demand::Demand;
 use crate::pool::Pool;
 use crate::route::Protocol;
 use crate::settings::{Around, Settings};
@@ -34,7 +33,6 @@ pub(crate) struct Service {
     pub settings: Settings,
     pub resolver: Resolver,
     pub pool: Arc<Pool>,
-    pub demand: Demand,
 }
 
 /// The agent for the commands `smtp` and `lmtp`.
@@ -61,7 +59,7 @@ impl Client {
             let settings = Settings::load(&service.config(config), protocol, &needs)?;
             let pool = Pool::new(settings.reuse.idle, settings.skip_quit);
             let resolver = around.resolver.completing(settings.completion);
-            let service_of = Service { settings, resolver, pool, demand: Demand::default() };
+            let service_of = Service { settings, resolver, pool };
             all.insert(service.name.clone(), Arc::new(service_of));
         }
         Ok(Client { services: all })

@@ -5,7 +5,6 @@
 //! all is never tried elsewhere in the same delivery.
 
 use crate::agent::Service;
-use crate::demand::Visit;
 use crate::events::{Doubt, ForwardRefused, LongLine, Postponed};
 use crate::route::{self, Circumstances, Hop, LastWord, NoRoute, Random, Target};
 use crate::session::{Endpoint, Peer, Session};
@@ -46,6 +45,8 @@ pub(crate) struct Delivery<'a> {
     number: u32,
     /// For each recipient of the request.
     told: Vec<Option<Told>>,
+    /// Their places, in the order in which the results came.
+    order: Vec<usize>,
     /// Why the last place failed.
     failure: Option<NoRoute>,
     at_fallback: bool,
@@ -74,6 +75,7 @@ impl<'a> Delivery<'a> {
             voice: service.settings.voice.numbered(number),
             number,
             told: vec![None; request.recipients.len()],
+            order: Vec::with_capacity(request.recipients.len()),
             failure: None,
             at_fallback: false,
             sessions: 0,
@@ -85,9 +87,8 @@ impl<'a> Delivery<'a> {
     }
 
     pub async fn run(mut self) -> Done {
-        let visit = self.service.demand.visit(&self.request.nexthop);
         match self.prepare() {
-            Ok(prepared) => self.go_through(&prepared, &visit).await,
+            Ok(mut prepared) => self.go_through(&mut prepared).await,
             Err(status) => self.tell_open("none", 0, &status),
         }
         if self.is_open() {
@@ -97,15 +98,15 @@ impl<'a> Delivery<'a> {
     }
 
     /// The envelope as the other side is to see it.
-    fn prepare(&self) -> Result<Prepared, Status> {
+    fn prepare(&self) -> Result<Prepared, Box<Status>> {
         let envelope = &self.request.envelope;
         let outgoing = &self.settings.outgoing;
-        let sender = outgoing.address(&envelope.sender).map_err(|s| *s)?;
+        let sender = outgoing.address(&envelope.sender)?;
         let mut recipients = Vec::with_capacity(self.request.recipients.len());
         for (place, address) in &self.request.recipients {
             let known = envelope.recipients.get(*place);
             recipients.push(Rcpt {
-                address: outgoing.address(address).map_err(|s| *s)?,
+                address: outgoing.address(address)?,
                 orcpt: known.and_then(|r| r.dsn_orcpt.clone()),
                 notify: known.map(|r| r.notify).unwrap_or_default(),
             });
@@ -116,6 +117,7 @@ impl<'a> Delivery<'a> {
         let mail = Mail {
             sender,
             size: envelope.size,
+            converted: false,
             eight_bit: envelope.encoding == Encoding::EightBit,
             smtputf8: envelope.smtputf8,
             ret: envelope.dsn_ret,
@@ -147,9 +149,9 @@ impl<'a> Delivery<'a> {
     }
 
     /// All places, in their order, and the hosts of each.
-    async fn go_through(&mut self, prepared: &Prepared, visit: &Visit<'_>) {
+    async fn go_through(&mut self, prepared: &mut Prepared) {
         if let Some(session) = self.waiting_session().await {
-            self.use_session(session, prepared, visit, false).await;
+            self.use_session(session, prepared, false).await;
         }
         let settings = self.settings;
         let mut places: Vec<(&str, bool)> = match settings.route.protocol {
@@ -175,7 +177,7 @@ impl<'a> Delivery<'a> {
                     let written = path.display().to_string();
                     let whole = settings.queue_directory.join(&path);
                     let peer = Peer::socket(&written, whole, &settings.myhostname);
-                    self.visit_host(peer, prepared, visit, last_place).await;
+                    self.visit_host(peer, prepared, last_place).await;
                 }
                 Ok(Target::Inet(hop)) => {
                     let found =
@@ -193,7 +195,7 @@ impl<'a> Delivery<'a> {
                         Ok(route) => {
                             self.warn(&route.warnings);
                             let last_place = last_place || route.we_are_mx;
-                            self.visit_hosts(&route.hops, prepared, visit, last_place).await;
+                            self.visit_hosts(&route.hops, prepared, last_place).await;
                             if route.we_are_mx {
                                 return;
                             }
@@ -207,21 +209,21 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    async fn visit_hosts(&mut self, hops: &[Hop], prepared: &Prepared, visit: &Visit<'_>, last_place: bool) {
+    async fn visit_hosts(&mut self, hops: &[Hop], prepared: &mut Prepared, last_place: bool) {
         for (n, hop) in hops.iter().enumerate() {
             if !self.is_open() || self.sessions_used_up() {
                 return;
             }
             let last = last_place && n + 1 == hops.len();
-            self.visit_host(Peer::host(&hop.host, hop.address, hop.best), prepared, visit, last).await;
+            self.visit_host(Peer::host(&hop.host, hop.address, hop.best), prepared, last).await;
         }
     }
 
-    async fn visit_host(&mut self, peer: Peer, prepared: &Prepared, visit: &Visit<'_>, last: bool) {
+    async fn visit_host(&mut self, peer: Peer, prepared: &mut Prepared, last: bool) {
         let identity = self.identity(&peer);
         let kept = self.service.pool.take_host(&peer.host, &peer.endpoint, &identity).await;
         if let Some(session) = kept {
-            self.use_session(session, prepared, visit, false).await;
+            self.use_session(session, prepared, false).await;
             if !self.is_open() {
                 return;
             }
@@ -241,7 +243,7 @@ impl<'a> Delivery<'a> {
         let last = last || self.sessions_used_up();
         let relay = peer.relay.clone();
         match self.establish(socket, peer, identity).await {
-            Ok(session) => self.use_session(session, prepared, visit, last).await,
+            Ok(session) => self.use_session(session, prepared, last).await,
             Err(status) => self.host_failed(&relay, status, last),
         }
     }
@@ -302,9 +304,14 @@ impl<'a> Delivery<'a> {
         let mut session = Session::open(socket, peer, settings);
         session.identity = identity;
         let mut handshake = Handshake::new(manner);
-        session.greet(&mut handshake).await.map_err(|u| u.status)?;
+        if let Err(unusable) = session.greet(&mut handshake).await {
+            if unusable.hears {
+                session.close(settings.skip_quit);
+            }
+            return Err(unusable.status);
+        }
         if at_mail_port {
-            self.recognise_ourselves(&session, &handshake)?;
+            self.recognise_ourselves(&session, &handshake).map_err(|s| *s)?;
         }
         if let Some(size) = &session.features.bad_size {
             let what = format!("bad EHLO SIZE limit \"{size}\" from {}", session.peer.relay);
@@ -314,7 +321,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// A server with our own name would send the message back to us.
-    fn recognise_ourselves(&self, session: &Session, handshake: &Handshake) -> Result<(), Status> {
+    fn recognise_ourselves(&self, session: &Session, handshake: &Handshake) -> Result<(), Box<Status>> {
         let (own, label) = (&self.settings.myhostname, &session.peer.label);
         let what = if handshake.greeted().eq_ignore_ascii_case(own) {
             format!("host {label} greeted me with my own name {own}")
@@ -324,17 +331,11 @@ impl<'a> Delivery<'a> {
             return Ok(());
         };
         self.voice.say(&Doubt { what });
-        Err(words::loops(&self.request.nexthop, session.peer.best))
+        Err(Box::new(words::loops(&self.request.nexthop, session.peer.best)))
     }
 
     /// One transaction, then the connection is kept or closed.
-    async fn use_session(
-        &mut self,
-        mut session: Session,
-        prepared: &Prepared,
-        visit: &Visit<'_>,
-        last: bool,
-    ) {
+    async fn use_session(&mut self, mut session: Session, prepared: &mut Prepared, last: bool) {
         self.ready = Some(Instant::now());
         session.uses += 1;
         let relay = session.peer.relay.clone();
@@ -346,10 +347,12 @@ impl<'a> Delivery<'a> {
             (0..self.told.len()).filter(|n| matches!(self.told.get(*n), Some(None))).collect();
         let recipients: Vec<Rcpt> =
             open.iter().filter_map(|n| prepared.recipients.get(*n).cloned()).collect();
-        let keep = self.keep(&session, visit);
+        let keep = self.keep(&session);
         let envelope = &self.request.envelope;
         let seven_bits = !session.features.eight_bit && envelope.encoding == Encoding::EightBit;
         let filter = self.settings.outgoing.message(seven_bits);
+        // Nobody knows how large it will be.
+        prepared.mail.converted = seven_bits && filter.is_some();
         let content = Content { body: &self.request.body, filter };
         let mail = &prepared.mail;
         let outcome = transfer::run(&mut session, mail, &recipients, content, self.settings, !keep).await;
@@ -388,7 +391,7 @@ impl<'a> Delivery<'a> {
         (prepared.international && !features.smtputf8).then(|| words::no_smtputf8(peer))
     }
 
-    fn keep(&self, session: &Session, visit: &Visit<'_>) -> bool {
+    fn keep(&self, session: &Session) -> bool {
         let reuse = &self.settings.reuse;
         let within = |limit: std::time::Duration| limit.is_zero() || session.age() < limit;
         if !session.reusable || !within(reuse.age) || (reuse.uses > 0 && session.uses >= reuse.uses) {
@@ -402,7 +405,7 @@ impl<'a> Delivery<'a> {
                 reuse.destinations.matches(bare).is_ok_and(|m| m.is_some())
             }
         };
-        (reuse.on_demand && visit.is_followed()) || always()
+        (reuse.on_demand && self.request.followed) || always()
     }
 
     fn note(&self, session: &Session, outcome: &Outcome) {
@@ -427,11 +430,14 @@ impl<'a> Delivery<'a> {
         let uses = session.uses;
         // An answer to all of them is logged once.
         let mut said_of_all = false;
-        for (fate, place) in fates.into_iter().zip(open) {
+        // RCPT was answered before the content.
+        let at_rcpt = |fate: &Fate| matches!(fate, Fate::Refused(Stage::Rcpt(_), _));
+        let (first, then): (Vec<_>, Vec<_>) = fates.into_iter().zip(open).partition(|(f, _)| at_rcpt(f));
+        for (fate, place) in first.into_iter().chain(then) {
             match fate {
                 Fate::Sent(answer) => {
                     let status = words::sent(&session.peer, &answer);
-                    let action = self.action(session, *place);
+                    let action = self.action(session);
                     self.tell(*place, Told { relay: relay.clone(), uses, status, action });
                 }
                 Fate::Refused(stage, answer) => {
@@ -454,15 +460,15 @@ impl<'a> Delivery<'a> {
         if let Some(status) = ours {
             self.tell_open(&relay, uses, &status);
         }
-        if let Some((stage, trouble)) = broken {
+        // Who must wait for another host knows already.
+        if let Some((stage, trouble)) = broken.filter(|(stage, _)| *stage != Stage::Rset) {
             let status = words::broken(&session.peer, stage, &trouble);
             self.host_failed_after(&relay, uses, status, last || in_doubt);
         }
     }
 
     /// What a success notice would say of it.
-    fn action(&self, session: &Session, place: usize) -> Action {
-        let _ = place;
+    fn action(&self, session: &Session) -> Action {
         match () {
             () if self.settings.assume_final => Action::Delivered,
             () if session.features.dsn => Action::Transferred,
@@ -528,26 +534,36 @@ impl<'a> Delivery<'a> {
     fn tell(&mut self, place: usize, told: Told) {
         if let Some(slot) = self.told.get_mut(place) {
             *slot = Some(told);
+            self.order.push(place);
         }
     }
 
     /// The same to all that have no result yet.
     fn tell_open(&mut self, relay: &str, uses: u32, status: &Status) {
-        for slot in self.told.iter_mut().filter(|t| t.is_none()) {
-            let (relay, status) = (relay.to_string(), status.clone());
-            *slot = Some(Told { relay, uses, status, action: Action::Delivered });
+        for place in 0..self.told.len() {
+            if matches!(self.told.get(place), Some(None)) {
+                let (relay, status) = (relay.to_string(), status.clone());
+                self.tell(place, Told { relay, uses, status, action: Action::Delivered });
+            }
         }
     }
 
     fn done(self) -> Done {
         let ended = Instant::now();
         let ready = self.ready.unwrap_or(ended);
-        let mut reports = Vec::with_capacity(self.told.len());
-        for ((place, address), told) in self.request.recipients.iter().zip(self.told) {
-            reports.push(match told {
-                Some(told) => report(self.request, *place, address, told),
-                None => passed(*place, address, self.pass.as_deref().unwrap_or_default()),
-            });
+        let mut told = self.told;
+        let mut reports = Vec::with_capacity(told.len());
+        for at in self.order {
+            if let Some(told) = told.get_mut(at).and_then(Option::take)
+                && let Some((place, address)) = self.request.recipients.get(at)
+            {
+                reports.push(report(self.request, *place, address, told));
+            }
+        }
+        if let Some(transport) = &self.pass {
+            let reported = |place: usize| reports.iter().any(|r| r.recipient == place);
+            let rest: Vec<_> = self.request.recipients.iter().filter(|(p, _)| !reported(*p)).collect();
+            reports.extend(rest.into_iter().map(|(place, address)| passed(*place, address, transport)));
         }
         Done {
             reports,

@@ -7,7 +7,6 @@
 
 mod agent;
 mod delivery;
-mod demand;
 mod events;
 pub mod pool;
 pub mod route;

@@ -79,6 +79,8 @@ pub enum Trouble {
 pub struct Unusable {
     /// For the recipients.
     pub status: Status,
+    /// The conversation itself is whole: QUIT can be said.
+    pub hears: bool,
 }
 
 /// A connection.
@@ -136,7 +138,8 @@ impl Session {
                     return Ok(());
                 }
                 Step::Refused(answer) => {
-                    return Err(Unusable { status: words::refused_to_talk(&self.peer, &answer) });
+                    let status = words::refused_to_talk(&self.peer, &answer);
+                    return Err(Unusable { status, hears: true });
                 }
             }
         }
@@ -161,7 +164,7 @@ impl Session {
 
     /// What recipients are told when a conversation broke.
     pub fn broken(&self, stage: Stage, trouble: &Trouble) -> Unusable {
-        Unusable { status: words::broken(&self.peer, stage, trouble) }
+        Unusable { status: words::broken(&self.peer, stage, trouble), hears: false }
     }
 
     /// Waits for an answer. `all`: its text is wanted whole.

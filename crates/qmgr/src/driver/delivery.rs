@@ -24,6 +24,7 @@ pub(super) struct Work {
     pub transport: Arc<str>,
     pub nexthop: String,
     pub recipients: Vec<usize>,
+    pub followed: bool,
 }
 
 /// What settling needs to know.
@@ -80,7 +81,10 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>,
     let recipients = work.recipients.iter().map(|p| (*p, message.resolved(*p))).collect();
     let done = match message.is_gone() {
         true => None,
-        false => Some(attempt(&shared, &parts, &message, &work.transport, &work.nexthop, recipients).await),
+        false => {
+            let to = (&*work.transport, &*work.nexthop, work.followed);
+            Some(attempt(&shared, &parts, &message, to, recipients).await)
+        }
     };
     let feedback = match &done {
         None => Feedback::Nothing,
@@ -110,14 +114,17 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>,
             blame(&context, &work.transport).await;
         }
         let mut settlement = Settlement::default();
-        for place in &work.recipients {
-            match done.reports.iter().find(|r| r.recipient == *place) {
-                Some(report) => context.take(report, &mut settlement).await,
-                None => {
-                    let status = Status::new(Code(4, 3, 0), "unknown mail transport error");
-                    context.single(*place, status, &mut settlement);
-                }
+        // In the order in which the agent got the results: notices tell them so.
+        let mut rest = work.recipients.clone();
+        for report in &done.reports {
+            if let Some(n) = rest.iter().position(|p| *p == report.recipient) {
+                rest.remove(n);
+                context.take(report, &mut settlement).await;
             }
+        }
+        for place in rest {
+            let status = Status::new(Code(4, 3, 0), "unknown mail transport error");
+            context.single(place, status, &mut settlement);
         }
         settle(&context, settlement, &message).await;
     } else if message.done(work.recipients.len()) {
@@ -161,8 +168,7 @@ async fn attempt<S: Store>(
     shared: &Shared<S>,
     parts: &Parts<S>,
     message: &Message,
-    transport: &str,
-    nexthop: &str,
+    (transport, nexthop, followed): (&str, &str, bool),
     recipients: Vec<(usize, Address)>,
 ) -> Done {
     let known = parts.settings.transports.get(transport);
@@ -224,6 +230,7 @@ async fn attempt<S: Store>(
         recipients,
         arrival: message.envelope.arrival,
         active: message.active,
+        followed,
     };
     agent.deliver(request).await
 }
@@ -359,7 +366,8 @@ impl<S: Store> Context<'_, S> {
     ) -> (Context<'_, S>, Report) {
         let begun = sys::time::now_micros();
         let recipients = vec![(place, pass.to.clone())];
-        let done = attempt(self.shared, self.parts, self.message, &transport, &nexthop, recipients).await;
+        let done =
+            attempt(self.shared, self.parts, self.message, (&transport, &nexthop, false), recipients).await;
         let known = self.parts.settings.transports.get(&transport);
         let voice = known.map_or(&self.parts.settings.error_voice, |t| &t.voice);
         let number = if done.number == 0 { std::process::id() } else { done.number };

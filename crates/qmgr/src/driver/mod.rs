@@ -205,14 +205,14 @@ async fn schedule<S: Store>(
         };
         for action in actions {
             match action {
-                Action::Start { delivery, id, transport, nexthop, recipients } => {
+                Action::Start { delivery, id, transport, nexthop, recipients, followed } => {
                     let message = active.get(&id).filter(|_| draining.is_empty());
                     let Some(message) = message.cloned() else {
                         let feedback = crate::schedule::destination::Feedback::Nothing;
                         let _ = shared.inbox.send(Note::Event(Event::Finished { delivery, feedback }));
                         continue;
                     };
-                    let work = delivery::Work { delivery, transport, nexthop, recipients };
+                    let work = delivery::Work { delivery, transport, nexthop, recipients, followed };
                     tokio::spawn(delivery::run(shared.clone(), message, work));
                 }
                 Action::Defer { id, recipients, status } => {

@@ -46,6 +46,8 @@ pub struct Destination {
     pub late: usize,
     /// It took mail lately, without delay.
     pub proven: bool,
+    /// When the last delivery there ended.
+    pub ended: Option<u64>,
     doubts: u8,
     window: usize,
     limit: usize,
@@ -68,6 +70,7 @@ impl Destination {
             entries: 0,
             late: 0,
             proven: false,
+            ended: None,
             doubts: 0,
             window: start(limits),
             limit: limits.concurrency,

@@ -29,6 +29,9 @@ use proto::status::{Code, Status};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+/// Deliveries so close to each other, microseconds, follow each other.
+const BACK_TO_BACK: u64 = 1_000_000;
+
 /// What a transport of master.cf allows. A limit of 0 is none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -127,6 +130,8 @@ pub enum Action {
         nexthop: String,
         /// Places in the envelope.
         recipients: Vec<usize>,
+        /// Another delivery there is under way, or just ended: a connection is worth keeping.
+        followed: bool,
     },
     /// These wait without an attempt, for this reason: their destination is dead, or slow and many
     /// wait for it already.
@@ -391,6 +396,8 @@ impl Scheduler {
                 there.admitted.remove(n);
             }
             there.running += 1;
+            let followed =
+                there.running > 1 || there.ended.is_some_and(|e| now.saturating_sub(e) <= BACK_TO_BACK);
             self.last += 1;
             let held = transport.places.take(class, job.size, now);
             transport.late.insert((held.late_at, self.last));
@@ -402,6 +409,7 @@ impl Scheduler {
                 transport: transport_name,
                 nexthop,
                 recipients,
+                followed,
             });
             if job.is_empty() {
                 transport.jobs.remove(&id);
@@ -449,6 +457,7 @@ impl Scheduler {
         transport.late.remove(&(held.late_at, delivery));
         there.feedback(feedback, held.hangs_at <= now, &transport.limits, now);
         there.running = there.running.saturating_sub(1);
+        there.ended = Some(now);
         there.late -= there.late.min(usize::from(held.late));
         if let Some(status) = there.dead(now).cloned() {
             // Whoever waits for it hears the same.

@@ -61,7 +61,7 @@ impl World {
     fn feed(&mut self, event: Event, takes: &dyn Fn(&str) -> u64) {
         for action in self.scheduler.on(event, self.now) {
             match action {
-                Action::Start { delivery, id, transport, nexthop, recipients } => {
+                Action::Start { delivery, id, transport, nexthop, recipients, .. } => {
                     self.ends.insert((self.now + takes(&nexthop), delivery));
                     let transport = transport.to_string();
                     self.starts.push((self.now, id, nexthop.clone()));

@@ -17,6 +17,8 @@ pub struct Mail {
     pub sender: Address,
     /// `SIZE`, if the server knows it.
     pub size: u64,
+    /// The content is converted on the way, to another size.
+    pub converted: bool,
     /// The content is, or claims to be, eight-bit.
     pub eight_bit: bool,
     /// Addresses or headers are international.
@@ -237,10 +239,8 @@ impl Transaction {
         self.unanswered = self.unanswered.saturating_sub(command.len());
         self.answered += 1;
         match stage {
-            Stage::ForwardClient | Stage::ForwardSession => {
-                if !answer.is_positive() {
-                    self.warnings.push(answer);
-                }
+            Stage::ForwardClient | Stage::ForwardSession if !answer.is_positive() => {
+                self.warnings.push(answer);
             }
             Stage::Mail if !answer.is_positive() => {
                 self.mail_refused = true;
@@ -321,7 +321,7 @@ fn path(address: &Address, unquoted: bool) -> String {
 
 fn mail_command(mail: &Mail, features: &Features) -> Vec<u8> {
     let mut line = format!("MAIL FROM:<{}>", path(&mail.sender, mail.unquoted));
-    if features.size.is_some() {
+    if features.size.is_some() && !mail.converted {
         line.push_str(&format!(" SIZE={}", mail.size));
     }
     if features.eight_bit && mail.eight_bit {
