@@ -23,7 +23,7 @@ pub struct Log {
 }
 
 /// What is said of a recipient that is tried again later.
-const WAITS: [&str; 2] = [", status=deferred", ", status=SOFTBOUNCE"];
+pub const WAITS: [&str; 2] = [", status=deferred", ", status=SOFTBOUNCE"];
 
 const MARK: &str = "valija-tests-mark";
 

@@ -52,6 +52,8 @@ impl Normal {
             (format!(r"(?m)^([> ][NUR ] +\d+ .{{18}}) {DAY} {MONTH} [ \d]\d \d\d:\d\d +(\d+)/\d+ "), "$1 <TIME> $2/<BYTES> "),
             (r#""arrival_time": \d{9,10}"#.to_string(), "\"arrival_time\": 0"),
             (r#""message_size": \d+"#.to_string(), "\"message_size\": 0"),
+            // As long as the queue ids in the header.
+            (r"message size \d+ exceeds".to_string(), "message size <SIZE> exceeds"),
             (r"\bpid[ =]\d+".to_string(), "pid <PID>"),
             (r"process id \d+".to_string(), "process id <PID>"),
             (r"\bid [0-9A-F]{6,}\b".to_string(), "id <QID?>"),

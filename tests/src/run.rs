@@ -118,7 +118,6 @@ fn steps(site: &Site, scenario: &Scenario, results: &mut Results) -> Result<(), 
     ];
     for (name, mut text) in site.seen() {
         for (rule, replacement) in volatile {
-            #[expect(clippy::regex_creation_in_loops, reason = "two rules, once for each server")]
             let rule = Regex::new(rule).map_err(|error| error.to_string())?;
             text = rule.replace_all(&text, replacement).into_owned();
         }

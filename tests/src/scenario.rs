@@ -344,7 +344,10 @@ fn parse_step(line: &str) -> Result<Step, String> {
         "start" => Step::Start,
         "stop" => Step::Stop,
         "wait" => Step::Wait(1, line["wait".len()..].trim().to_string()),
-        "wait*2" => Step::Wait(2, line["wait*2".len()..].trim().to_string()),
+        word if word.starts_with("wait*") => {
+            let count = word["wait*".len()..].parse().map_err(|_| line)?;
+            Step::Wait(count, line[word.len()..].trim().to_string())
+        }
         "smtp" => {
             let name = words.next().ok_or(line)?.to_string();
             let (mut from, mut to, mut port) = ("127.0.0.1".to_string(), None, 25);

@@ -272,13 +272,26 @@ impl World {
         }
     }
 
-    /// Waits until Postfix has moved what it deferred to its folder: a flush that comes before would not see it.
-    fn await_inactive(&self) {
+    /// Waits until what was deferred lies where a flush finds it, shortly after the log says so.
+    fn await_inactive(&self) -> Result<(), String> {
         let end = Instant::now() + Duration::from_secs(2);
-        let active = || fs::read_dir("/var/spool/postfix/active").map_or(0, Iterator::count);
-        while self.product == Product::Postfix && active() > 0 && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5));
+        let deferred =
+            |line: &crate::log::Line| crate::log::WAITS.iter().any(|words| line.text.contains(words));
+        if !self.log.lines().iter().any(deferred) {
+            return Ok(());
         }
+        let active = || match self.product {
+            Product::Postfix => {
+                Ok(fs::read_dir("/var/spool/postfix/active").is_ok_and(|mut files| files.next().is_some()))
+            }
+            Product::Valija => self
+                .run("root", "postqueue -j")
+                .map(|queue| queue.text.contains("\"queue_name\": \"active\"")),
+        };
+        while active()? && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// Waits until every message is gone, held or deferred, and the drop folder empty.
@@ -289,8 +302,7 @@ impl World {
             self.log.drain(SYSLOG)?;
             let open = crate::log::unsettled(&self.log.lines());
             if dropped == 0 && open.is_empty() {
-                self.await_inactive();
-                return Ok(());
+                return self.await_inactive();
             }
             // Whatever could still complete one of these would itself be unsettled: they are in the queue or nowhere.
             if dropped == 0 && open.values().all(|active| !active) {
