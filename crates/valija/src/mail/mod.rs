@@ -23,7 +23,7 @@ use proto::supervision::{Ask, Order};
 use qmgr::Manager;
 use qmgr::agent::Agent;
 use queue::Store;
-use snapshot::{Snapshot, join};
+use snapshot::{Resolvers, Snapshot, join};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -148,9 +148,9 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     log.into_iter().for_each(events::adopt);
     let Some(passed) = Passed::fetch(&config, &services, master).await else { return Ok(()) };
     let (wishes, wished) = world::wishes();
-    let resolver = net::dns::Resolver::system();
+    let resolvers = Resolvers::system();
     let snapshot =
-        Arc::new(Snapshot::build(config, services, &queue, &counters, &wishes, &resolver, passed)?);
+        Arc::new(Snapshot::build(config, services, &queue, &counters, &wishes, &resolvers, passed)?);
     let patience = *MasterParams::load(&snapshot.config).map_err(join)?.daemon_timeout();
     let agent = Arc::new(Deliver::new(snapshot.voices(), patience));
     if let Some(jobs) = jobs {
@@ -176,7 +176,7 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
                 let built = match Snapshot::read(directory) {
                     Ok((config, services)) => {
                         let Some(passed) = Passed::fetch(&config, &services, master).await else { break };
-                        Snapshot::build(config, services, &queue, &counters, &wishes, &resolver, passed)
+                        Snapshot::build(config, services, &queue, &counters, &wishes, &resolvers, passed)
                     }
                     Err(what) => Err(what),
                 };

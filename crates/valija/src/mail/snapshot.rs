@@ -29,6 +29,22 @@ events::events! {
     TableNews { what: String } Info "{what}"
 }
 
+/// Who asks name servers. Each has a limited number of questions open at a time, and so what strangers
+/// make us ask about themselves does not hold up our own mail.
+pub struct Resolvers {
+    /// For the SMTP server.
+    pub of_strangers: Resolver,
+    /// For deliveries.
+    pub of_our_mail: Resolver,
+}
+
+impl Resolvers {
+    /// Both ask the servers of this machine's resolv.conf.
+    pub fn system() -> Resolvers {
+        Resolvers { of_strangers: Resolver::system(), of_our_mail: Resolver::system() }
+    }
+}
+
 /// One configuration in force.
 pub struct Snapshot {
     /// main.cf.
@@ -66,7 +82,7 @@ impl Snapshot {
         queue: &Arc<Queue>,
         counters: &Arc<Limits>,
         wishes: &Wishes,
-        resolver: &Resolver,
+        resolvers: &Resolvers,
         passed: Passed,
     ) -> Result<Snapshot, String> {
         let main = Main::load(&config).map_err(join)?;
@@ -79,7 +95,7 @@ impl Snapshot {
             types: &types,
             rewriter: rewriter.clone(),
             own: &own,
-            resolver: resolver.clone(),
+            resolver: resolvers.of_our_mail.clone(),
         };
         let client = Arc::new(smtp::Client::load(&config, &services, &around).map_err(join)?);
         let default_limit = config.get("default_process_limit").ok().and_then(|t| t.parse().ok());
@@ -97,7 +113,7 @@ impl Snapshot {
                 backend: intake.clone(),
                 world: Arc::new(World::new(
                     (rewriter.clone(), lister),
-                    resolver.clone(),
+                    resolvers.of_strangers.clone(),
                     wishes.clone(),
                     smtpd_voice.clone(),
                 )),
