@@ -262,27 +262,22 @@ impl Session<'_> {
             let remedy = "logging in is served on port 587 or 465 most often; or use --no-login";
             return Err(Trouble::new("login", "the server offers no login here", remedy));
         }
-        let Some(mut exchange) = Exchange::choose(offered, login) else {
+        let wrong = |what: String| Trouble::new("login", what, "ask the server's operator");
+        let chosen = Exchange::choose(offered, login, self.target, self.attempt.relay.port_number(25));
+        let Some(mut exchange) = chosen.map_err(wrong)? else {
             let what = format!("the server offers only {}", offered.join(", "));
-            return Err(Trouble::new(
-                "login",
-                what,
-                "none of these is served here; ask the server's operator for PLAIN",
-            ));
+            let remedy = "none of these is served here; ask the server's operator for PLAIN";
+            return Err(Trouble::new("login", what, remedy));
         };
         let broken = |e: std::io::Error| self.broken("login", &e);
         let mut answer = wire.ask(&exchange.command()).await.map_err(broken)?;
         while answer.code == 334 {
-            let Some(response) = exchange.answer() else {
-                return Err(Trouble::new(
-                    "login",
-                    "the server asks for more than the mechanism has",
-                    "ask its operator",
-                ));
-            };
+            let challenge = answer.text.get(4..).unwrap_or_default();
+            let response = exchange.answer(challenge).map_err(wrong)?;
             answer = wire.ask(&response).await.map_err(broken)?;
         }
         if answer.code == 235 {
+            exchange.succeed().map_err(wrong)?;
             say("login", &format!("logged in as {} with {}", login.user, exchange.mechanism()));
             return Ok(());
         }

@@ -1,28 +1,8 @@
-//! Logging in at the relay host.
+//! Logging in at the relay host, by the mechanism that mail delivery would choose.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
-/// A password. It is neither printed nor logged.
-#[derive(Clone)]
-pub(super) struct Secret(String);
-
-impl Secret {
-    pub(super) fn new(text: String) -> Secret {
-        Secret(text)
-    }
-
-    /// The password itself, for the wire and the table.
-    pub(super) fn open(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
+use sasl::client::{Credentials, Place};
+use sasl::mechanism::{Options, choose};
+use sasl::{Client, Secret};
 
 /// Who logs in.
 #[derive(Clone, Debug)]
@@ -31,46 +11,59 @@ pub(super) struct Login {
     pub(super) password: Secret,
 }
 
-/// A mechanism at work.
-pub(super) struct Exchange<'a> {
-    login: &'a Login,
-    mechanism: &'static str,
-    answers: u8,
+impl Login {
+    /// The password as text: it was one when it was read.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(self.password.bytes()).into_owned()
+    }
 }
 
-/// What can be spoken, the better first.
-const MECHANISMS: [&str; 2] = ["PLAIN", "LOGIN"];
+/// A mechanism at work.
+pub(super) struct Exchange {
+    client: Client,
+}
 
-impl<'a> Exchange<'a> {
-    /// Chooses among what the server offers.
-    pub(super) fn choose(offered: &[String], login: &'a Login) -> Option<Exchange<'a>> {
-        let mechanism = MECHANISMS.iter().find(|m| offered.iter().any(|o| o.eq_ignore_ascii_case(m)))?;
-        Some(Exchange { login, mechanism, answers: 0 })
+impl Exchange {
+    /// Chooses among what the server offers; `Err` says why none can be used.
+    pub(super) fn choose(
+        offered: &[String],
+        login: &Login,
+        host: &str,
+        port: u16,
+    ) -> Result<Option<Exchange>, String> {
+        let options = Options::default();
+        let Some(mechanism) = choose(offered.iter().map(String::as_str), |_| true, options) else {
+            return Ok(None);
+        };
+        let nonce = sasl::nonce().ok_or("the system gives no random numbers")?;
+        let who = Credentials { user: login.user.clone(), secret: login.password.clone() };
+        let client = Client::new(mechanism, who, Place { host, port }, nonce);
+        client.map(|client| Some(Exchange { client })).map_err(|fault| fault.to_string())
     }
 
     /// Its name.
     pub(super) fn mechanism(&self) -> &'static str {
-        self.mechanism
+        self.client.mechanism().name()
     }
 
-    /// The AUTH command. RFC 4616, RFC 4954 4
+    /// The AUTH command. RFC 4954 4
     pub(super) fn command(&self) -> String {
-        match self.mechanism {
-            "PLAIN" => {
-                let response = format!("\0{}\0{}", self.login.user, self.login.password.open());
-                format!("AUTH PLAIN {}", STANDARD.encode(response))
-            }
-            other => format!("AUTH {other}"),
+        match self.client.initial() {
+            Some(response) => format!("AUTH {} {}", self.mechanism(), sasl::encode(response.bytes())),
+            None => format!("AUTH {}", self.mechanism()),
         }
     }
 
-    /// The answer to a challenge; none when the server asks too much.
-    pub(super) fn answer(&mut self) -> Option<String> {
-        self.answers += 1;
-        match (self.mechanism, self.answers) {
-            ("LOGIN", 1) => Some(STANDARD.encode(&self.login.user)),
-            ("LOGIN", 2) => Some(STANDARD.encode(self.login.password.open())),
-            _ => None,
-        }
+    /// The answer to a challenge.
+    pub(super) fn answer(&mut self, challenge: &str) -> Result<String, String> {
+        // Servers that greet a challenge with words instead of base64 mean an empty one.
+        let challenge = sasl::decode(challenge).unwrap_or_default();
+        let response = self.client.respond(&challenge).map_err(|fault| fault.to_string())?;
+        Ok(sasl::encode(response.bytes()))
+    }
+
+    /// The server says yes: whether that is to be believed.
+    pub(super) fn succeed(&mut self) -> Result<(), String> {
+        self.client.succeed(None).map_err(|fault| fault.to_string())
     }
 }

@@ -25,11 +25,12 @@ use super::{check, postconf, setup};
 use advice::Trouble;
 use attempt::{Attempt, Say, Success};
 use config::Config;
-use login::{Login, Secret};
+use login::Login;
 use net::dns::Resolver;
 use options::{Action, Options};
 use present::{Present, bypasses, in_force};
 use rustls::RootCertStore;
+use sasl::Secret;
 use std::io::BufRead;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, ExitCode};
@@ -144,8 +145,8 @@ fn who(options: &mut Options, present: &Present) -> Result<Option<Login>, String
         None if terminal => secret(&format!("Password of {user}"))?,
         None => first_line(&mut std::io::stdin().lock(), "standard input")?,
     };
-    let password = Secret::new(options::password(&text).map_err(|e| format!("{e}; nothing was changed"))?);
-    Ok(Some(Login { user, password }))
+    let password = options::password(&text).map_err(|e| format!("{e}; nothing was changed"))?;
+    Ok(Some(Login { user, password: Secret::from(password.as_str()) }))
 }
 
 fn first_line(input: &mut dyn BufRead, name: &str) -> Result<String, String> {
@@ -190,7 +191,7 @@ fn set(
     let mut changes = Changes::default();
     if let (Some(login), Some((_, path))) = (&login, &table) {
         let old = read(path)?;
-        let value = format!("{}:{}", login.user, login.password.open());
+        let value = format!("{}:{}", login.user, login.text());
         let new = settings::with_row(old.as_deref().unwrap_or_default(), &relay.to_string(), Some(&value));
         changes.add(path.clone(), old, new, Access::Secret);
     }

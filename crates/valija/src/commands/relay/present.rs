@@ -1,6 +1,6 @@
 //! The configuration as it is: what an attempt needs of it, and what of it stands in the way.
 
-use super::login::{Login, Secret};
+use super::login::Login;
 use super::options::Options;
 use super::settings;
 use crate::commands::changes::read;
@@ -8,6 +8,7 @@ use crate::commands::names::RelayHost;
 use config::directory::{self, Caller};
 use config::value::split_list;
 use config::{Config, params};
+use sasl::Secret;
 use smtp::route::Settings;
 use std::path::PathBuf;
 
@@ -115,7 +116,7 @@ pub(super) fn in_force(present: &Present) -> Result<(Option<RelayHost>, Option<L
     let found = settings::row(&bytes, first).or_else(|| settings::row(&bytes, &relay.host));
     let login = found.and_then(|value| {
         let (user, password) = value.split_once(':')?;
-        Some(Login { user: user.to_string(), password: Secret::new(password.to_string()) })
+        Some(Login { user: user.to_string(), password: Secret::from(password) })
     });
     Ok((Some(relay), login))
 }
