@@ -9,6 +9,17 @@ pub fn name() -> String {
         .unwrap_or_else(|| "localhost".to_string())
 }
 
+/// Lets this process have as many descriptors as whoever started it allows; gives that number. For
+/// programs that use poll(2) or epoll(7): select(2) cannot take more than a thousand.
+pub fn many_descriptors() -> std::io::Result<u64> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(hard)
+}
+
 /// For `OpenOptionsExt::custom_flags`: a symbolic link in the last place is an error.
 pub const O_NOFOLLOW: i32 = libc::O_NOFOLLOW;
 /// open(2) does not wait, for a fifo say.
@@ -34,4 +45,19 @@ pub fn interfaces() -> Vec<(std::net::IpAddr, u8)> {
     out.sort_by_key(|(a, _)| a.is_ipv6());
     out.dedup();
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_up_to_the_hard_limit() {
+        let hard = many_descriptors().unwrap();
+        assert_eq!(many_descriptors().unwrap(), hard);
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+        let line = limits.lines().find(|l| l.starts_with("Max open files")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[3], words[4], "{line}");
+    }
 }

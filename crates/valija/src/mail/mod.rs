@@ -94,6 +94,8 @@ fn prepare(directory: &Path) -> Result<Prepared, String> {
     if let Some(left) = queue::leftovers(&queue_directory) {
         return Err(left.to_string());
     }
+    // Sessions and deliveries are tasks here: thousands of connections belong to one process.
+    let _ = sys::host::many_descriptors();
     let log = Path::new(master.maillog_file().as_str()).to_path_buf();
     let mut writable = vec![queue_directory.as_path(), Path::new(master.data_directory().as_str())];
     if log.is_file() {
