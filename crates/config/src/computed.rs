@@ -53,6 +53,14 @@ fn networks(config: &Config) -> Result<String, Problem> {
     let listen = config.get("inet_interfaces")?;
     let named: Vec<&str> = listen.split([',', ' ', '\t']).filter(|e| !e.is_empty()).collect();
     let all = named.contains(&"all");
+    // A host's name stands for its addresses.
+    let looked_up: Vec<IpAddr> = named
+        .iter()
+        .filter(|e| !matches!(**e, "all" | "loopback-only" | "localhost"))
+        .filter(|e| e.trim_matches(['[', ']']).parse::<IpAddr>().is_err())
+        .filter_map(|e| sys::names::addresses_of(e).ok())
+        .flatten()
+        .collect();
     let ours = |address: IpAddr| {
         let family = match address {
             IpAddr::V4(_) => protocols.contains("all") || protocols.contains("ipv4"),
@@ -60,7 +68,11 @@ fn networks(config: &Config) -> Result<String, Problem> {
         };
         let written = |e: &&str| e.trim_matches(['[', ']']).parse() == Ok(address);
         let loopback = named.contains(&"loopback-only") || named.contains(&"localhost");
-        family && (all || (loopback && address.is_loopback()) || named.iter().any(written))
+        family
+            && (all
+                || (loopback && address.is_loopback())
+                || looked_up.contains(&address)
+                || named.iter().any(written))
     };
     let mut out: Vec<String> = Vec::new();
     for (address, prefix) in interfaces.iter().filter(|(a, _)| ours(*a)) {

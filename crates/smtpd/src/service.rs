@@ -217,6 +217,12 @@ impl<B: Backend> Service<B> {
             }
         };
         let tls = Tls::load(config, types, &source)?;
+        let style = smtpd.mynetworks_style();
+        if config.explicit("mynetworks").is_none() && !["host", "subnet", "class"].contains(&style.as_str()) {
+            let what = format!("unknown mynetworks mask style value {style:?}");
+            let problem = Problem::of("mynetworks_style", what, "write host, subnet or class");
+            return Err(vec![config.placed("mynetworks_style", problem)]);
+        }
         let rewrite_clients = rewrite_clients(&smtpd.local_header_rewrite_clients().0, types);
         Ok(Service {
             tls,

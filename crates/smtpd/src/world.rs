@@ -107,6 +107,7 @@ pub async fn ask(resolver: &Resolver, wanted: &Wanted) -> Answer {
             Failure::Temporary(_) | Failure::Garbage => Why::NotNow,
             Failure::Invalid(_) | Failure::BadName => Why::Nonsense,
         };
-        Lack { why, words: failure.words(name, kind) }
+        let unreachable = matches!(&failure, Failure::Temporary(reason) if !reason.is_empty());
+        Lack { why, words: failure.words(name, kind), unreachable }
     })
 }

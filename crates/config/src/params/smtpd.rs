@@ -10,6 +10,9 @@ params! {
         smtpd_banner: Text = "$myhostname ESMTP $mail_name";
         /// The clients that may relay: addresses, address blocks, files, tables.
         mynetworks: List = "";
+        /// Which clients are in mynetworks when that is not set: this host, its subnets, or the old
+        /// address classes these are in.
+        mynetworks_style: Text = "${{$compatibility_level} <level {2} ? {subnet} : {host}}";
         /// Restrictions on clients.
         smtpd_client_restrictions: List = "";
         /// Restrictions on the argument of HELO and EHLO.

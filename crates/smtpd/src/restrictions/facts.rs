@@ -50,6 +50,8 @@ pub struct Lack {
     pub why: Why,
     /// The log's words.
     pub words: String,
+    /// No name server could be asked: nothing is wrong with the name, and the log should say so.
+    pub unreachable: bool,
 }
 
 /// See [`Lack`].
@@ -82,7 +84,7 @@ pub fn not_now(wanted: &Wanted, why: &str) -> Answer {
          try again ({why})",
         wanted.name
     );
-    Err(Lack { why: Why::NotNow, words })
+    Err(Lack { why: Why::NotNow, words, unreachable: true })
 }
 
 /// Answers found so far.
@@ -129,7 +131,7 @@ impl Facts {
             LazyLock::new(|| Ok(vec![Record::Address(IpAddr::from([192, 0, 2, 1]))]));
         static GOOD_MX: LazyLock<Answer> = LazyLock::new(|| Ok(vec![Record::Mx(10, "mx.invalid".into())]));
         static NOTHING: LazyLock<Answer> =
-            LazyLock::new(|| Err(Lack { why: Why::NoName, words: String::new() }));
+            LazyLock::new(|| Err(Lack { why: Why::NoName, words: String::new(), unreachable: false }));
         match (self.supposed, wanted.kind) {
             (false, _) => self.known.get(wanted),
             (true, Kind::A | Kind::Aaaa) if !listed => Some(&GOOD),

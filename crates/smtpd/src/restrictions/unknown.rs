@@ -1,7 +1,7 @@
 //! `reject_unknown_…`: names that the DNS does not have.
 
-use super::facts::{Kind, Record, Why};
-use super::{Asked, Rejection, Rule, Subject, Tempfail, Verdict};
+use super::facts::{Kind, Lack, Record, Why};
+use super::{Asked, Rejection, Rule, Say, Subject, Tempfail, Verdict};
 use crate::client::Known;
 use crate::world::Trouble;
 use proto::Address;
@@ -67,7 +67,7 @@ fn helo(a: &mut Asked<'_, '_>) -> Verdict {
         match a.look_up(kind, name) {
             None => return Verdict::Wait,
             Some(Ok(_)) => return Verdict::Dunno,
-            Some(Err(lack)) => unsure |= lack.why == Why::NotNow,
+            Some(Err(lack)) => unsure |= is_unsure(a, lack),
         }
     }
     match unsure {
@@ -102,7 +102,7 @@ fn domain_of(a: &mut Asked<'_, '_>, address: &Address, subject: Subject, sender:
             return Verdict::Reject(a.refusal_of(&subject, code, enhanced, &text));
         }
         Some(Ok(_)) => return Verdict::Dunno,
-        Some(Err(lack)) => unsure |= lack.why == Why::NotNow,
+        Some(Err(lack)) => unsure |= is_unsure(a, lack),
     }
     for kind in [Kind::A, Kind::Aaaa] {
         if kind == Kind::Aaaa && !a.q.rules.inet6 {
@@ -111,7 +111,7 @@ fn domain_of(a: &mut Asked<'_, '_>, address: &Address, subject: Subject, sender:
         match a.look_up(kind, domain) {
             None => return Verdict::Wait,
             Some(Ok(_)) => return Verdict::Dunno,
-            Some(Err(lack)) => unsure |= lack.why == Why::NotNow,
+            Some(Err(lack)) => unsure |= is_unsure(a, lack),
         }
     }
     let enhanced = if sender { "4.1.8" } else { "4.1.2" };
@@ -125,6 +125,15 @@ fn domain_of(a: &mut Asked<'_, '_>, address: &Address, subject: Subject, sender:
             later(a, a.q.rules.unknown_address_tempfail_action, rejection)
         }
     }
+}
+
+/// Whether asking again may help. What the administrator should mend is logged: the reply does not
+/// tell it from a fault of the name's.
+fn is_unsure(a: &mut Asked<'_, '_>, lack: &Lack) -> bool {
+    if lack.unreachable {
+        a.notes.says.push(Say::Once(lack.words.clone()));
+    }
+    lack.why == Why::NotNow
 }
 
 /// What a `…_tempfail_action` says.

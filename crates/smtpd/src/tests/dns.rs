@@ -318,7 +318,10 @@ fn no_name_server() {
     let (replies, log) = run(world.say(STRANGER, text));
     assert!(started.elapsed() < Duration::from_secs(20), "time is simulated");
     assert_eq!(replies[2], "450 4.1.8 <a@good.test>: Sender address rejected: Domain not found");
-    assert!(log.iter().any(|l| l.contains("RBL lookup error") && l.contains("no answer in time")), "{log:?}");
+    for words in ["RBL lookup error", "name=good.test type=MX: Host not found, try again (no answer in time)"]
+    {
+        assert!(log.iter().any(|l| l.contains(words)), "{words}: {log:?}");
+    }
 }
 
 /// A list without mercy for strangers is not hidden by names that the probe happens to lack.
