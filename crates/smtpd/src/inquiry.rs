@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// How long a single answer may take, and all that one command needs.
 const LONGEST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(90));
 /// How many questions one command may lead to: a stranger's domain decides about many of them.
-const MOST: usize = 300;
+const MOST: usize = 200;
 /// How many answers are kept for the next command of a transaction.
 pub(crate) const KEPT: usize = 100;
 /// How many are under way at a time.

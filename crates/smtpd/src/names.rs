@@ -106,7 +106,11 @@ fn find(ip: IpAddr, service: &dyn NameService) -> Names {
     let why = |e: &Unresolved, no: Known| if e.temporary { Known::NotNow } else { no };
     let reverse = match service.name_of(ip) {
         Ok(name) if plausible(&name) => name,
-        Ok(_) => return Names::unknown(Known::No),
+        Ok(name) => {
+            let numeric = name.parse::<IpAddr>().is_ok();
+            let warning = numeric.then(|| format!("numeric hostname: {name}"));
+            return Names { warning, ..Names::unknown(Known::No) };
+        }
         Err(e) => return Names::unknown(why(&e, Known::No)),
     };
     let (known, warning) = match service.addresses_of(&reverse, ip.is_ipv6()) {
@@ -168,7 +172,7 @@ mod tests {
             (Ok("pc.example.org"), Err(true), NotNow, Yes, true),
             (Err(false), Err(false), No, No, false),
             (Err(true), Err(false), NotNow, NotNow, false),
-            (Ok("192.0.2.7"), Ok("192.0.2.1"), No, No, false),
+            (Ok("192.0.2.7"), Ok("192.0.2.1"), No, No, true),
             (Ok("a b"), Ok("192.0.2.1"), No, No, false),
             (Ok("a\nb.org"), Ok("192.0.2.1"), No, No, false),
             (Ok("a]: b"), Ok("192.0.2.1"), No, No, false),

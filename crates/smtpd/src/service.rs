@@ -217,6 +217,8 @@ impl<B: Backend> Service<B> {
             }
         };
         let tls = Tls::load(config, types, &source)?;
+        // What others take their value from is to make sense, too.
+        tempfail(config, "reject_tempfail_action", smtpd.reject_tempfail_action())?;
         let style = smtpd.mynetworks_style();
         if config.explicit("mynetworks").is_none() && !["host", "subnet", "class"].contains(&style.as_str()) {
             let what = format!("unknown mynetworks mask style value {style:?}");

@@ -76,6 +76,17 @@ fn routed(rewriter: &Rewriter, address: &Address) -> Result<rewrite::Resolved, T
     if resolved.bad.is_some() { Err(Trouble::Invalid) } else { Ok(resolved) }
 }
 
+/// How much of an answer counts: a session keeps what it was told.
+const MOST_RECORDS: usize = 50;
+/// How much of a text.
+const LONGEST_TEXT: usize = 2000;
+
+/// A text as Postfix shows it: what is not ASCII becomes blanks.
+fn shown(text: &str) -> String {
+    let plain = |b: u8| if b.is_ascii_graphic() { char::from(b) } else { ' ' };
+    text.bytes().take(LONGEST_TEXT).map(plain).collect()
+}
+
 /// Asks name servers for what a restriction wants to know.
 pub async fn ask(resolver: &Resolver, wanted: &Wanted) -> Answer {
     let name = wanted.name.as_str();
@@ -97,9 +108,16 @@ pub async fn ask(resolver: &Resolver, wanted: &Wanted) -> Answer {
         }
         Kind::Txt => {
             let found = resolver.txt(name).await;
-            (net::dns::Kind::Txt, found.map(|a| a.records.into_iter().map(Record::Text).collect()))
+            (
+                net::dns::Kind::Txt,
+                found.map(|a| a.records.into_iter().take(1).map(|t| Record::Text(shown(&t))).collect()),
+            )
         }
     };
+    let found = found.map(|mut records: Vec<Record>| {
+        records.truncate(MOST_RECORDS);
+        records
+    });
     found.map_err(|failure: Failure| {
         let why = match &failure {
             Failure::NotFound => Why::NoName,

@@ -2,6 +2,7 @@
 //! XCLIENT_README, XFORWARD_README. The machine has checked names, syntax and who may.
 
 use crate::backend::Backend;
+use crate::client::Known;
 use crate::session::Session;
 use proto::smtp::command::Attributes;
 use proto::smtp::reply::Reply;
@@ -12,16 +13,24 @@ impl<B: Backend> Session<B> {
         let reverse_given = attributes.iter().any(|(name, _)| name == "REVERSE_NAME");
         (self.helo, self.extended) = (None, false);
         for (name, value) in attributes {
-            let value = value.filter(|v| !v.eq_ignore_ascii_case("[TEMPUNAVAIL]"));
+            let not_now = value.as_ref().is_some_and(|v| v.eq_ignore_ascii_case("[TEMPUNAVAIL]"));
+            let value = value.filter(|_| !not_now);
+            let known = match (&value, not_now) {
+                (Some(_), _) => Known::Yes,
+                (None, true) => Known::NotNow,
+                (None, false) => Known::No,
+            };
             let or_unknown = || value.clone().unwrap_or_else(|| "unknown".into());
             match name.as_str() {
                 "NAME" => {
-                    self.client.name = or_unknown();
+                    (self.client.name, self.client.known) = (or_unknown(), known);
                     if !reverse_given {
-                        self.client.reverse_name = or_unknown();
+                        (self.client.reverse_name, self.client.reverse_known) = (or_unknown(), known);
                     }
                 }
-                "REVERSE_NAME" => self.client.reverse_name = or_unknown(),
+                "REVERSE_NAME" => {
+                    (self.client.reverse_name, self.client.reverse_known) = (or_unknown(), known);
+                }
                 "ADDR" => {
                     self.client.address = or_unknown();
                     self.client.ip = value.and_then(|v| v.parse().ok());

@@ -167,7 +167,7 @@ fn replies_of_lists() {
     // A list is a stranger, too.
     assert_eq!(
         ask("bad.test").0,
-        "554 5.7.1 Service unavailable; Client host [192.0.2.9] blocked using bad.test; $rbl_code <b> _"
+        "554 5.7.1 Service unavailable; Client host [192.0.2.9] blocked using bad.test; $rbl_code <b>   "
     );
 }
 
