@@ -330,7 +330,11 @@ pub fn attributes(verb: &str, known: &[&str], arguments: &str) -> Result<Attribu
                     || verb == "XFORWARD"
                     || is_host_name(&decoded, true)
             }
-            "ADDR" | "DESTADDR" => bare_ip(&decoded).is_some(),
+            // Postfix wants the prefix before an IPv6 address here.
+            "ADDR" | "DESTADDR" => {
+                let bare_six = verb == "XCLIENT" && decoded.parse::<std::net::Ipv6Addr>().is_ok();
+                bare_ip(&decoded).is_some() && !bare_six
+            }
             "PORT" | "DESTPORT" => decoded.bytes().all(|b| b.is_ascii_digit()),
             "PROTO" if verb == "XCLIENT" => {
                 decoded.eq_ignore_ascii_case("SMTP") || decoded.eq_ignore_ascii_case("ESMTP")

@@ -24,7 +24,8 @@ impl<B: Backend> Session<B> {
             match name.as_str() {
                 "NAME" => {
                     (self.client.name, self.client.known) = (or_unknown(), known);
-                    if !reverse_given {
+                    // As in Postfix, a name that is not given says nothing of the other.
+                    if !reverse_given && value.is_some() {
                         (self.client.reverse_name, self.client.reverse_known) = (or_unknown(), known);
                     }
                 }
