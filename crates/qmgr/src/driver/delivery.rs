@@ -92,6 +92,7 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>,
         Some(done) if done.reports.iter().any(|r| r.result.code.0 != 4) => Feedback::Reached,
         Some(_) => Feedback::Postponed,
     };
+    let over;
     if let Some(done) = done {
         let settings = &parts.settings;
         let transport = settings.transports.get(&*work.transport);
@@ -126,11 +127,14 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>,
             let status = Status::new(Code(4, 3, 0), "unknown mail transport error");
             context.single(place, status, &mut settlement);
         }
-        settle(&context, settlement, &message).await;
-    } else if message.done(work.recipients.len()) {
-        tokio::spawn(finish::run(shared.clone(), message.clone()));
+        over = settle(&context, settlement, &message).await;
+    } else {
+        over = message.done(work.recipients.len());
     }
     let _ = shared.inbox.send(Note::Event(Event::Finished { delivery: work.delivery, feedback }));
+    if over {
+        finish::run(shared, message).await;
+    }
 }
 
 /// Recipients that wait without an attempt, because their destination is dead.
@@ -161,7 +165,9 @@ pub(super) async fn defer<S: Store>(
     for place in recipients {
         context.single(place, status.clone(), &mut settlement);
     }
-    settle(&context, settlement, &message).await;
+    if settle(&context, settlement, &message).await {
+        finish::run(shared.clone(), message.clone()).await;
+    }
 }
 
 async fn attempt<S: Store>(
@@ -579,7 +585,8 @@ fn via(relay: &str, status: &Status) -> Status {
     }
 }
 
-async fn settle<S: Store>(context: &Context<'_, S>, settlement: Settlement, message: &Arc<Message>) {
+/// Records it; true when nothing of the message is left to be delivered, and it is to be finished.
+async fn settle<S: Store>(context: &Context<'_, S>, settlement: Settlement, message: &Arc<Message>) -> bool {
     let shared = context.shared;
     let Settlement { states, news, passed, finished } = settlement;
     message.keep(&states, news);
@@ -594,7 +601,5 @@ async fn settle<S: Store>(context: &Context<'_, S>, settlement: Settlement, mess
     if !passed.0.is_empty() {
         let _ = shared.inbox.send(Note::Arrived(message.clone(), passed.0));
     }
-    if finished > 0 && message.done(finished) {
-        tokio::spawn(finish::run(shared.clone(), message.clone()));
-    }
+    finished > 0 && message.done(finished)
 }

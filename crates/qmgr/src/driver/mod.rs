@@ -161,6 +161,9 @@ impl<S: Store> Shared<S> {
     }
 }
 
+/// So many notes are taken at a time; a timer is set between, not for each.
+const TOGETHER: usize = 64;
+
 /// The one owner of the scheduler.
 async fn schedule<S: Store>(
     shared: Arc<Shared<S>>,
@@ -169,18 +172,22 @@ async fn schedule<S: Store>(
 ) {
     let mut active: HashMap<QueueId, Arc<Message>> = HashMap::new();
     let mut draining: Vec<oneshot::Sender<()>> = Vec::new();
+    let mut heard = Vec::new();
     loop {
-        let pause = scheduler
-            .wake_at()
-            .map(|at| Duration::from_micros(at.saturating_sub(sys::time::now_micros())))
-            .unwrap_or(Duration::from_secs(3_600));
-        let note = tokio::select! {
-            note = notes.recv() => match note {
-                Some(note) => note,
-                None => return,
-            },
-            () = tokio::time::sleep(pause) => Note::Event(Event::Tick),
-        };
+        if heard.is_empty() {
+            match scheduler.wake_at() {
+                None => _ = notes.recv_many(&mut heard, TOGETHER).await,
+                Some(at) => {
+                    let pause = Duration::from_micros(at.saturating_sub(sys::time::now_micros()));
+                    tokio::select! {
+                        n = notes.recv_many(&mut heard, TOGETHER) => if n == 0 { return },
+                        () = tokio::time::sleep(pause) => heard.push(Note::Event(Event::Tick)),
+                    }
+                }
+            }
+            heard.reverse();
+        }
+        let Some(note) = heard.pop() else { return };
         let now = sys::time::now_micros();
         let actions = match note {
             Note::Event(event) => scheduler.on(event, now),
