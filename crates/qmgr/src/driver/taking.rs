@@ -76,9 +76,9 @@ async fn take_up<S: Store>(
     let envelope = lease.envelope.clone();
     let sender = envelope.sender.to_string();
     let open = lease.recipients.iter().filter(|s| !s.settled()).count();
-    settings
-        .voice
-        .say_of(lease.id, &Active { sender: sender.clone(), size: envelope.size, recipients: open });
+    // As Postfix counts: what the message came with, or what it had left when it was requeued.
+    let recipients = if lease.requeued { open } else { lease.recipients.len() };
+    settings.voice.say_of(lease.id, &Active { sender: sender.clone(), size: envelope.size, recipients });
     let now = sys::time::now_micros();
     let flushed = lock(&shared.flushed).remove(&lease.id);
 
