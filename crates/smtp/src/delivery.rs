@@ -5,7 +5,7 @@
 //! all is never tried elsewhere in the same delivery.
 
 use crate::agent::Service;
-use crate::events::{Doubt, ForwardRefused, LongLine, Postponed};
+use crate::events::{Discarding, Doubt, ForwardRefused, LongLine, Postponed};
 use crate::route::{self, Circumstances, Hop, LastWord, NoRoute, Random, Target};
 use crate::session::{Endpoint, Peer, Session};
 use crate::settings::Settings;
@@ -135,6 +135,9 @@ impl<'a> Delivery<'a> {
         let source = if client.address.is_empty() { "LOCAL" } else { "REMOTE" };
         let ipv6 = client.address.contains(':');
         let address = if ipv6 { format!("IPv6:{}", client.address) } else { client.address.clone() };
+        if client.address.is_empty() {
+            return Forwarded { attributes: vec![("SOURCE", source.to_string())] };
+        }
         Forwarded {
             attributes: vec![
                 ("NAME", client.name.clone()),
@@ -300,6 +303,9 @@ impl<'a> Delivery<'a> {
                 Err(e) => self.voice.say(&Doubt { what: e.to_string() }),
             }
         }
+        if let Some(words) = manner.ignored.told() {
+            self.voice.say(&Discarding { words });
+        }
         let at_mail_port = matches!(&peer.endpoint, Endpoint::Inet(a) if a.port() == 25);
         let mut session = Session::open(socket, peer, settings);
         session.identity = identity;
@@ -340,8 +346,7 @@ impl<'a> Delivery<'a> {
         session.uses += 1;
         let relay = session.peer.relay.clone();
         if let Some(status) = self.unsuitable(&session, prepared) {
-            self.tell_open(&relay, 0, &status);
-            return session.close(self.settings.skip_quit);
+            return self.tell_open(&relay, 0, &status);
         }
         let open: Vec<usize> =
             (0..self.told.len()).filter(|n| matches!(self.told.get(*n), Some(None))).collect();
@@ -349,7 +354,7 @@ impl<'a> Delivery<'a> {
             open.iter().filter_map(|n| prepared.recipients.get(*n).cloned()).collect();
         let keep = self.keep(&session);
         let envelope = &self.request.envelope;
-        let seven_bits = !session.features.eight_bit && envelope.encoding == Encoding::EightBit;
+        let seven_bits = !session.features.eight_bit && envelope.encoding != Encoding::SevenBit;
         let filter = self.settings.outgoing.message(seven_bits);
         // Nobody knows how large it will be.
         prepared.mail.converted = seven_bits && filter.is_some();

@@ -7,6 +7,10 @@ events::events! {
     Doubt { what: String } Warning "{what}"
     /// A line of the content was too long for the other side.
     LongLine { limit: usize } Info "breaking line > {limit} bytes with <CR><LF>SPACE"
+    /// What a server may offer is not noticed, as configured.
+    Discarding { words: String } Info "discarding EHLO keywords: {words}"
+    /// A reply of a server was exchanged, as configured.
+    Replaced { relay: String, from: String, to: String } Info "{relay}: replacing server reply \"{from}\" with \"{to}\""
     /// A server refused XFORWARD; the mail goes on.
     ForwardRefused { host: String, answer: String } Warning "host {host} said: {answer} (in reply to XFORWARD command)"
     /// A server sent what is no reply where one was due.

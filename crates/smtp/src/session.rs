@@ -14,8 +14,10 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
+use tables::Maps;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 /// Where a connection leads.
@@ -105,6 +107,8 @@ pub struct Session {
     opened: Instant,
     times: Times,
     protocol: Protocol,
+    reply_filter: Option<Arc<Maps>>,
+    voice: ::events::Source,
 }
 
 impl Session {
@@ -123,6 +127,8 @@ impl Session {
             opened: Instant::now(),
             times: settings.times,
             protocol: settings.protocol,
+            reply_filter: settings.reply_filter.clone(),
+            voice: settings.voice.clone(),
         }
     }
 
@@ -170,10 +176,40 @@ impl Session {
     /// Waits for an answer. `all`: its text is wanted whole.
     pub async fn answer(&mut self, stage: Stage, all: bool) -> Result<Answer, Trouble> {
         let limit = self.times.of(stage);
-        match self.times.whole {
+        let answer = match self.times.whole {
             true => within(limit, self.next_answer(None, all)).await,
             false => self.next_answer(Some(limit), all).await,
+        };
+        let filter = self.reply_filter.clone();
+        Ok(match filter {
+            Some(filter) => self.filtered(answer?, &filter),
+            None => answer?,
+        })
+    }
+
+    /// What is heard instead of an answer.
+    fn filtered(&self, answer: Answer, filter: &Maps) -> Answer {
+        let mut changed = false;
+        let mut lines = Vec::new();
+        for line in answer.text.split('\n') {
+            lines.push(match filter.lookup(line) {
+                Ok(Some(hit)) => {
+                    let (relay, from, to) = (self.peer.relay.clone(), line.to_string(), hit.value.clone());
+                    self.voice.say(&news::Replaced { relay, from, to });
+                    changed = true;
+                    hit.value
+                }
+                Ok(None) => line.to_string(),
+                Err(e) => {
+                    self.voice.say(&news::Doubt { what: e.to_string() });
+                    line.to_string()
+                }
+            });
         }
+        if !changed {
+            return answer;
+        }
+        answer.with_lines(&lines).unwrap_or(answer)
     }
 
     async fn next_answer(&mut self, each: Option<Duration>, all: bool) -> Result<Answer, Trouble> {

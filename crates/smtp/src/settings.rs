@@ -82,6 +82,8 @@ pub struct Settings {
     pub manner: Manner,
     /// More that is not to be noticed, by the server's address.
     pub ignored_by_address: Maps,
+    /// What servers say instead of what they say, line by line.
+    pub reply_filter: Option<Arc<Maps>>,
     /// Time limits.
     pub times: Times,
     /// The port where none is written.
@@ -165,6 +167,7 @@ struct Params {
     defer_no_address: bool,
     quote: bool,
     dummy_auth: bool,
+    reply_filter: String,
 }
 
 /// Fills `Params` from one of the groups.
@@ -193,7 +196,7 @@ fn smtp(config: &Config) -> Result<Params, Vec<Problem>> {
         preference = smtp_address_preference, randomize = smtp_randomize_addresses,
         balance = smtp_balance_inet_protocols, lookup = smtp_host_lookup, support = smtp_dns_support_level,
         options = smtp_dns_resolver_options, defer_no_address = smtp_defer_if_no_mx_address_found,
-        quote = smtp_quote_rfc821_envelope, dummy_auth = smtp_send_dummy_mail_auth;
+        quote = smtp_quote_rfc821_envelope, dummy_auth = smtp_send_dummy_mail_auth, reply_filter = smtp_reply_filter;
         connect = smtp_connect_timeout, helo = smtp_helo_timeout, xforward = smtp_xforward_timeout,
         mail = smtp_mail_timeout, rcpt = smtp_rcpt_timeout, data_init = smtp_data_init_timeout,
         data_xfer = smtp_data_xfer_timeout, data_done = smtp_data_done_timeout, rset = smtp_rset_timeout,
@@ -217,7 +220,7 @@ fn lmtp(config: &Config) -> Result<Params, Vec<Problem>> {
         preference = lmtp_address_preference, randomize = lmtp_randomize_addresses,
         balance = lmtp_balance_inet_protocols, lookup = lmtp_host_lookup, support = lmtp_dns_support_level,
         options = lmtp_dns_resolver_options, defer_no_address = lmtp_defer_if_no_mx_address_found,
-        quote = lmtp_quote_rfc821_envelope, dummy_auth = lmtp_send_dummy_mail_auth;
+        quote = lmtp_quote_rfc821_envelope, dummy_auth = lmtp_send_dummy_mail_auth, reply_filter = lmtp_reply_filter;
         connect = lmtp_connect_timeout, helo = lmtp_lhlo_timeout, xforward = lmtp_xforward_timeout,
         mail = lmtp_mail_timeout, rcpt = lmtp_rcpt_timeout, data_init = lmtp_data_init_timeout,
         data_xfer = lmtp_data_xfer_timeout, data_done = lmtp_data_done_timeout, rset = lmtp_rset_timeout,
@@ -325,6 +328,9 @@ impl Settings {
                 ignored: Keywords::new(params.ignored.0.iter().map(String::as_str)),
             },
             ignored_by_address: Maps::of(around.types, &names[1], &params.ignored_maps.0),
+            reply_filter: (!params.reply_filter.is_empty()).then(|| {
+                Arc::new(Maps::open(around.types, &format!("{prefix}_reply_filter"), &params.reply_filter))
+            }),
             times: params.times,
             port,
             line_limit: size(params.line_limit),

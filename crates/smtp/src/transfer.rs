@@ -92,6 +92,10 @@ impl Sender<'_> {
         let mut out = Vec::new();
         loop {
             let want = transaction.next(&mut out);
+            if want == Want::Answer(Stage::Rset) && !out.is_empty() && quit && session.features.pipelining {
+                out.extend_from_slice(b"QUIT\r\n");
+                session.quit = true;
+            }
             if !out.is_empty() {
                 let stage = match want {
                     Want::Answer(stage) => stage,

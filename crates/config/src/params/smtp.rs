@@ -88,6 +88,8 @@ params! {
         smtp_defer_if_no_mx_address_found: Bool = "no";
         /// Addresses in MAIL and RCPT are quoted where the standard asks for it.
         smtp_quote_rfc821_envelope: Bool = "yes";
+        /// Tables of what a server says, line by line, and what is heard instead.
+        smtp_reply_filter: Text = "";
         /// Say AUTH=<> in MAIL to servers that know it.
         smtp_send_dummy_mail_auth: Bool = "no";
         /// The old way to say that DNS is not used.
@@ -180,6 +182,8 @@ params! {
         lmtp_defer_if_no_mx_address_found: Bool = "no";
         /// LMTP: addresses in MAIL and RCPT are quoted where the standard asks for it.
         lmtp_quote_rfc821_envelope: Bool = "yes";
+        /// LMTP: tables of what a server says, line by line, and what is heard instead.
+        lmtp_reply_filter: Text = "";
         /// LMTP: say AUTH=<> in MAIL to servers that know it.
         lmtp_send_dummy_mail_auth: Bool = "no";
         /// LMTP: a recipient that the server took counts as delivered, not as relayed.

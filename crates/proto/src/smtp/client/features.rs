@@ -4,37 +4,47 @@ use super::Answer;
 
 /// Keywords of EHLO that are not to be noticed (`smtp_discard_ehlo_keywords`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Keywords(Vec<String>);
+pub struct Keywords {
+    words: Vec<String>,
+    silent: bool,
+}
 
 impl Keywords {
     /// From the words of a list.
     pub fn new<'a>(words: impl IntoIterator<Item = &'a str>) -> Keywords {
-        let words = words.into_iter().map(str::to_ascii_uppercase);
-        Keywords(words.filter(|w| w != "SILENT-DISCARD").collect())
+        let mut words: Vec<String> = words.into_iter().map(str::to_ascii_uppercase).collect();
+        let silent = words.iter().any(|w| w == "SILENT-DISCARD");
+        words.retain(|w| w != "SILENT-DISCARD");
+        Keywords { words, silent }
     }
 
-    /// Those that Postfix knows by name, for messages about others.
-    pub const KNOWN: &'static [&'static str] = &[
-        "8BITMIME",
-        "AUTH",
-        "CHUNKING",
-        "DSN",
-        "ENHANCEDSTATUSCODES",
-        "ETRN",
-        "PIPELINING",
-        "SIZE",
-        "SMTPUTF8",
-        "STARTTLS",
-        "VRFY",
-        "XCLIENT",
-        "XFORWARD",
-        "SILENT-DISCARD",
-    ];
+    /// What the log says of them, in Postfix's order; `None` when it is to say nothing.
+    pub fn told(&self) -> Option<String> {
+        let known = KNOWN.iter().filter(|k| self.has(k)).copied().collect::<Vec<_>>().join(" ");
+        (!self.silent && !known.is_empty()).then_some(known)
+    }
 
     fn has(&self, word: &str) -> bool {
-        self.0.iter().any(|w| w == word)
+        self.words.iter().any(|w| w == word)
     }
 }
+
+/// The keywords that can be ignored.
+const KNOWN: &[&str] = &[
+    "8BITMIME",
+    "AUTH",
+    "CHUNKING",
+    "PIPELINING",
+    "SIZE",
+    "VRFY",
+    "ETRN",
+    "STARTTLS",
+    "XCLIENT",
+    "XFORWARD",
+    "ENHANCEDSTATUSCODES",
+    "DSN",
+    "SMTPUTF8",
+];
 
 /// What a server can do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

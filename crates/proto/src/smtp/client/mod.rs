@@ -84,3 +84,6 @@ impl Stage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// With other lines instead of its own; `None` when the last of them is no reply.
+    pub fn with_lines(&self, lines: &[String]) -> Option<Answer> {
+        let last = lines.last()?;
+        let code = last.get(..3).filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
+        Some(Answer { code, enhanced: enhanced(code, last), text: lines.join("\n") })
+    }
+
     /// The first digit.
     pub fn class(&self) -> u16 {
         self.code / 100

@@ -385,8 +385,10 @@ fn forward(forwarded: &Forwarded, features: &Features) -> Vec<(Stage, Vec<u8>)> 
         let mut line = String::from("XFORWARD");
         for name in names.iter().filter(|n| features.xforward.iter().any(|x| x == **n)) {
             let value = forwarded.attributes.iter().find(|(n, v)| n == name && !v.is_empty());
-            let value = value.map_or("[UNAVAILABLE]".to_string(), |(_, v)| xtext(v));
-            line.push_str(&format!(" {name}={value}"));
+            if let Some((_, value)) = value {
+                let value = if value == "unknown" { "[UNAVAILABLE]".to_string() } else { xtext(value) };
+                line.push_str(&format!(" {name}={value}"));
+            }
         }
         if line.len() > "XFORWARD".len() {
             line.push_str("\r\n");
