@@ -54,7 +54,7 @@ fn run<F: Future>(future: F) -> F::Output {
 }
 
 fn quick(servers: Vec<SocketAddr>) -> Resolver {
-    let timeout = Duration::from_millis(100);
+    let timeout = Duration::from_millis(500);
     Resolver::of_settings(Settings { servers, timeout, attempts: 1, ..Settings::default() })
 }
 
@@ -149,9 +149,10 @@ fn a_server_that_is_silent_or_absent() {
 
         let r = quick(vec![silent, server.address()]);
         assert!(r.a("mail.example.org").await.is_ok());
-        let begun = std::time::Instant::now();
-        assert!(r.a("old.example.org").await.is_ok(), "the silent one is asked last now");
-        assert!(begun.elapsed() < Duration::from_millis(100));
+        let mut buffer = [0; 512];
+        while nobody.try_recv(&mut buffer).is_ok() {}
+        assert!(r.a("old.example.org").await.is_ok());
+        assert!(nobody.try_recv(&mut buffer).is_err(), "the silent one is asked last now");
         let got = why(r.a("silent.example.org").await.unwrap_err());
         assert!(got.starts_with("no answer from name server"), "{got}");
 
