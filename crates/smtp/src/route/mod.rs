@@ -140,35 +140,6 @@ pub async fn find(
     }
 }
 
-/// Whether one of these addresses belongs to a mail exchanger of the domain, as `permit_mx_backup` asks.
-/// A domain without MX records is its own exchanger. `Err` when it could not be found out.
-pub async fn is_mx_of(
-    domain: &str,
-    own: impl Fn(IpAddr) -> bool,
-    settings: &Settings,
-    resolver: &Resolver,
-) -> Result<bool, Failure> {
-    let hosts: Vec<String> = match resolver.mx(domain).await {
-        Ok(answer) => answer.records.into_iter().map(|m| m.host).filter(|h| !h.is_empty()).collect(),
-        Err(Failure::NoData) => vec![domain.to_string()],
-        Err(Failure::NotFound | Failure::BadName) => return Ok(false),
-        Err(other) => return Err(other),
-    };
-    if hosts.iter().any(|h| literal(h).is_some_and(&own)) {
-        return Ok(true);
-    }
-    let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
-    let mut trouble = None;
-    for (_, result) in resolver.hosts(&names, settings.ipv4, settings.ipv6).await.into_iter().flatten() {
-        match result {
-            Ok(answer) if answer.records.iter().any(|a| own(*a)) => return Ok(true),
-            Err(failure) if failure.is_temporary() => trouble = Some(failure),
-            _ => {}
-        }
-    }
-    trouble.map_or(Ok(false), Err)
-}
-
 struct Search<'a> {
     settings: &'a Settings,
     resolver: &'a Resolver,

@@ -245,23 +245,3 @@ fn looked_up_by_the_system() {
     assert_eq!(with("closed.test", &both), "closed.test[10.77.9.9]:25");
     assert!(with("[serv.test]", &both).starts_with("4.4.3 NOT FOUND serv.test"), "not looked up elsewhere");
 }
-
-#[test]
-fn backup_exchangers() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let resolver = Resolver::of_zone(Zone::parse(ZONE).unwrap());
-    let settings = standard();
-    let ours = |a: IpAddr| settings.own.contains(&a);
-    let of = |domain: &str| runtime.block_on(is_mx_of(domain, ours, &settings, &resolver));
-    for (domain, expected) in [
-        ("backup.test", true),
-        ("host.test", true),
-        ("closed.test", false),
-        ("nothing.test", false),
-        ("null.test", false),
-    ] {
-        assert_eq!(of(domain), Ok(expected), "{domain}");
-    }
-    assert!(of("serv.test").unwrap_err().is_temporary());
-    assert!(of("servaddr.test").unwrap_err().is_temporary());
-}

@@ -22,7 +22,9 @@ fn answer(text: &str) -> Answer {
 
 #[test]
 fn answers_and_their_codes() {
-    let all = answers(b"550-5.1.1 <c>: nobody\r\n550 5.1.1 by this name\r\n250\n354 \r\n450 5.1.1 x\r\n", 3, true).unwrap();
+    let all =
+        answers(b"550-5.1.1 <c>: nobody\r\n550 5.1.1 by this name\r\n250\n354 \r\n450 5.1.1 x\r\n", 3, true)
+            .unwrap();
     assert_eq!(all[0].one_line(), "550-5.1.1 <c>: nobody 550 5.1.1 by this name");
     assert_eq!((all[0].code, all[0].enhanced), (550, Some(Code(5, 1, 1))));
     assert_eq!((all[1].text.as_str(), all[1].enhanced), ("250", Some(Code(2, 0, 0))));
@@ -97,10 +99,8 @@ fn transact(
     lmtp: bool,
     mut says: impl FnMut(Stage) -> Answer,
 ) -> (String, Vec<Fate>) {
-    let rcpts: Vec<Rcpt> = recipients
-        .iter()
-        .map(|r| Rcpt { address: Address::from_internal(r), ..Rcpt::default() })
-        .collect();
+    let rcpts: Vec<Rcpt> =
+        recipients.iter().map(|r| Rcpt { address: Address::from_internal(r), ..Rcpt::default() }).collect();
     let mail = Mail { sender: Address::from_internal("s@x"), size: 7, eight_bit: true, ..Mail::default() };
     let mut transaction = Transaction::new(&mail, &rcpts, features, lmtp);
     let (mut wire, mut out) = (String::new(), Vec::new());
