@@ -554,11 +554,11 @@ impl Session {
         line(offers.size, &size);
         line(offers.vrfy && !s.disable_vrfy, "VRFY");
         line(offers.etrn, "ETRN");
+        let starttls = offers.starttls && s.starttls == Starttls::Offered && !self.encrypted;
+        line(starttls, "STARTTLS");
         line(offers.verp && s.verp, "XVERP");
         line(offers.xclient && s.xclient, &format!("XCLIENT {}", command::XCLIENT.join(" ")));
         line(offers.xforward && s.xforward, &format!("XFORWARD {}", command::XFORWARD.join(" ")));
-        let starttls = offers.starttls && s.starttls == Starttls::Offered && !self.encrypted;
-        line(starttls, "STARTTLS");
         line(offers.enhanced_status_codes, "ENHANCEDSTATUSCODES");
         line(offers.eight_bit_mime, "8BITMIME");
         line(offers.dsn, "DSN");
