@@ -132,7 +132,8 @@ impl<'a> Delivery<'a> {
 
     fn forwarded(&self) -> Forwarded {
         let client = &self.request.envelope.client;
-        let source = if client.address.is_empty() { "LOCAL" } else { "REMOTE" };
+        let local = client.address.is_empty();
+        let source = if local { "LOCAL" } else { "REMOTE" };
         let ipv6 = client.address.contains(':');
         let address = if ipv6 { format!("IPv6:{}", client.address) } else { client.address.clone() };
         if client.address.is_empty() {
@@ -145,7 +146,8 @@ impl<'a> Delivery<'a> {
                 ("PORT", client.port.clone()),
                 ("PROTO", client.protocol.clone()),
                 ("HELO", client.helo.clone()),
-                ("IDENT", self.request.id.to_string()),
+                // A message of this host's own has no identity in a session.
+                ("IDENT", if local { String::new() } else { self.request.id.to_string() }),
                 ("SOURCE", source.to_string()),
             ],
         }
@@ -356,8 +358,9 @@ impl<'a> Delivery<'a> {
         let envelope = &self.request.envelope;
         let seven_bits = !session.features.eight_bit && envelope.encoding != Encoding::SevenBit;
         let filter = self.settings.outgoing.message(seven_bits);
-        // Nobody knows how large it will be.
-        prepared.mail.converted = seven_bits && filter.is_some();
+        // Nobody knows how large it will be; Postfix takes what was declared as seven bits alone for unchanged.
+        let undeclared = !session.features.eight_bit && envelope.encoding == Encoding::Unknown;
+        prepared.mail.converted = undeclared || (seven_bits && filter.is_some());
         let content = Content { body: &self.request.body, filter };
         let mail = &prepared.mail;
         let outcome = transfer::run(&mut session, mail, &recipients, content, self.settings, !keep).await;
