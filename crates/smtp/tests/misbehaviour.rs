@@ -212,7 +212,7 @@ fn expected(case: Case, name: &str) -> (u8, &'static str) {
     use {Act::*, Step::*};
     // A connection that was used before is no final word: all goes again over a fresh one, but for what
     // was refused for good, and what may have been taken.
-    if case.used && !(case.act == Never && !matches!(case.step, Greeting | Ehlo)) {
+    if case.used && case.act != Never {
         let doubtful = match case.step {
             Dot => !matches!(case.act, Later | Closing421),
             Content => matches!(case.act, Close | Silence),
