@@ -67,13 +67,10 @@ fn permit(a: &mut Asked<'_, '_>) -> Verdict {
         return Verdict::Dunno; // First of all: mail would come back to us.
     }
     if !known.iter().any(|(_, host, found)| ours(host, found)) {
-        let failed = known.iter().find_map(|(_, host, found)| match found {
-            Err(Why::NotNow) => Some(host),
-            _ => None,
-        });
+        let failed = known.iter().find_map(|(_, host, found)| Some((host, *found.as_ref().err()?)));
         return match failed {
-            Some(host) => {
-                let words = words_of(std::iter::once(Why::NotNow));
+            Some((host, why)) => {
+                let words = words_of(std::iter::once(why));
                 unsure(a, &subject, &format!("host {host}: {words}"))
             }
             None => Verdict::Dunno,
@@ -83,11 +80,10 @@ fn permit(a: &mut Asked<'_, '_>) -> Verdict {
         for (_, host, found) in known.iter().filter(|(first, ..)| *first) {
             let listed = match found {
                 Ok(all) => !all.is_empty() && all.iter().all(|ip| networks.has_address(ip)),
-                Err(Why::NotNow) => {
-                    let words = words_of(std::iter::once(Why::NotNow));
+                Err(why) => {
+                    let words = words_of(std::iter::once(*why));
                     return unsure(a, &subject, &format!("host {host}: {words}"));
                 }
-                Err(_) => false,
             };
             if !listed {
                 return Verdict::Dunno;
