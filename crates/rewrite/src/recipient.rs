@@ -52,8 +52,9 @@ impl Rewriter {
                 return Ok(Existence::Possible);
             }
         }
+        let moved = resolved.reasons.iter().any(|r| r.parameter == "relocated_maps");
         match resolved.transport.as_str() {
-            _ if resolved.class == Class::VirtualAlias => {}
+            _ if resolved.class == Class::VirtualAlias && !moved => {}
             "error" => return Ok(Existence::Refused(resolved.nexthop.clone())),
             "retry" => return Ok(Existence::Deferred(resolved.nexthop.clone())),
             _ => {}

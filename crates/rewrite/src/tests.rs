@@ -31,7 +31,7 @@ fn transports_by_class() {
         ("", "", "local:mail2.josedomingo.org MAILER-DAEMON@mail2.josedomingo.org Local"),
         ("", "u@mail2.org", "smtp:mail2.org u@mail2.org Default"),
         ("", "u@[10.0.0.1]", "smtp:[10.0.0.1] u@[10.0.0.1] Default"),
-        ("", "u@bad..org", "smtp:bad..org u@bad..org Default bad"),
+        ("", "u@bad..org", "error:5.1.3 bad address syntax u@bad..org Default bad"),
         ("", "u%mail2.org@josedomingo.org", "smtp:mail2.org u@mail2.org Default"),
         ("", "x@mail2.org@josedomingo.org", "smtp:mail2.org x@mail2.org Default"),
         ("", "mail2.org!u@localhost", "smtp:mail2.org u@mail2.org Default"),

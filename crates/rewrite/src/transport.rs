@@ -36,6 +36,14 @@ impl Rewriter {
         let p = &self.params;
         let mut reasons = Vec::new();
         let domain = recipient.domain().unwrap_or_default().to_string();
+        // No table need be asked about what no mail can have.
+        let broken = broken || local.is_none() && !plausible(&domain);
+        if broken {
+            let bad = Some("bad address syntax".to_string());
+            let (transport, nexthop) = ("error".to_string(), "5.1.3 bad address syntax".to_string());
+            let class = if local.is_some() { Class::Local } else { Class::Default };
+            return Ok(Resolved { transport, nexthop, recipient, class, routed, bad, reasons });
+        }
         let class = match local {
             Some(reason) => {
                 reasons.extend(reason);
@@ -55,27 +63,31 @@ impl Rewriter {
             }
             Class::VirtualMailbox => ("virtual_transport", p.virtual_transport().clone()),
             Class::Relay => ("relay_transport", p.relay_transport().clone()),
-            Class::Default => match self.by_sender(
-                &self.maps.sender_transport,
-                sender,
-                p.empty_address_default_transport_maps_lookup_key(),
-            )? {
-                Some(hit) => {
-                    reasons.push(Reason::hit("sender_dependent_default_transport_maps", &hit));
-                    ("", hit.value)
+            Class::Default => {
+                let key = p.empty_address_default_transport_maps_lookup_key();
+                match self.by_sender(&self.maps.sender_transport, sender, key)? {
+                    Some(hit) if !hit.value.eq_ignore_ascii_case("DUNNO") => {
+                        reasons.push(Reason::hit("sender_dependent_default_transport_maps", &hit));
+                        ("", hit.value)
+                    }
+                    _ => ("default_transport", p.default_transport().clone()),
                 }
-                None => ("default_transport", p.default_transport().clone()),
-            },
+            }
         };
         if !parameter.is_empty() {
             reasons.push(Reason::value(parameter, &value));
         }
         let (transport, given) = value.split_once(':').unwrap_or((&value, ""));
+        if transport.is_empty() {
+            let parameter =
+                if parameter.is_empty() { "sender_dependent_default_transport_maps" } else { parameter };
+            let what = format!("null transport is not allowed: {value}");
+            return Err(TableError::new(parameter, what, "write a service of master.cf before the colon"));
+        }
         let mut transport = transport.to_string();
         let mut nexthop = given.to_string();
         if nexthop.is_empty() {
             nexthop = match class {
-                Class::Local => self.hostname.clone(),
                 Class::Relay | Class::Default => {
                     let key = p.empty_address_relayhost_maps_lookup_key();
                     match self.by_sender(&self.maps.sender_relayhost, sender, key)? {
@@ -90,7 +102,7 @@ impl Rewriter {
                         _ => domain.clone(),
                     }
                 }
-                Class::VirtualAlias | Class::VirtualMailbox => domain.clone(),
+                Class::Local | Class::VirtualAlias | Class::VirtualMailbox => domain.clone(),
             };
         }
         if class != Class::VirtualAlias
@@ -120,8 +132,7 @@ impl Rewriter {
         }
         // A name that a command could take for an option.
         let option = recipient.local().starts_with('-') && !*self.params.allow_min_user();
-        let bad = (broken || option || class == Class::Default && !plausible(&domain))
-            .then(|| "bad address syntax".to_string());
+        let bad = option.then(|| "bad address syntax".to_string());
         Ok(Resolved { transport, nexthop, recipient, class, routed, bad, reasons })
     }
 
@@ -135,16 +146,26 @@ impl Rewriter {
     /// `Some` when the rest is local.
     #[allow(clippy::type_complexity)]
     fn unroute(&self, recipient: &Address) -> Result<(Address, bool, Option<Option<Reason>>), TableError> {
-        let mut address = self.named(self.complete_local(recipient));
+        let mut address = self.literal(self.named(self.complete_local(recipient)));
+        // Where a route leads to no domain at all: `user%@here`.
+        let mut outer = self.hostname.clone();
         // Each step takes an operator away, so this ends; the limit is for the reader's peace.
         for _ in 0..100 {
             let domain = address.domain().unwrap_or_default();
+            if domain.is_empty() && *self.params.resolve_null_domain() {
+                address = Address::new(address.local(), Some(outer.as_str()));
+                continue;
+            }
             if domain.is_empty() {
                 return Ok((address, true, Some(None)));
             }
             let Some(reason) = self.classes.local(domain)? else { return Ok((address, false, None)) };
             let inner = address.local();
-            let next = if !self.params.resolve_dequoted_address() {
+            outer = domain.to_string();
+            // Quoted, because it cannot be written without: it is one name then, whatever is in it.
+            let one_name = !self.params.resolve_dequoted_address()
+                && Address::new(inner, None::<String>).to_string().starts_with('"');
+            let next = if one_name {
                 None
             } else if inner.contains('@') {
                 Some(Address::from_internal(inner))
@@ -156,11 +177,20 @@ impl Rewriter {
                 None
             };
             match next {
-                Some(next) => address = self.named(self.complete_local(&next)),
+                Some(next) => address = self.literal(self.named(self.complete_local(&next))),
                 None => return Ok((address, false, Some(Some(reason)))),
             }
         }
         Ok((address, true, Some(None)))
+    }
+
+    /// `resolve_numeric_domain`: an address without brackets is one with them.
+    fn literal(&self, address: Address) -> Address {
+        let numeric = address.domain().filter(|d| d.parse::<std::net::IpAddr>().is_ok());
+        match numeric.filter(|_| *self.params.resolve_numeric_domain()) {
+            Some(domain) => Address::new(address.local(), Some(format!("[{domain}]"))),
+            None => address,
+        }
     }
 
     /// Mail to nobody at a domain goes to `empty_address_recipient` there; what still has no domain
@@ -188,13 +218,7 @@ impl Rewriter {
         if sender.is_null() {
             return maps.lookup(null);
         }
-        if let Some(hit) = maps.lookup(&sender.internal())? {
-            return Ok(Some(hit));
-        }
-        match sender.domain() {
-            Some(domain) => maps.lookup_part(&format!("@{domain}")),
-            None => Ok(None),
-        }
+        Ok(self.search(maps, sender, true)?.map(|(hit, _)| hit))
     }
 
     fn transport_row(&self, recipient: &Address, domain: &str) -> Result<Option<tables::Hit>, TableError> {

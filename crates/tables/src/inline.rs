@@ -21,7 +21,10 @@ pub fn open(_: &Types, name: &str, rest: &str, options: Options) -> Result<Arc<d
     let body = braced(rest).filter(|b| !b.is_empty()).ok_or_else(|| bad("bad syntax"))?;
     let mut table = Inline { name: name.into(), rows: HashMap::new(), order: vec![], fold: options.fold };
     for element in split_list(body) {
-        let row = braced(&element).unwrap_or(&element);
+        let row = match element.starts_with('{') {
+            true => braced(&element).ok_or_else(|| bad("bad syntax"))?,
+            false => &element,
+        };
         let Some((key, value)) = row.split_once('=') else {
             return Err(bad("missing '=' after attribute name"));
         };
@@ -63,7 +66,7 @@ mod tests {
         for (key, value) in [("a", Some("b")), ("C", Some("d e")), ("x", None)] {
             assert_eq!(table.lookup(key).unwrap().map(|h| h.value).as_deref(), value);
         }
-        for bad in ["inline:{}", "inline:{a}", "inline:{a=b", "inline:{=b}", "inline:a=b"] {
+        for bad in ["inline:{}", "inline:{a}", "inline:{a=b", "inline:{=b}", "inline:a=b", "inline:{{a=b}{c=d}}"] {
             assert!(types.open(bad).is_err(), "{bad}");
         }
     }

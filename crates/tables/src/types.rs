@@ -310,7 +310,16 @@ pub fn split_list(text: &str) -> Vec<String> {
 
 /// The text between the braces of `{…}`, without surrounding white space.
 pub fn braced(text: &str) -> Option<&str> {
-    text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).map(str::trim)
+    let inner = text.strip_prefix('{').and_then(|t| t.strip_suffix('}'))?;
+    let mut depth = 0usize;
+    for b in inner.bytes() {
+        match b {
+            b'{' => depth += 1,
+            b'}' => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+    }
+    Some(inner.trim())
 }
 
 #[cfg(test)]
