@@ -20,8 +20,8 @@ events::events! {
     ChecksProblem { map: String, what: String } Warning "{map} map lookup problem -- message not accepted, try again later: {what}"
     /// What smtp_header_checks and its kin changed or noticed in a message that is sent.
     OutgoingCheck { action: &'static str, class: &'static str, content: String, more: String } Info "{action}: {class} {content}{more}"
-    /// A table of address rewriting could not answer.
-    MapProblem { what: String, address: String } Warning "map lookup problem for {address} -- message not accepted, try again later: {what}"
+    /// A table of address rewriting could not answer, or leads round in circles.
+    MapProblem { what: String } Warning "{what}"
     /// A message with too many Received headers.
     TooManyHops { } Warning "message rejected: hopcount exceeded"
     /// A message beyond message_size_limit.

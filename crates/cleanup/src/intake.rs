@@ -510,19 +510,22 @@ impl<S: Store> Message<S> {
         if self.unmapped() {
             return Some(address);
         }
-        let shown = address.internal();
         match self.door.rewriting.canonical(address, place) {
             Ok(address) => Some(address),
             Err(what) => {
-                self.map_problem(what, shown);
+                self.map_problem(what);
                 None
             }
         }
     }
 
-    fn map_problem(&mut self, what: String, address: String) {
-        self.speaker.say_of(self.id, &MapProblem { what, address });
-        self.refused = Some(Refused::new(451, "4.3.0 Error: queue file write error"));
+    fn map_problem(&mut self, what: String) {
+        let endless = what.starts_with("unreasonable virtual_alias_maps");
+        self.speaker.say_of(self.id, &MapProblem { what });
+        self.refused = Some(match endless {
+            true => Refused::new(451, "4.6.0 Alias expansion error"),
+            false => Refused::new(451, "4.3.0 Error: queue file write error"),
+        });
     }
 
     /// Runs clean content through the header core and counts the result.
@@ -541,7 +544,7 @@ impl<S: Store> Message<S> {
                     return whole;
                 }
                 rewriting.canonical(whole.clone(), place).unwrap_or_else(|what| {
-                    problem = Some((what, whole.internal()));
+                    problem = Some(what);
                     whole
                 })
             };
@@ -550,8 +553,8 @@ impl<S: Store> Message<S> {
                 headers.finish(&mut rewrite, &mut self.buffer);
             }
             let notes = headers.notes();
-            if let Some((what, address)) = problem {
-                self.map_problem(what, address);
+            if let Some(what) = problem {
+                self.map_problem(what);
             }
             self.heed(notes);
         }
@@ -672,7 +675,7 @@ impl<S: Store> Message<S> {
             match rewriting.copy_of_sender(&self.sender) {
                 Ok(to) => all.extend(to.map(copy)),
                 Err(what) => {
-                    self.map_problem(what, self.sender.internal());
+                    self.map_problem(what);
                     return None;
                 }
             }
@@ -681,13 +684,12 @@ impl<S: Store> Message<S> {
             let original = self.originals.remove(&place);
             all.push(Given { original, ..Given::new(address.clone(), orcpt, notify) });
             if copies && rewriting.copies_recipients() {
-                let shown = address.internal();
                 let whole = rewriting.complete(&address, &Context::Local);
                 let whole = self.canonical(whole, Place::EnvelopeRecipient)?;
                 match rewriting.copy_of_recipient(&whole) {
                     Ok(to) => all.extend(to.map(copy)),
                     Err(what) => {
-                        self.map_problem(what, shown);
+                        self.map_problem(what);
                         return None;
                     }
                 }
@@ -706,7 +708,7 @@ impl<S: Store> Message<S> {
         let limit = usize::try_from(*self.door.cleanup.duplicate_filter_limit()).unwrap_or(0);
         let keep_original = *self.door.cleanup.enable_original_recipient();
         let no_aliases = self.unmapped();
-        let mut seen: HashSet<(Address, Option<String>, String)> = HashSet::new();
+        let mut seen: HashSet<(Address, Option<String>, String, Notify)> = HashSet::new();
         let mut out = Vec::new();
         let Some(recipients) = self.gather() else { return out };
         for Given { address: given, original, orcpt, notify, copy } in recipients {
@@ -721,7 +723,7 @@ impl<S: Store> Message<S> {
                 match self.door.rewriting.aliases(&whole) {
                     Ok(all) => all,
                     Err(what) => {
-                        self.map_problem(what, whole.internal());
+                        self.map_problem(what);
                         return out;
                     }
                 }
@@ -735,7 +737,7 @@ impl<S: Store> Message<S> {
             for address in expanded {
                 let original = if keep_original { original.clone() } else { address.to_string() };
                 let folded = Address::from_internal(&address.internal().to_ascii_lowercase());
-                let key = (folded, keep_original.then(|| made.clone()), original.clone());
+                let key = (folded, keep_original.then(|| made.clone()), original.clone(), notify);
                 if seen.contains(&key) {
                     continue;
                 }

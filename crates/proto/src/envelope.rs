@@ -62,7 +62,7 @@ pub struct Recipient {
 }
 
 /// When a sender wants to hear about a recipient. All false: nothing was said (as failure).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Notify {
     /// NOTIFY=NEVER.
     pub never: bool,

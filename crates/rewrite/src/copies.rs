@@ -1,6 +1,7 @@
 //! Who else gets a message, and who has moved: sender_bcc_maps, recipient_bcc_maps, relocated_maps.
 
 use crate::Rewriter;
+use crate::mapping::unanswered;
 use proto::Address;
 use tables::{Hit, Maps};
 
@@ -21,7 +22,7 @@ impl Rewriter {
     }
 
     fn copy(&self, maps: &Maps, address: &Address) -> Result<Option<Address>, String> {
-        let found = self.find(maps, address, true)?;
+        let found = self.search(maps, address, true).map_err(|e| unanswered(maps.parameter(), &e))?;
         Ok(found.map(|(hit, _)| Address::from_internal(hit.value.trim())))
     }
 

@@ -49,7 +49,7 @@ impl Rewriter {
             }
             address = self.map_one(maps, address)?;
         }
-        self.masquerade.apply(address, place).map_err(|e| e.to_string())
+        self.masquerade.apply(address, place).map_err(|e| unanswered("masquerade_exceptions", &e))
     }
 
     /// Generic mapping of an address on its way to another host (`smtp_generic_maps`); the address
@@ -129,7 +129,8 @@ impl Rewriter {
     /// What one table lookup makes of an address: completed addresses, with the extension kept
     /// where `propagate_unmatched_extensions` names the `feature`.
     fn map(&self, maps: &Maps, feature: &str, address: &Address) -> Result<Option<Vec<Address>>, String> {
-        let Some((hit, extension)) = self.find(maps, address, true)? else { return Ok(None) };
+        let found = self.search(maps, address, true).map_err(|e| unanswered(maps.parameter(), &e))?;
+        let Some((hit, extension)) = found else { return Ok(None) };
         let keep = self.params.propagate_unmatched_extensions().0.iter().any(|f| f == feature);
         let extension = extension.filter(|_| keep).unwrap_or_default();
         let mut all = Vec::new();
@@ -174,6 +175,11 @@ impl Rewriter {
         };
         maps.lookup_address(address.local(), address.domain(), &search)
     }
+}
+
+/// A table could not answer, in Postfix's words, with the reason.
+pub(crate) fn unanswered(parameter: &str, error: &tables::TableError) -> String {
+    format!("{parameter} map lookup problem -- message not accepted, try again later: {error}")
 }
 
 /// The addresses of a right-hand side: separated by commas or white space, quotes and angle

@@ -66,7 +66,9 @@ mod tests {
         for (key, value) in [("a", Some("b")), ("C", Some("d e")), ("x", None)] {
             assert_eq!(table.lookup(key).unwrap().map(|h| h.value).as_deref(), value);
         }
-        for bad in ["inline:{}", "inline:{a}", "inline:{a=b", "inline:{=b}", "inline:a=b", "inline:{{a=b}{c=d}}"] {
+        for bad in
+            ["inline:{}", "inline:{a}", "inline:{a=b", "inline:{=b}", "inline:a=b", "inline:{{a=b}{c=d}}"]
+        {
             assert!(types.open(bad).is_err(), "{bad}");
         }
     }

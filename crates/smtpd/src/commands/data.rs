@@ -48,7 +48,9 @@ impl<B: Backend> Session<B> {
         };
         if let Err(refused) = &result {
             // Temporary: the queue. For good: the message is at fault.
-            let fault = if refused.is_temporary() { Faults::RESOURCE } else { Faults::BOUNCE };
+            // What a rule said later is no lack of anything. RFC 3463 3.4
+            let lacking = refused.is_temporary() && refused.text.starts_with("4.3.");
+            let fault = if lacking { Faults::RESOURCE } else { Faults::BOUNCE };
             self.faults = self.faults | fault;
         }
         let bytes = if chunked { format!(" {size} bytes") } else { String::new() };
