@@ -3,11 +3,8 @@
 //! Faults of a message (too big, too many hops) are found while it streams in and told by
 //! [`Message::finish`], as SMTP has it; until then further content is only swallowed.
 
-use crate::checks::{self, Checks, Finding, Inspection, Side, Strict};
-use crate::events::{
-    BadCheck, Check, ChecksProblem, MapProblem, MessageId, MimeError, QueueWrite, ResentMessageId, TooBig,
-    TooManyHops,
-};
+use crate::checks::{self, Checks, Inspection, Side, Strict};
+use crate::events::{MapProblem, MessageId, QueueWrite, ResentMessageId, TooBig, TooManyHops};
 use crate::headers::{Headers, Note, Plan};
 use crate::lines::{self, Lines};
 use crate::received::{self, Here};
@@ -591,60 +588,6 @@ impl<S: Store> Message<S> {
         }
     }
 
-    /// Says and does what checks found.
-    fn obey_finding(&mut self, finding: Finding) {
-        match finding {
-            Finding::Log { action, class, content, text } => {
-                let more = if text.is_empty() { String::new() } else { format!(": {text}") };
-                let (origin, sender, recipient) = self.whence();
-                let client = &self.origin.client;
-                let via = match &self.origin.source {
-                    Source::Smtp { .. } => format!(" proto={} helo=<{}>", client.protocol, client.helo),
-                    _ => String::new(),
-                };
-                let said = Check { action, class, content, origin, sender, recipient, via, more };
-                self.speaker.say_of(self.id, &said);
-            }
-            Finding::Mime { fault, content } => {
-                let (origin, sender, recipient) = self.whence();
-                let what = fault.text();
-                self.speaker.say_of(self.id, &MimeError { what, content, origin, sender, recipient });
-            }
-            Finding::Warning(what) => self.speaker.say(&BadCheck { what }),
-            Finding::Reject(text) => {
-                let code = if text.starts_with('4') { 451 } else { 550 };
-                self.reject(code, &text, &text);
-            }
-            Finding::Discard => self.discarded = true,
-            Finding::Hold => self.orders.hold = true,
-            Finding::Filter(to) => self.orders.filter = Some(to),
-            Finding::Redirect(to) => self.orders.redirect = Some(Address::from_internal(&to)),
-            Finding::Bcc(to) => self.orders.bcc.push(Address::from_internal(&to)),
-            Finding::Unanswered { map, error } => {
-                self.speaker.say_of(self.id, &ChecksProblem { map, what: error.to_string() });
-                self.refused = Some(Refused::new(451, "4.3.0 Error: queue file write error"));
-            }
-        }
-    }
-
-    /// Client, sender and last recipient, as the log shows them beside what checks found.
-    fn whence(&self) -> (String, String, String) {
-        let client = &self.origin.client;
-        let origin = match &self.origin.source {
-            Source::Smtp { .. } => format!("{}[{}]", client.name, client.address),
-            _ => "local".to_string(),
-        };
-        let last = self.recipients.last().map(|(address, _, _)| {
-            let whole = self.door.rewriting.complete(address, &Context::Local);
-            if self.unmapped() {
-                return whole;
-            }
-            self.door.rewriting.canonical(whole.clone(), Place::EnvelopeRecipient).unwrap_or(whole)
-        });
-        let shown = |address: &Address| one_line(&address.internal());
-        (origin, shown(&self.sender), last.as_ref().map(shown).unwrap_or_default())
-    }
-
     async fn store_buffer(&mut self) {
         if self.refused.is_some() {
             self.draft = None;
@@ -805,5 +748,6 @@ fn xtext(text: &str) -> String {
     out
 }
 
+mod findings;
 #[cfg(test)]
 pub(crate) mod tests;

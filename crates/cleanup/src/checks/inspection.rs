@@ -206,6 +206,8 @@ impl State {
             }
             Action::Redirect(text) => {
                 log("redirect", &text);
+                // header_checks(5) has it otherwise, but so does cleanup(8).
+                self.off = true;
                 self.findings.push(Finding::Redirect(text));
             }
             Action::Bcc(text) => {

@@ -170,6 +170,58 @@ fn another_cleanup_service_has_its_own_settings() {
 }
 
 #[test]
+fn checks_are_obeyed() {
+    let log = events::memory();
+    let rules = "header_checks = inline:{ {Subject: no = REJECT 5.2.3 fuera}, {Subject: later = REJECT 4.7.1 luego}, \
+        {Subject: gone = DISCARD}, {Subject: hold = HOLD}, {Subject: copy = BCC c@x.org}, {Subject: move = REDIRECT r@x.org}, \
+        {Subject: via = FILTER a:b} }\nalways_bcc = all\n";
+    let of = |source: Source, subject: &str| {
+        let text = format!("Subject: {subject}\r\n\r\nx\r\n");
+        send(rules, origin(source), &["u"], &[text.as_bytes()])
+    };
+    let smtp = || Source::Smtp { local_rewrite: false };
+    let refused = of(smtp(), "no").unwrap_err();
+    assert_eq!((refused.code, refused.text.as_str()), (550, "5.2.3 fuera"));
+    assert!(log.take()[0].ends_with(
+        ": reject: header Subject: no from localhost[127.0.0.1]; from=<jose@example.org> to=<u@example.org> proto=ESMTP helo=<vostro>: 5.2.3 fuera"
+    ));
+    assert_eq!(of(smtp(), "later").unwrap_err().code, 451);
+    let pickup = || Source::Pickup { uid: 1 };
+    assert_eq!(of(pickup(), "later").unwrap_err().code, 451);
+    assert_eq!(of(pickup(), "no").unwrap().0.filter.as_deref(), Some("error:5.2.3 fuera"));
+    assert!(
+        log.take()
+            .iter()
+            .any(|l| l.contains("reject: header Subject: no from local; from=<jose@example.org>"))
+    );
+    let to = |subject: &str| {
+        let (envelope, _) = of(smtp(), subject).unwrap();
+        let all: Vec<String> = envelope.recipients.iter().map(|r| r.address.internal()).collect();
+        (all.join(" "), envelope.hold, envelope.filter.clone())
+    };
+    assert_eq!(to("x"), ("u@example.org all@example.org".into(), false, None));
+    assert_eq!(to("hold"), ("u@example.org all@example.org".into(), true, None));
+    assert_eq!(to("copy").0, "u@example.org all@example.org c@x.org");
+    assert_eq!(to("move").0, "r@x.org");
+    assert_eq!(to("via").2.as_deref(), Some("a:b"));
+    // What was made here is not inspected, nor copied.
+    let (envelope, _) = of(Source::Internal, "no").unwrap();
+    assert_eq!((envelope.filter.clone(), envelope.recipients.len()), (None, 1));
+    let mut filtered = origin(smtp());
+    filtered.overrides = vec!["no_header_body_checks".into()];
+    assert!(send(rules, filtered, &["u"], &[b"Subject: no\r\n\r\n"]).is_ok());
+    // Accepted, but nowhere: the next message is the only one.
+    let intake = intake(rules);
+    for subject in ["gone", "kept"] {
+        let mut message = intake.begin(origin(smtp()));
+        message.recipient(Address::from_internal("u"), None, Notify::default());
+        block_on(message.write(format!("Subject: {subject}\r\n\r\nx\r\n").as_bytes()));
+        assert!(block_on(message.finish()).is_ok());
+    }
+    assert!(text_of(intake.store()).1.contains("Subject: kept"));
+}
+
+#[test]
 fn control_characters_of_an_envelope_stay_outside() {
     let intake = intake("");
     let mut origin = local();
