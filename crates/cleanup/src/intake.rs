@@ -507,8 +507,13 @@ impl<S: Store> Message<S> {
         if self.unmapped() {
             return Some(address);
         }
-        match self.door.rewriting.canonical(address, place) {
-            Ok(address) => Some(address),
+        match self.door.rewriting.canonical_at_last(address, place) {
+            Ok((address, said)) => {
+                if let Some(what) = said {
+                    self.speaker.say_of(self.id, &MapProblem { what });
+                }
+                Some(address)
+            }
             Err(what) => {
                 self.map_problem(what);
                 None
@@ -534,22 +539,31 @@ impl<S: Store> Message<S> {
         } else {
             let rewriting = self.door.rewriting.clone();
             let context = headers.context().cloned().unwrap_or(Context::Local);
-            let (mut problem, unmapped) = (None, unmapped);
+            let (mut problem, mut endless) = (None, Vec::new());
             let mut rewrite = |address: &Address, place: Place| {
                 let whole = rewriting.complete(address, &context);
                 if unmapped {
                     return whole;
                 }
-                rewriting.canonical(whole.clone(), place).unwrap_or_else(|what| {
-                    problem = Some(what);
-                    whole
-                })
+                match rewriting.canonical_at_last(whole.clone(), place) {
+                    Ok((address, said)) => {
+                        endless.extend(said);
+                        address
+                    }
+                    Err(what) => {
+                        problem = Some(what);
+                        whole
+                    }
+                }
             };
             headers.feed(clean, &mut rewrite, &mut self.buffer);
             if last {
                 headers.finish(&mut rewrite, &mut self.buffer);
             }
             let notes = headers.notes();
+            for what in endless {
+                self.speaker.say_of(self.id, &MapProblem { what });
+            }
             if let Some(what) = problem {
                 self.map_problem(what);
             }

@@ -22,6 +22,12 @@ pub trait Rewriting: Send + Sync + 'static {
     /// knows it.
     fn canonical(&self, address: Address, place: Place) -> Result<Address, String>;
 
+    /// The same; where tables lead round in circles, where the last step that is made leads, and what
+    /// is to be said of it.
+    fn canonical_at_last(&self, address: Address, place: Place) -> Result<(Address, Option<String>), String> {
+        self.canonical(address, place).map(|address| (address, None))
+    }
+
     /// Who gets a copy of mail from a completed, mapped sender (`sender_bcc_maps`).
     fn copy_of_sender(&self, _: &Address) -> Result<Option<Address>, String> {
         Ok(None)
@@ -52,6 +58,10 @@ impl Rewriting for rewrite::Rewriter {
 
     fn canonical(&self, address: Address, place: Place) -> Result<Address, String> {
         rewrite::Rewriter::canonical(self, address, place)
+    }
+
+    fn canonical_at_last(&self, address: Address, place: Place) -> Result<(Address, Option<String>), String> {
+        rewrite::Rewriter::canonical_at_last(self, address, place)
     }
 
     fn copy_of_sender(&self, sender: &Address) -> Result<Option<Address>, String> {

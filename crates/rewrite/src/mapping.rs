@@ -36,20 +36,34 @@ impl Rewriter {
     /// Canonical mapping of a completed address, and masquerading; the address itself when no table
     /// knows it. An error is words for the administrator.
     pub fn canonical(&self, address: Address, place: Place) -> Result<Address, String> {
+        let (address, endless) = self.canonical_at_last(address, place)?;
+        endless.map_or(Ok(address), Err)
+    }
+
+    /// The same where tables lead round in circles: where the last step that is made leads, and what to
+    /// say of it. Postfix says that it does not accept the message, and accepts it.
+    pub fn canonical_at_last(
+        &self,
+        address: Address,
+        place: Place,
+    ) -> Result<(Address, Option<String>), String> {
         let p = &self.params;
         let sender = matches!(place, Place::EnvelopeSender | Place::HeaderSender);
         let special = match sender {
             true => (&self.maps.sender_canonical, p.sender_canonical_classes()),
             false => (&self.maps.recipient_canonical, p.recipient_canonical_classes()),
         };
-        let mut address = address;
+        let (mut address, mut endless) = (address, None);
         for (maps, classes) in [special, (&self.maps.canonical, p.canonical_classes())] {
             if maps.is_empty() || address.is_null() || !classes.0.iter().any(|c| c == place.word()) {
                 continue;
             }
-            address = self.map_one(maps, address)?;
+            let words;
+            (address, words) = self.map_one(maps, address)?;
+            endless = endless.or(words);
         }
-        self.masquerade.apply(address, place).map_err(|e| unanswered("masquerade_exceptions", &e))
+        let whole = self.masquerade.apply(address, place);
+        Ok((whole.map_err(|e| unanswered("masquerade_exceptions", &e))?, endless))
     }
 
     /// Generic mapping of an address on its way to another host (`smtp_generic_maps`); the address
@@ -62,17 +76,19 @@ impl Rewriter {
         Ok(found.and_then(|all| all.into_iter().next()).unwrap_or_else(|| address.clone()))
     }
 
-    fn map_one(&self, maps: &Maps, mut address: Address) -> Result<Address, String> {
+    fn map_one(&self, maps: &Maps, mut address: Address) -> Result<(Address, Option<String>), String> {
         for _ in 0..CANONICAL_DEPTH {
-            let Some(found) = self.map(maps, "canonical", &address)? else { return Ok(address) };
-            let Some(new) = found.into_iter().next() else { return Ok(address) };
+            let Some(found) = self.map(maps, "canonical", &address)? else { return Ok((address, None)) };
+            let Some(new) = found.into_iter().next() else { return Ok((address, None)) };
             if new.internal().eq_ignore_ascii_case(&address.internal()) {
-                return Ok(new);
+                return Ok((new, None));
             }
             address = new;
         }
         let name = maps.parameter();
-        Err(format!("unreasonable {name} map nesting for {address} -- message not accepted, try again later"))
+        let words =
+            format!("unreasonable {name} map nesting for {address} -- message not accepted, try again later");
+        Ok((address, Some(words)))
     }
 
     /// Virtual aliases of a completed recipient, followed to their ends; the recipient itself when
