@@ -17,6 +17,7 @@ use proto::envelope::{Encoding, Trace};
 use proto::smtp::client::{Fate, Forwarded, Handshake, Keywords, Mail, Rcpt, Stage};
 use proto::status::{Code, Status};
 use qmgr::agent::{Action, Done, Line, Pass, Report, Request};
+use sasl::client::Credentials;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
@@ -56,6 +57,19 @@ pub(crate) struct Delivery<'a> {
     begun: Instant,
     ready: Option<Instant>,
     pass: Option<String>,
+}
+
+/// A host that cannot be used.
+struct Refusal {
+    status: Status,
+    /// It was the handshake of TLS that failed.
+    handshake: bool,
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Refusal {
+        Refusal { status, handshake: false }
+    }
 }
 
 /// What of the message is the same for all hosts.
@@ -247,20 +261,48 @@ impl<'a> Delivery<'a> {
         self.sessions += 1;
         let last = last || self.sessions_used_up();
         let relay = peer.relay.clone();
-        match self.establish(socket, peer, identity).await {
+        let mut made = self.establish(socket, peer.clone(), identity.clone(), false).await;
+        if let Err(Refusal { status, handshake: true }) = &made
+            && self.may_do_without_tls(&peer)
+        {
+            self.voice.say_of(self.request.id, &Postponed { text: status.text.clone() });
+            made = match self.connect(&peer).await {
+                Ok(socket) => self.establish(socket, peer, identity, true).await,
+                Err(status) => Err(status.into()),
+            };
+        }
+        match made {
             Ok(session) => self.use_session(session, prepared, last).await,
-            Err(status) => self.host_failed(&relay, status, last),
+            Err(refusal) => self.host_failed(&relay, refusal.status, last),
         }
     }
 
     /// What connections must have in common, beside where they lead, to stand in for each other.
-    fn identity(&self, _peer: &Peer) -> String {
-        String::new()
+    fn identity(&self, peer: &Peer) -> String {
+        let login = match self.credentials(peer) {
+            Ok(login) => login.map(|who| who.user),
+            // No connection that others made stands in for one that cannot be judged.
+            Err(_) => return self.number.to_string(),
+        };
+        format!("{} {}", self.settings.tls.name(), login.unwrap_or_default())
+    }
+
+    /// The login at a host; what the table says against it is for the log.
+    fn credentials(&self, peer: &Peer) -> Result<Option<Credentials>, String> {
+        let Some(login) = &self.settings.login else { return Ok(None) };
+        login.credentials(&self.request.envelope.sender, &peer.host, &self.request.nexthop)
+    }
+
+    /// A message that waited long enough goes without encryption that fails, but never a password.
+    fn may_do_without_tls(&self, peer: &Peer) -> bool {
+        let age = std::time::Duration::from_micros(self.request.active.saturating_sub(self.request.arrival));
+        self.settings.tls.may_do_without(age) && matches!(self.credentials(peer), Ok(None))
     }
 
     /// A connection that waits for this destination.
     async fn waiting_session(&self) -> Option<Session> {
-        self.service.pool.take(&self.request.nexthop, "").await
+        let fits = |s: &Session| s.identity == self.identity(&s.peer);
+        self.service.pool.take(&self.request.nexthop, fits).await
     }
 
     async fn connect(&self, peer: &Peer) -> Result<Socket, Status> {
@@ -291,7 +333,14 @@ impl<'a> Delivery<'a> {
     }
 
     /// From the connection to a session that takes mail.
-    async fn establish(&mut self, socket: Socket, peer: Peer, identity: String) -> Result<Session, Status> {
+    /// `plain`: without encryption though it is offered.
+    async fn establish(
+        &mut self,
+        socket: Socket,
+        peer: Peer,
+        identity: String,
+        plain: bool,
+    ) -> Result<Session, Refusal> {
         let settings = self.settings;
         let mut manner = settings.manner.clone();
         if let Endpoint::Inet(address) = &peer.endpoint
@@ -312,20 +361,62 @@ impl<'a> Delivery<'a> {
         let mut session = Session::open(socket, peer, settings);
         session.identity = identity;
         let mut handshake = Handshake::new(manner);
+        if settings.tls.wrapped {
+            session = self.encrypt(session).await?;
+        }
         if let Err(unusable) = session.greet(&mut handshake).await {
             if unusable.hears {
                 session.close(settings.skip_quit);
             }
-            return Err(unusable.status);
+            return Err(unusable.status.into());
         }
         if at_mail_port {
-            self.recognise_ourselves(&session, &handshake).map_err(|s| *s)?;
+            self.recognise_ourselves(&session, &handshake).map_err(|s| Refusal::from(*s))?;
         }
         if let Some(size) = &session.features.bad_size {
             let what = format!("bad EHLO SIZE limit \"{size}\" from {}", session.peer.relay);
             self.voice.say(&Doubt { what });
         }
+        let encrypt = match settings.tls.decide(&session, plain, &self.voice) {
+            Ok(true) => settings.tls.ask(&mut session).await,
+            decided => decided,
+        };
+        match encrypt {
+            Ok(true) => {
+                session = self.encrypt(session).await?;
+                session.greet_again(&mut handshake).await.map_err(|u| u.status)?;
+            }
+            Ok(false) => {}
+            Err(status) => {
+                session.close(settings.skip_quit);
+                return Err(status.into());
+            }
+        }
+        if let Err(status) = self.log_in(&mut session).await {
+            session.close(settings.skip_quit);
+            return Err(status.into());
+        }
+        session.reusable &= !session.is_encrypted() || settings.tls.reuse;
         Ok(session)
+    }
+
+    async fn encrypt(&self, session: Session) -> Result<Session, Refusal> {
+        let nexthop = &self.request.nexthop;
+        let encrypted = self.settings.tls.encrypt(session, nexthop, &self.voice).await;
+        encrypted.map_err(|status| Refusal { status, handshake: true })
+    }
+
+    async fn log_in(&self, session: &mut Session) -> Result<(), Status> {
+        let Some(login) = &self.settings.login else { return Ok(()) };
+        match self.credentials(&session.peer) {
+            Ok(Some(who)) => Box::pin(login.log_in(session, who, &self.voice)).await,
+            Ok(None) => Ok(()),
+            Err(what) => {
+                self.voice.say(&Doubt { what });
+                let text = "SASL authentication failed; the login cannot be looked up now";
+                Err(Status::new(Code(4, 3, 0), text))
+            }
+        }
     }
 
     /// A server with our own name would send the message back to us.

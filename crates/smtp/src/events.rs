@@ -15,4 +15,18 @@ events::events! {
     ForwardRefused { host: String, answer: String } Warning "host {host} said: {answer} (in reply to XFORWARD command)"
     /// A server sent what is no reply where one was due.
     NoReply { protocol: &'static str, relay: String, line: String } Warning "non-{protocol} response from {relay}: {line}"
+    /// A handshake begins.
+    SettingUpTls { relay: String } Info "setting up TLS connection to {relay}"
+    /// The certificate that a server showed.
+    PeerCertificate { relay: String, subject: String, issuer: String, fingerprint: String, key: String } Info "{relay}: subject_CN={subject}, issuer_CN={issuer}, fingerprint={fingerprint}, pkey_fingerprint={key}"
+    /// A connection is encrypted now.
+    TlsEstablished { trust: net::tls::Trust, relay: String, summary: String } Info "{trust} TLS connection established to {relay}: {summary}"
+    /// A handshake failed.
+    TlsFailed { relay: String, what: String } Info "SSL_connect error to {relay}: {what}"
+    /// What the library says of a failed handshake.
+    TlsLibrary { what: String } Warning "TLS library problem: {what}"
+    /// A host offers STARTTLS, which is not used.
+    StarttlsOffered { host: String } Info "Host offered STARTTLS: [{host}]"
+    /// A server does not take user name and password: told once of each.
+    LoginRefused { server: String, user: String, parameter: String } Warning "server {server} refuses the login of user \"{user}\": correct user name or password in the table that {parameter} names, then run \"postmap\" on it and \"postqueue -f\""
 }

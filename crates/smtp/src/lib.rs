@@ -8,10 +8,12 @@
 mod agent;
 mod delivery;
 mod events;
+pub mod login;
 pub mod pool;
 pub mod route;
 pub mod session;
 pub mod settings;
+pub mod tls_policy;
 mod transfer;
 mod words;
 

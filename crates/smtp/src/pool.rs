@@ -57,8 +57,8 @@ impl Pool {
     }
 
     /// A connection that was kept for `destination` and leads to one of its best hosts.
-    pub async fn take(&self, destination: &str, identity: &str) -> Option<Session> {
-        self.usable(|waiting| waiting.remove(destination, |s| s.peer.best && s.identity == identity)).await
+    pub async fn take(&self, destination: &str, fits: impl Fn(&Session) -> bool) -> Option<Session> {
+        self.usable(|waiting| waiting.remove(destination, |s| s.peer.best && fits(s))).await
     }
 
     /// One that leads to this host, whatever destination it was made for.

@@ -285,6 +285,11 @@ impl Session {
         .await
     }
 
+    /// What is said is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.stream.is_encrypted()
+    }
+
     /// LMTP is spoken.
     pub fn is_lmtp(&self) -> bool {
         self.protocol == Protocol::Lmtp

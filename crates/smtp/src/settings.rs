@@ -1,6 +1,8 @@
 //! What one client service obeys: main.cf with the `-o` settings of its line in master.cf.
 
+use crate::login::Login;
 use crate::route::{self, Preference, Protocol, Rules};
+use crate::tls_policy::Tls;
 use cleanup::outgoing::{self, Outgoing};
 use config::params::main::Main;
 use config::params::master::Master;
@@ -42,6 +44,7 @@ impl Times {
     pub fn of(&self, stage: Stage) -> Duration {
         match stage {
             Stage::Greeting | Stage::Ehlo | Stage::Helo | Stage::Lhlo => self.helo,
+            Stage::Starttls | Stage::Auth => self.helo,
             Stage::ForwardClient | Stage::ForwardSession => self.xforward,
             Stage::Mail => self.mail,
             Stage::Rcpt(_) => self.rcpt,
@@ -122,6 +125,10 @@ pub struct Settings {
     pub queue_directory: PathBuf,
     /// What happens to content.
     pub outgoing: Outgoing,
+    /// Encryption.
+    pub tls: Tls,
+    /// Logging in.
+    pub login: Option<Login>,
 }
 
 /// What settings need from the rest of the program.
@@ -378,6 +385,8 @@ impl Settings {
             },
             queue_directory: PathBuf::from(main.queue_directory()),
             outgoing,
+            tls: Tls::load(config, protocol)?,
+            login: Login::load(config, around.types, protocol)?,
             config: config.clone(),
         })
     }

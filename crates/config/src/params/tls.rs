@@ -62,6 +62,8 @@ params! {
         smtp_tls_note_starttls_offer: Bool = "no";
         /// Encrypt from the first byte, as on port 465, without STARTTLS.
         smtp_tls_wrappermode: Bool = "no";
+        /// Use an encrypted connection for more than one message.
+        smtp_tls_connection_reuse: Bool = "no";
     }
 }
 
@@ -92,6 +94,8 @@ params! {
         lmtp_tls_note_starttls_offer: Bool = "no";
         /// LMTP: encrypt from the first byte, as on port 465, without STARTTLS.
         lmtp_tls_wrappermode: Bool = "no";
+        /// LMTP: use an encrypted connection for more than one message.
+        lmtp_tls_connection_reuse: Bool = "no";
     }
 }
 

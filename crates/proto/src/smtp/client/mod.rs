@@ -27,6 +27,10 @@ pub enum Stage {
     Helo,
     /// LHLO.
     Lhlo,
+    /// STARTTLS.
+    Starttls,
+    /// AUTH and what follows it.
+    Auth,
     /// The first XFORWARD: name, address, port.
     ForwardClient,
     /// The second: protocol, HELO, identity, source.
@@ -55,6 +59,8 @@ impl Stage {
             Stage::Ehlo => "performing the EHLO handshake",
             Stage::Helo => "performing the HELO handshake",
             Stage::Lhlo => "performing the LHLO handshake",
+            Stage::Starttls => "receiving the STARTTLS response",
+            Stage::Auth => "performing the EHLO handshake",
             Stage::ForwardClient => "sending XFORWARD name/address",
             Stage::ForwardSession => "sending XFORWARD protocol/helo_name",
             Stage::Mail => "sending MAIL FROM",
@@ -74,6 +80,8 @@ impl Stage {
             Stage::Ehlo => "EHLO command",
             Stage::Helo => "HELO command",
             Stage::Lhlo => "LHLO command",
+            Stage::Starttls => "STARTTLS command",
+            Stage::Auth => "AUTH command",
             Stage::ForwardClient | Stage::ForwardSession => "XFORWARD command",
             Stage::Mail => "MAIL FROM command",
             Stage::Rcpt(_) => "RCPT TO command",
