@@ -131,7 +131,8 @@ pub fn parse(bytes: &[u8], grammar: Grammar) -> Parsed {
     parsed
 }
 
-/// Alias grammar when more rows have a key that ends in a colon than not.
+/// Alias grammar when more rows have a key that ends in a colon than not. What follows the colon of
+/// `[host]:587 user:password` is a port, and part of the key.
 fn guess(lines: &[Logical]) -> Grammar {
     let alias = lines.iter().filter(|l| {
         let text = l.text.trim_ascii();
@@ -139,7 +140,13 @@ fn guess(lines: &[Logical]) -> Grammar {
             Some(rest) => rest.iter().position(|b| *b == b'"').map_or(text.len(), |p| p + 2),
             None => text.iter().position(|b| b.is_ascii_whitespace() || *b == b':').unwrap_or(text.len()),
         };
-        text.get(end..).is_some_and(|t| t.trim_ascii_start().starts_with(b":")) && !text.starts_with(b":")
+        let Some(after) = text.get(end..).and_then(|t| t.trim_ascii_start().strip_prefix(b":")) else {
+            return false;
+        };
+        let digits = after.iter().take_while(|b| b.is_ascii_digit()).count();
+        let port =
+            digits > 0 && after.get(digits..).is_some_and(|t| t.first().is_some_and(u8::is_ascii_whitespace));
+        !port && !matches!(text.first(), Some(b':' | b'['))
     });
     if alias.count() * 2 > lines.len() { Grammar::Alias } else { Grammar::Map }
 }
@@ -276,4 +283,19 @@ pub fn shown(bytes: &[u8]) -> String {
         Err(_) => bytes.iter().map(|b| if b.is_ascii() { char::from(*b) } else { '?' }).collect(),
     };
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_does_not_make_an_alias_table() {
+        let keys = |text: &str| -> Vec<String> {
+            parse(text.as_bytes(), Grammar::Auto).rows.into_iter().map(|r| r.key).collect()
+        };
+        assert_eq!(keys("[smtp.example.org]:587 user:password\n"), ["[smtp.example.org]:587"]);
+        assert_eq!(keys("smtp.example.org:587 user:password\n"), ["smtp.example.org:587"]);
+        assert_eq!(keys("root: jose\nftp:nobody\n"), ["root", "ftp"]);
+    }
 }

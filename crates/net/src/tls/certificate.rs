@@ -34,6 +34,8 @@ pub struct Certificate {
     pub subject_der: Vec<u8>,
     /// From and until when it is valid, in seconds since 1970.
     pub validity: (u64, u64),
+    /// It may sign others: basicConstraints say so, or it is too old to have any.
+    pub authority: bool,
 }
 
 impl Certificate {
@@ -41,7 +43,8 @@ impl Certificate {
     pub fn read(der: &[u8]) -> Option<Certificate> {
         let (SEQUENCE, whole, _) = element(der)? else { return None };
         let (SEQUENCE, mut rest, _) = element(whole)? else { return None };
-        if rest.first() == Some(&0xa0) {
+        let versioned = rest.first() == Some(&0xa0);
+        if versioned {
             rest = element(rest)?.2; // version
         }
         for _ in 0..2 {
@@ -61,6 +64,7 @@ impl Certificate {
             spki: rest.get(..rest.len() - after.len())?.to_vec(),
             subject_der: subject.to_vec(),
             validity: (from, moment(kind, until)?),
+            authority: !versioned || may_sign(after),
         })
     }
 }
@@ -81,6 +85,28 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     };
     let (content, rest) = rest.split_at_checked(length)?;
     Some((tag, content, rest))
+}
+
+/// Whether the extensions among what follows the key say that this is an authority. RFC 5280 4.2.1.9
+fn may_sign(mut rest: &[u8]) -> bool {
+    while let Some((tag, content, after)) = element(rest) {
+        rest = after;
+        if tag != 0xa3 {
+            continue;
+        }
+        let Some((SEQUENCE, mut extensions, _)) = element(content) else { return false };
+        while let Some((_, extension, after)) = element(extensions) {
+            extensions = after;
+            let Some((_, [0x55, 0x1d, 0x13], mut value)) = element(extension) else { continue };
+            if let Some((0x01, _, after)) = element(value) {
+                value = after; // critical
+            }
+            let constraints = element(value).and_then(|(_, octets, _)| element(octets));
+            let first = constraints.and_then(|(_, fields, _)| element(fields));
+            return matches!(first, Some((0x01, [yes], _)) if *yes != 0);
+        }
+    }
+    false
 }
 
 /// The last common name in a distinguished name.
@@ -225,6 +251,11 @@ mod tests {
         assert_eq!((p256.subject.as_str(), p256.issuer.as_str()), ("mail.example.org", "mail.example.org"));
         assert_eq!(p256.validity, (1_709_164_800, 2_524_608_000));
         assert_eq!(p256.key, Key::Ecdsa("prime256v1"));
+        assert!(!p256.authority);
+        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        assert!(Certificate::read(params.self_signed(&key).unwrap().der()).unwrap().authority);
         assert_eq!(of(&rcgen::PKCS_ECDSA_P384_SHA384).key, Key::Ecdsa("secp384r1"));
         assert_eq!(of(&rcgen::PKCS_ED25519).key, Key::Ed25519);
     }

@@ -1,7 +1,7 @@
 //! The authorities that certificates are verified against: `smtp_tls_CAfile`, `smtp_tls_CApath`, and
 //! with `tls_append_default_CA` the system's.
 
-use super::certificate::{Item, read_pem};
+use super::certificate::{Certificate, Item, read_pem};
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 use std::fs::File;
 use std::path::PathBuf;
@@ -55,7 +55,11 @@ impl Authorities {
         }
         let mut anchors: Vec<TrustAnchor<'static>> = Vec::new();
         for der in found.iter().take(MOST) {
-            // A certificate that the library cannot read verifies nothing.
+            // One that is no authority verifies nothing, not even itself, as for OpenSSL.
+            if !Certificate::read(der).is_some_and(|c| c.authority) {
+                continue;
+            }
+            // One that the library cannot read verifies nothing either.
             if let Ok(anchor) = webpki::anchor_from_trusted_cert(der) {
                 anchors.push(anchor.to_owned());
             }

@@ -141,10 +141,10 @@ fn a_chain_that_verifies_and_a_session_that_goes_on() {
             let (connected, _) = tokio::join!(connector.connect(here, &other), acceptor.accept(there, LONG));
             assert!(!connected.unwrap().summary.resumed);
         }
-        // A certificate that is itself among the authorities.
+        // A certificate among them that is no authority verifies nothing, not even itself.
         let file = Some(site.file("cert.pem"));
         let connector = Connector::new(Authorities { file, ..Authorities::default() });
-        assert_eq!(meet(&acceptor, &connector, Protocols::ALL).await.0.trust, Trust::Trusted);
+        assert_eq!(meet(&acceptor, &connector, Protocols::ALL).await.0.trust, Trust::Untrusted);
         let other = Site::new(&rcgen::PKCS_ECDSA_P256_SHA256);
         let file = Some(other.file("ca.pem"));
         let connector = Connector::new(Authorities { file, ..Authorities::default() });

@@ -1,6 +1,8 @@
 //! Restrictions on the client.
 
-use super::{Asked, Rule, Say, Subject, Verdict};
+use super::{Asked, Rejection, Rule, Say, Subject, Verdict};
+use proto::smtp::reply::Reply;
+use proto::smtp::server::Faults;
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("permit_mynetworks", permit_mynetworks),
@@ -14,7 +16,8 @@ pub(super) const RULES: &[(&str, Rule)] = &[
             return Verdict::Dunno;
         }
         let code = a.q.rules.plaintext_reject_code;
-        a.reject(code, "4.7.1", "Session encryption is required")
+        let reply = Reply::new(code, "4.7.1 Session encryption is required");
+        Verdict::Reject(Rejection { reply, why: a.why.clone(), fault: Faults::POLICY })
     }),
 ];
 
