@@ -354,9 +354,7 @@ impl<'a> Delivery<'a> {
                 Err(e) => self.voice.say(&Doubt { what: e.to_string() }),
             }
         }
-        if let Some(words) = manner.ignored.told() {
-            self.voice.say(&Discarding { words });
-        }
+        let discarded = manner.ignored.told();
         let at_mail_port = matches!(&peer.endpoint, Endpoint::Inet(a) if a.port() == 25);
         let mut session = Session::open(socket, peer, settings);
         session.identity = identity;
@@ -369,6 +367,9 @@ impl<'a> Delivery<'a> {
                 session.close(settings.skip_quit);
             }
             return Err(unusable.status.into());
+        }
+        if let Some(words) = discarded.filter(|_| session.features.extended) {
+            self.voice.say(&Discarding { words });
         }
         if at_mail_port {
             self.recognise_ourselves(&session, &handshake).map_err(|s| Refusal::from(*s))?;
@@ -438,8 +439,12 @@ impl<'a> Delivery<'a> {
         self.ready = Some(Instant::now());
         session.uses += 1;
         let relay = session.peer.relay.clone();
-        if let Some(status) = self.unsuitable(&session, prepared) {
-            return self.tell_open(&relay, 0, &status);
+        if let Some(limit) = session.features.size.filter(|l| *l > 0 && prepared.mail.size > *l) {
+            return self.tell_open(&relay, 0, &words::too_big(&session.peer, prepared.mail.size, limit));
+        }
+        if prepared.international && !session.features.smtputf8 {
+            self.tell_open(&relay, 0, &words::no_smtputf8(&session.peer));
+            return session.close(self.settings.skip_quit);
         }
         let open: Vec<usize> =
             (0..self.told.len()).filter(|n| matches!(self.told.get(*n), Some(None))).collect();
@@ -478,18 +483,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// What the server cannot take at all.
-    fn unsuitable(&self, session: &Session, prepared: &Prepared) -> Option<Status> {
-        let (features, peer) = (&session.features, &session.peer);
-        match features.size {
-            Some(limit) if limit > 0 && prepared.mail.size > limit => {
-                return Some(words::too_big(peer, prepared.mail.size, limit));
-            }
-            _ => {}
-        }
-        (prepared.international && !features.smtputf8).then(|| words::no_smtputf8(peer))
-    }
-
+    /// Whether a connection is kept when this message is through.
     fn keep(&self, session: &Session) -> bool {
         let reuse = &self.settings.reuse;
         let within = |limit: std::time::Duration| limit.is_zero() || session.age() < limit;
