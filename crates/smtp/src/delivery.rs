@@ -440,7 +440,8 @@ impl<'a> Delivery<'a> {
         session.uses += 1;
         let relay = session.peer.relay.clone();
         if let Some(limit) = session.features.size.filter(|l| *l > 0 && prepared.mail.size > *l) {
-            return self.tell_open(&relay, 0, &words::too_big(&session.peer, prepared.mail.size, limit));
+            self.tell_open(&relay, 0, &words::too_big(&session.peer, prepared.mail.size, limit));
+            return session.close(self.settings.skip_quit);
         }
         if prepared.international && !session.features.smtputf8 {
             self.tell_open(&relay, 0, &words::no_smtputf8(&session.peer));

@@ -179,7 +179,7 @@ struct Params {
 
 /// Fills `Params` from one of the groups.
 macro_rules! params {
-    ($p:ident, $always:expr, $never:expr, $($field:ident = $name:ident),* ; $($time:ident = $timed:ident),*) => {
+    ($p:ident, $always:expr, $never:expr, $($field:ident = .$name:ident()),* ; $($time:ident = .$timed:ident()),*) => {
         Params {
             $($field: $p.$name().clone(),)*
             times: Times { $($time: $p.$timed().clone()),*, rate: 0 },
@@ -192,22 +192,22 @@ macro_rules! params {
 fn smtp(config: &Config) -> Result<Params, Vec<Problem>> {
     let p = Smtp::load(config)?;
     let mut params = params!(p, *p.smtp_always_send_ehlo(), *p.smtp_never_send_ehlo(),
-        helo_name = smtp_helo_name, skip_5xx = smtp_skip_5xx_greeting, skip_quit = smtp_skip_quit_response,
-        port = smtp_tcp_port, line_limit = smtp_line_length_limit, address_limit = smtp_mx_address_limit,
-        session_limit = smtp_mx_session_limit, on_demand = smtp_connection_cache_on_demand,
-        destinations = smtp_connection_cache_destinations, idle = smtp_connection_cache_time_limit,
-        age = smtp_connection_reuse_time_limit, uses = smtp_connection_reuse_count_limit,
-        xforward = smtp_send_xforward_command, ignored = smtp_discard_ehlo_keywords,
-        ignored_maps = smtp_discard_ehlo_keyword_address_maps, fallback = smtp_fallback_relay,
-        bind = smtp_bind_address, bind6 = smtp_bind_address6, bind_enforce = smtp_bind_address_enforce,
-        preference = smtp_address_preference, randomize = smtp_randomize_addresses,
-        balance = smtp_balance_inet_protocols, lookup = smtp_host_lookup, support = smtp_dns_support_level,
-        options = smtp_dns_resolver_options, defer_no_address = smtp_defer_if_no_mx_address_found,
-        quote = smtp_quote_rfc821_envelope, dummy_auth = smtp_send_dummy_mail_auth, reply_filter = smtp_reply_filter;
-        connect = smtp_connect_timeout, helo = smtp_helo_timeout, xforward = smtp_xforward_timeout,
-        mail = smtp_mail_timeout, rcpt = smtp_rcpt_timeout, data_init = smtp_data_init_timeout,
-        data_xfer = smtp_data_xfer_timeout, data_done = smtp_data_done_timeout, rset = smtp_rset_timeout,
-        quit = smtp_quit_timeout, whole = smtp_per_request_deadline
+        helo_name = .smtp_helo_name(), skip_5xx = .smtp_skip_5xx_greeting(), skip_quit = .smtp_skip_quit_response(),
+        port = .smtp_tcp_port(), line_limit = .smtp_line_length_limit(), address_limit = .smtp_mx_address_limit(),
+        session_limit = .smtp_mx_session_limit(), on_demand = .smtp_connection_cache_on_demand(),
+        destinations = .smtp_connection_cache_destinations(), idle = .smtp_connection_cache_time_limit(),
+        age = .smtp_connection_reuse_time_limit(), uses = .smtp_connection_reuse_count_limit(),
+        xforward = .smtp_send_xforward_command(), ignored = .smtp_discard_ehlo_keywords(),
+        ignored_maps = .smtp_discard_ehlo_keyword_address_maps(), fallback = .smtp_fallback_relay(),
+        bind = .smtp_bind_address(), bind6 = .smtp_bind_address6(), bind_enforce = .smtp_bind_address_enforce(),
+        preference = .smtp_address_preference(), randomize = .smtp_randomize_addresses(),
+        balance = .smtp_balance_inet_protocols(), lookup = .smtp_host_lookup(), support = .smtp_dns_support_level(),
+        options = .smtp_dns_resolver_options(), defer_no_address = .smtp_defer_if_no_mx_address_found(),
+        quote = .smtp_quote_rfc821_envelope(), dummy_auth = .smtp_send_dummy_mail_auth(), reply_filter = .smtp_reply_filter();
+        connect = .smtp_connect_timeout(), helo = .smtp_helo_timeout(), xforward = .smtp_xforward_timeout(),
+        mail = .smtp_mail_timeout(), rcpt = .smtp_rcpt_timeout(), data_init = .smtp_data_init_timeout(),
+        data_xfer = .smtp_data_xfer_timeout(), data_done = .smtp_data_done_timeout(), rset = .smtp_rset_timeout(),
+        quit = .smtp_quit_timeout(), whole = .smtp_per_request_deadline()
     );
     params.times.rate = u64::try_from(*p.smtp_min_data_rate()).unwrap_or(0);
     Ok(params)
@@ -216,22 +216,22 @@ fn smtp(config: &Config) -> Result<Params, Vec<Problem>> {
 fn lmtp(config: &Config) -> Result<Params, Vec<Problem>> {
     let p = Lmtp::load(config)?;
     let mut params = params!(p, true, false,
-        helo_name = lmtp_lhlo_name, skip_5xx = lmtp_skip_5xx_greeting, skip_quit = lmtp_skip_quit_response,
-        port = lmtp_tcp_port, line_limit = lmtp_line_length_limit, address_limit = lmtp_mx_address_limit,
-        session_limit = lmtp_mx_session_limit, on_demand = lmtp_connection_cache_on_demand,
-        destinations = lmtp_connection_cache_destinations, idle = lmtp_connection_cache_time_limit,
-        age = lmtp_connection_reuse_time_limit, uses = lmtp_connection_reuse_count_limit,
-        xforward = lmtp_send_xforward_command, ignored = lmtp_discard_lhlo_keywords,
-        ignored_maps = lmtp_discard_lhlo_keyword_address_maps, fallback = lmtp_fallback_relay,
-        bind = lmtp_bind_address, bind6 = lmtp_bind_address6, bind_enforce = lmtp_bind_address_enforce,
-        preference = lmtp_address_preference, randomize = lmtp_randomize_addresses,
-        balance = lmtp_balance_inet_protocols, lookup = lmtp_host_lookup, support = lmtp_dns_support_level,
-        options = lmtp_dns_resolver_options, defer_no_address = lmtp_defer_if_no_mx_address_found,
-        quote = lmtp_quote_rfc821_envelope, dummy_auth = lmtp_send_dummy_mail_auth, reply_filter = lmtp_reply_filter;
-        connect = lmtp_connect_timeout, helo = lmtp_lhlo_timeout, xforward = lmtp_xforward_timeout,
-        mail = lmtp_mail_timeout, rcpt = lmtp_rcpt_timeout, data_init = lmtp_data_init_timeout,
-        data_xfer = lmtp_data_xfer_timeout, data_done = lmtp_data_done_timeout, rset = lmtp_rset_timeout,
-        quit = lmtp_quit_timeout, whole = lmtp_per_request_deadline
+        helo_name = .lmtp_lhlo_name(), skip_5xx = .lmtp_skip_5xx_greeting(), skip_quit = .lmtp_skip_quit_response(),
+        port = .lmtp_tcp_port(), line_limit = .lmtp_line_length_limit(), address_limit = .lmtp_mx_address_limit(),
+        session_limit = .lmtp_mx_session_limit(), on_demand = .lmtp_connection_cache_on_demand(),
+        destinations = .lmtp_connection_cache_destinations(), idle = .lmtp_connection_cache_time_limit(),
+        age = .lmtp_connection_reuse_time_limit(), uses = .lmtp_connection_reuse_count_limit(),
+        xforward = .lmtp_send_xforward_command(), ignored = .lmtp_discard_lhlo_keywords(),
+        ignored_maps = .lmtp_discard_lhlo_keyword_address_maps(), fallback = .lmtp_fallback_relay(),
+        bind = .lmtp_bind_address(), bind6 = .lmtp_bind_address6(), bind_enforce = .lmtp_bind_address_enforce(),
+        preference = .lmtp_address_preference(), randomize = .lmtp_randomize_addresses(),
+        balance = .lmtp_balance_inet_protocols(), lookup = .lmtp_host_lookup(), support = .lmtp_dns_support_level(),
+        options = .lmtp_dns_resolver_options(), defer_no_address = .lmtp_defer_if_no_mx_address_found(),
+        quote = .lmtp_quote_rfc821_envelope(), dummy_auth = .lmtp_send_dummy_mail_auth(), reply_filter = .lmtp_reply_filter();
+        connect = .lmtp_connect_timeout(), helo = .lmtp_lhlo_timeout(), xforward = .lmtp_xforward_timeout(),
+        mail = .lmtp_mail_timeout(), rcpt = .lmtp_rcpt_timeout(), data_init = .lmtp_data_init_timeout(),
+        data_xfer = .lmtp_data_xfer_timeout(), data_done = .lmtp_data_done_timeout(), rset = .lmtp_rset_timeout(),
+        quit = .lmtp_quit_timeout(), whole = .lmtp_per_request_deadline()
     );
     params.times.rate = u64::try_from(*p.lmtp_min_data_rate()).unwrap_or(0);
     Ok(params)
