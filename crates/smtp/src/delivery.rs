@@ -380,7 +380,7 @@ impl<'a> Delivery<'a> {
         }
         let encrypt = match settings.tls.decide(&session, plain, &self.voice) {
             Ok(true) => settings.tls.ask(&mut session).await,
-            decided => decided,
+            decided => decided.map_err(|s| *s),
         };
         match encrypt {
             Ok(true) => {

@@ -182,12 +182,12 @@ impl Tls {
     }
 
     /// What the server's offer means at this level: `true` for STARTTLS.
-    pub fn decide(&self, session: &Session, plain: bool, voice: &events::Source) -> Result<bool, Status> {
+    pub fn decide(&self, session: &Session, plain: bool, voice: &events::Source) -> Result<bool, Box<Status>> {
         let label = &session.peer.label;
         let required =
-            |code: Code| Status::new(code, format!("TLS is required, but was not offered by host {label}"));
+            |code: Code| Box::new(Status::new(code, format!("TLS is required, but was not offered by host {label}")));
         match self.level {
-            Level::Proof(level) => Err(Status::new(
+            Level::Proof(level) => Err(Box::new(Status::new(
                 Code(4, 7, 5),
                 format!(
                     "TLS level {level} needs a proof of the server's identity, which this version cannot check"
