@@ -182,17 +182,23 @@ impl Tls {
     }
 
     /// What the server's offer means at this level: `true` for STARTTLS.
-    pub fn decide(&self, session: &Session, plain: bool, voice: &events::Source) -> Result<bool, Box<Status>> {
+    pub fn decide(
+        &self,
+        session: &Session,
+        plain: bool,
+        voice: &events::Source,
+    ) -> Result<bool, Box<Status>> {
         let label = &session.peer.label;
-        let required =
-            |code: Code| Box::new(Status::new(code, format!("TLS is required, but was not offered by host {label}")));
+        let required = |code: Code| {
+            Box::new(Status::new(code, format!("TLS is required, but was not offered by host {label}")))
+        };
         match self.level {
-            Level::Proof(level) => Err(Box::new(Status::new(
-                Code(4, 7, 5),
-                format!(
+            Level::Proof(level) => {
+                let text = format!(
                     "TLS level {level} needs a proof of the server's identity, which this version cannot check"
-                ),
-            )),
+                );
+                Err(Box::new(Status::new(Code(4, 7, 5), text)))
+            }
             _ if session.is_encrypted() => Ok(false),
             Level::Encrypt if !session.features.starttls => Err(required(Code(4, 7, 4))),
             Level::May | Level::Encrypt if session.features.starttls && !plain => Ok(true),
