@@ -58,6 +58,7 @@ struct Role {
 
 impl Role {
     fn serve(mut self, channel: &Channel, signals: &Signals) -> io::Result<()> {
+        sys::program::forget_start();
         while self.open || !self.children.is_empty() {
             // A mail role that does not read is tried again soon; nothing else waits for it.
             let at_most = (!self.pending.is_empty()).then_some(Duration::from_millis(20));

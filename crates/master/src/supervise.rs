@@ -294,6 +294,7 @@ impl System {
                     self.say.say(&Started { version, directory });
                 }
                 self.ever_ready = true;
+                sys::program::forget_start();
                 if let Some(mut pipe) = self.report.take() {
                     let _ = pipe.write_all(b"ready\n");
                 }

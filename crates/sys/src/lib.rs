@@ -11,6 +11,7 @@ pub mod locks;
 pub mod memory_file;
 pub mod names;
 pub mod poll;
+pub mod program;
 pub mod sandbox;
 pub mod services;
 pub mod signals;

@@ -170,6 +170,7 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     }
     let mut listeners = Listeners::serve(std::mem::take(&mut sockets), &snapshot);
     master.tell(&Ask::Ready).await;
+    sys::program::forget_start();
 
     loop {
         match master.next().await {
