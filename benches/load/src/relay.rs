@@ -83,11 +83,8 @@ pub fn ceiling(options: &Options) -> Result<(), String> {
 pub fn run(options: &Options) -> Result<(), String> {
     namespace::furnish()?;
     let sink = Sink::start(&[(SINK, Manner::Good)])?;
-    let settings = format!(
-        "relayhost = [{}]:{}\nsmtp_connection_cache_destinations = [{0}]:{1}\n",
-        SINK.ip(),
-        SINK.port()
-    );
+    let settings =
+        format!("relayhost = [{}]:{}\nsmtp_connection_cache_destinations = {0}\n", SINK.ip(), SINK.port());
     let wanted = |s: &System| match &options.only {
         Some(only) => only == s.name(),
         None => *s != System::Debian || options.debian,

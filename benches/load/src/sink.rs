@@ -265,7 +265,7 @@ fn turn(
                 session.deferred = false;
                 say(session, b"250 2.1.0 Ok\r\n");
             }
-            b"RCPT" if session.manner == Manner::Greylisting && known.insert(line.clone()) => {
+            b"RCPT" if session.manner == Manner::Greylisting && known.insert(named(&line, stats)) => {
                 session.deferred = true;
                 say(session, b"450 4.2.0 Greylisted, try later\r\n");
             }
@@ -291,6 +291,12 @@ fn say(session: &mut Session, reply: &[u8]) {
     } else {
         session.wire.put(reply);
     }
+}
+
+/// A recipient is new in each run.
+fn named(line: &[u8], stats: &Mutex<Stats>) -> Vec<u8> {
+    let run = stats.lock().unwrap_or_else(PoisonError::into_inner).run;
+    [line, &run.to_le_bytes()].concat()
 }
 
 /// Run and serial of a message.
