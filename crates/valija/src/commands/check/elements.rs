@@ -107,8 +107,11 @@ pub(super) fn weaker_level(name: &str, value: &str) -> Option<String> {
     let level = value.trim().to_ascii_lowercase();
     match level.as_str() {
         "" | "none" | "may" | "encrypt" => None,
-        "dane" | "dane-only" | "fingerprint" | "verify" | "secure" => Some(format!(
-            "{level} is taken as encrypt: mail goes out encrypted or waits, but who the server is, is not verified; that comes with a later version"
+        "dane" => Some(
+            "dane acts as may: mail is encrypted where the server offers it, but who the server is, is not verified; that comes with a later version".to_string(),
+        ),
+        "dane-only" | "fingerprint" | "verify" | "secure" => Some(format!(
+            "who a server is, is not verified yet, so all mail under {level} waits; that comes with a later version, until then write encrypt"
         )),
         _ => Some(format!("{level:?} is no level; write none, may or encrypt")),
     }
