@@ -1,6 +1,7 @@
 //! The queue manager's agent for SMTP and LMTP: all services of master.cf that run either.
 
 use crate::delivery::Delivery;
+use crate::events::Doubt;
 use crate::pool::Pool;
 use crate::route::Protocol;
 use crate::settings::{Around, Settings};
@@ -57,6 +58,9 @@ impl Client {
             };
             let needs = Around { types: around.types, rewriter: around.rewriter.clone(), own: around.own };
             let settings = Settings::load(&service.config(config), protocol, &needs)?;
+            for what in &settings.tls.doubts {
+                settings.voice.say(&Doubt { what: what.clone() });
+            }
             let pool = Pool::new(settings.reuse.idle, settings.skip_quit);
             let resolver = around.resolver.completing(settings.completion);
             let service_of = Service { settings, resolver, pool };

@@ -397,7 +397,8 @@ impl<'a> Delivery<'a> {
             session.close(settings.skip_quit);
             return Err(status.into());
         }
-        session.reusable &= !session.is_encrypted() || settings.tls.reuse;
+        // A message that need not go without encryption must not find such a connection.
+        session.reusable &= !plain && (!session.is_encrypted() || settings.tls.reuse);
         Ok(session)
     }
 
@@ -438,6 +439,7 @@ impl<'a> Delivery<'a> {
     async fn use_session(&mut self, mut session: Session, prepared: &mut Prepared, last: bool) {
         self.ready = Some(Instant::now());
         session.uses += 1;
+        session.renew();
         let relay = session.peer.relay.clone();
         if let Some(limit) = session.features.size.filter(|l| *l > 0 && prepared.mail.size > *l) {
             self.tell_open(&relay, 0, &words::too_big(&session.peer, prepared.mail.size, limit));
@@ -465,7 +467,7 @@ impl<'a> Delivery<'a> {
         let whole = outcome.broken.is_none() && outcome.ours.is_none();
         self.settle(&session, &open, outcome, last);
         match whole {
-            true if keep && !session.quit => {
+            true if keep && session.reusable && !session.quit => {
                 let key = self.pool_key(&session);
                 self.service.pool.put(&key, session);
             }

@@ -105,6 +105,8 @@ pub struct Session {
     /// QUIT was said.
     pub quit: bool,
     opened: Instant,
+    /// What goes on now is over by then, however little at a time the other side says or takes.
+    until: tokio::time::Instant,
     times: Times,
     protocol: Protocol,
     reply_filter: Option<Arc<Maps>>,
@@ -125,6 +127,7 @@ impl Session {
             reusable: true,
             quit: false,
             opened: Instant::now(),
+            until: tokio::time::Instant::now() + settings.times.most,
             times: settings.times,
             protocol: settings.protocol,
             reply_filter: settings.reply_filter.clone(),
@@ -176,10 +179,14 @@ impl Session {
     /// Waits for an answer. `all`: its text is wanted whole.
     pub async fn answer(&mut self, stage: Stage, all: bool) -> Result<Answer, Trouble> {
         let limit = self.times.of(stage);
-        let answer = match self.times.whole {
-            true => within(limit, self.next_answer(None, all)).await,
-            false => self.next_answer(Some(limit), all).await,
+        let (whole, until) = (self.times.whole, self.until);
+        let waiting = async {
+            match whole {
+                true => within(limit, self.next_answer(None, all)).await,
+                false => self.next_answer(Some(limit), all).await,
+            }
         };
+        let answer = tokio::time::timeout_at(until, waiting).await.unwrap_or(Err(Trouble::TimedOut));
         let filter = self.reply_filter.clone();
         Ok(match filter {
             Some(filter) => self.filtered(answer?, &filter),
@@ -245,9 +252,10 @@ impl Session {
         let mut rest = slices.as_mut_slice();
         IoSlice::advance_slices(&mut rest, 0);
         let total: usize = pieces.iter().map(|p| p.len()).sum();
+        let until = self.until;
         let deadline = self.times.whole.then(|| {
             let more = (total as u64).checked_div(self.times.rate).unwrap_or(0);
-            tokio::time::Instant::now() + limit + Duration::from_secs(more)
+            until.min(tokio::time::Instant::now() + limit + Duration::from_secs(more))
         });
         let stream = &mut self.stream;
         while !rest.is_empty() {
@@ -259,7 +267,10 @@ impl Session {
             };
             let n = match deadline {
                 Some(at) => tokio::time::timeout_at(at, write).await.unwrap_or(Err(Trouble::TimedOut))?,
-                None => within(limit, write).await?,
+                None => {
+                    let write = tokio::time::timeout_at(until, within(limit, write));
+                    write.await.unwrap_or(Err(Trouble::TimedOut))?
+                }
             };
             IoSlice::advance_slices(&mut rest, n);
         }
@@ -268,6 +279,17 @@ impl Session {
             within(limit, flush).await?;
         }
         Ok(())
+    }
+
+    /// Another message begins: it has all its time.
+    pub fn renew(&mut self) {
+        self.until = tokio::time::Instant::now() + self.times.most;
+    }
+
+    /// The server said yes though nothing was asked: that must not be taken for the answer to what is
+    /// said next.
+    pub fn says_yes_early(&self) -> bool {
+        self.replies.says_yes()
     }
 
     /// Whether the other side has closed, or said something that nobody asked for: then no message

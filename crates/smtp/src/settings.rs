@@ -33,6 +33,8 @@ pub struct Times {
     pub data_done: Duration,
     pub rset: Duration,
     pub quit: Duration,
+    /// Of a message on a connection, and of getting ready for it (`daemon_timeout`).
+    pub most: Duration,
     /// The times are for a whole request.
     pub whole: bool,
     /// Bytes for which content may take a second more, when they are.
@@ -182,7 +184,7 @@ macro_rules! params {
     ($p:ident, $always:expr, $never:expr, $($field:ident = .$name:ident()),* ; $($time:ident = .$timed:ident()),*) => {
         Params {
             $($field: $p.$name().clone(),)*
-            times: Times { $($time: $p.$timed().clone()),*, rate: 0 },
+            times: Times { $($time: $p.$timed().clone()),*, rate: 0, most: Duration::ZERO },
             always_ehlo: $always,
             never_ehlo: $never,
         }
@@ -244,11 +246,14 @@ impl Settings {
             Protocol::Smtp => ("smtp", "smtp"),
             Protocol::Lmtp => ("lmtp", "lmtp"),
         };
-        let params = match protocol {
+        let mut params = match protocol {
             Protocol::Smtp => smtp(config)?,
             Protocol::Lmtp => lmtp(config)?,
         };
         let (main, master, both) = (Main::load(config)?, Master::load(config)?, Smtp::load(config)?);
+        let month = Duration::from_secs(30 * 86_400);
+        params.times.most =
+            Some(*master.daemon_timeout()).filter(|t| !t.is_zero()).unwrap_or(month).min(month);
         let assume_final = protocol == Protocol::Lmtp && *Lmtp::load(config)?.lmtp_assume_final();
         let mut problems = Vec::new();
         let mut wrong = |suffix: &str, what: String, remedy: &str| {

@@ -49,6 +49,8 @@ pub struct Tls {
     /// From this age of a message on, `may` does without after a handshake that failed.
     patience: Duration,
     connector: Connector,
+    /// What the administrator should know.
+    pub doubts: Vec<String>,
 }
 
 macro_rules! read {
@@ -115,7 +117,13 @@ impl Tls {
             let name = format!("{prefix}_tls_{suffix}");
             vec![config.placed(&name, Problem::of(&name, what, remedy))]
         };
-        let level = match level.to_ascii_lowercase().as_str() {
+        let mut doubts = Vec::new();
+        if level.eq_ignore_ascii_case("dane") {
+            doubts.push(format!(
+                "{prefix}_tls_security_level: dane is taken as may: TLSA records are not looked up by this version"
+            ));
+        }
+        let mut level = match level.to_ascii_lowercase().as_str() {
             "" if enforce => Level::Encrypt,
             "" if use_tls => Level::May,
             "" | "none" => Level::None,
@@ -133,6 +141,15 @@ impl Tls {
                 ));
             }
         };
+        // Its rows may demand more than the level, and what they demand must not be left undone.
+        for table in ["tls_policy_maps", "tls_per_site"].map(|suffix| format!("{prefix}_{suffix}")) {
+            if config.get(&table).is_ok_and(|text| !text.trim().is_empty()) {
+                level = level.max(Level::Encrypt);
+                doubts.push(format!(
+                    "{table} is not read by this version: all mail goes out encrypted, or waits"
+                ));
+            }
+        }
         let (suffix, words) =
             if level == Level::May { ("protocols", voluntary) } else { ("mandatory_protocols", mandatory) };
         let protocols = Protocols::parse(&words.0).map_err(|word| {
@@ -157,6 +174,7 @@ impl Tls {
             service,
             patience,
             connector,
+            doubts,
         })
     }
 

@@ -3,7 +3,7 @@
 use crate::session::{Session, Trouble};
 use crate::settings::Settings;
 use cleanup::outgoing::Message;
-use proto::smtp::client::{Answer, Fate, Mail, Rcpt, Stage, Stuffer, Transaction, Want};
+use proto::smtp::client::{Answer, Fate, Garbage, Mail, Rcpt, Stage, Stuffer, Transaction, Want};
 use proto::status::Status;
 use queue::store::Body;
 use std::os::unix::fs::FileExt;
@@ -111,7 +111,10 @@ impl Sender<'_> {
                 Want::Content => self.send(session, transaction, settings, quit).await?,
                 Want::Answer(stage) => {
                     let answer = session.answer(stage, false).await;
-                    transaction.answer(answer.map_err(|t| Stop::Broken(stage, t))?, &mut out);
+                    let answer = answer.map_err(|t| Stop::Broken(stage, t))?;
+                    // Who is about to close, or does not forget, is not given another message.
+                    session.reusable &= answer.code != 421 && (stage != Stage::Rset || answer.is_positive());
+                    transaction.answer(answer, &mut out);
                 }
             }
         }
@@ -125,6 +128,10 @@ impl Sender<'_> {
         settings: &Settings,
         quit: bool,
     ) -> Result<(), Stop> {
+        if session.says_yes_early() {
+            let early = Garbage::NoReply("an answer before the content".into());
+            return Err(Stop::Broken(Stage::Content, Trouble::Garbage(early)));
+        }
         let quit = quit && session.features.pipelining && !session.is_lmtp();
         let body = self.content.body.clone();
         match &body {

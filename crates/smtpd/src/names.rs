@@ -52,7 +52,9 @@ pub(crate) async fn of(ip: IpAddr) -> Names {
     let task = tokio::spawn(async move {
         static PLACES: Semaphore = Semaphore::const_new(MOST);
         let find = || async {
-            let Ok(_place) = PLACES.acquire().await else { return Names::unknown(Known::NotNow) };
+            // Whoever waits no longer must not stand in the way of those who do.
+            let place = tokio::time::timeout(PATIENCE, PLACES.acquire()).await;
+            let Ok(Ok(_place)) = place else { return Names::unknown(Known::NotNow) };
             let found = tokio::task::spawn_blocking(move || find(ip, &System)).await;
             found.unwrap_or_else(|_| Names::unknown(Known::NotNow))
         };

@@ -85,6 +85,9 @@ fn next_number() -> u32 {
     1 + base.wrapping_add(n) % 4_194_303
 }
 
+/// How long the last words of an encrypted connection may take.
+const PARTING: Duration = Duration::from_secs(1);
+
 /// Runs one session until the client or the server ends it.
 pub async fn serve<IO, B>(mut stream: IO, peer: Peer, service: Arc<Service<B>>)
 where
@@ -145,7 +148,8 @@ where
         service.limits.disconnect(&service.name, ip, Instant::now());
     }
     if let Some(mut stream) = stream {
-        let _ = stream.shutdown().await;
+        // Encrypted, it is something to be written: a client that reads nothing must not keep its place.
+        let _ = tokio::time::timeout(PARTING, stream.shutdown()).await;
     }
 }
 

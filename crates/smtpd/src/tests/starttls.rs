@@ -140,3 +140,36 @@ fn without_a_usable_certificate_the_server_runs() {
     assert_eq!(replies, ["502 5.5.1 Error: command not implemented"]);
     assert!(!log.iter().any(|l| l.starts_with("warning")));
 }
+
+#[test]
+fn a_client_that_reads_nothing_does_not_keep_its_place() {
+    let files = Files::new("deaf");
+    real(async {
+        let world = world(&files.settings("smtpd_timeout = 1s\n"));
+        let (mut client, session) = world.connect(STRANGER);
+        let (over, mut wait) = tokio::sync::oneshot::channel::<()>();
+        let talk = async move {
+            client.write_all(b"EHLO a\r\nSTARTTLS\r\n").await.unwrap();
+            until(&mut client, "Ready to start TLS\r\n").await;
+            let wish = Wish {
+                session: "test",
+                server_name: None,
+                protocols: Protocols::ALL,
+                judge: false,
+                limit: Duration::from_secs(20),
+            };
+            let connected = Connector::new(Authorities::default()).connect(client, &wish).await;
+            let mut tls = connected.unwrap().stream;
+            let asking = async { while tls.write_all(b"EHLO a\r\n").await.is_ok() {} };
+            let _ = tokio::time::timeout(Duration::from_secs(1), asking).await;
+            let _ = (&mut wait).await;
+        };
+        let session = async {
+            let ended = tokio::time::timeout(Duration::from_secs(15), session).await;
+            drop(over);
+            ended
+        };
+        let ((), ended) = tokio::join!(talk, session);
+        assert!(ended.is_ok(), "the session never ends");
+    });
+}

@@ -80,6 +80,17 @@ impl Replies {
         self.input.is_empty() && self.line.is_empty() && self.text.is_empty()
     }
 
+    /// A line came, or begins, that says yes.
+    pub fn says_yes(&self) -> bool {
+        let mut begins = self.line.is_empty();
+        self.line.first() == Some(&b'2')
+            || self.input.iter().any(|b| {
+                let yes = begins && *b == b'2';
+                begins = *b == b'\n';
+                yes
+            })
+    }
+
     /// The next answer, when it is complete. Lines that are no replies are passed over, unless
     /// `strict`: when several commands are under way, a reply after garbage may belong to any of them.
     /// `all`: the text is wanted whole.
