@@ -16,7 +16,9 @@ use proto::envelope::{Envelope, Trace};
 use proto::job::Action;
 use proto::status::{Code, Status};
 use queue::{Outcome, RecipientState, Store, StoreError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 
 /// What the scheduler started.
 pub(super) struct Work {
@@ -238,7 +240,13 @@ async fn attempt<S: Store>(
         active: message.active,
         followed,
     };
-    agent.deliver(request).await
+    // A fault of the program is this delivery's alone: its place is given back, its message waits.
+    let mut delivery = agent.deliver(request);
+    std::future::poll_fn(|context| {
+        let step = catch_unwind(AssertUnwindSafe(|| delivery.as_mut().poll(context)));
+        step.unwrap_or_else(|_| Poll::Ready(Done { crashed: true, ..Done::default() }))
+    })
+    .await
 }
 
 async fn blame<S: Store>(context: &Context<'_, S>, transport: &str) {

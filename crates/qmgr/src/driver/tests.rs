@@ -75,6 +75,7 @@ impl Agent for Fake {
                 let (code, text) = match to.local() {
                     "noexiste" | "owned" => (Code(5, 1, 1), "unknown user: \"noexiste\""),
                     "later" => (Code(4, 2, 2), "mailbox full"),
+                    "panic" => panic!("as it should"),
                     "crash" => {
                         done.crashed = true;
                         continue;
@@ -413,6 +414,21 @@ async fn transports_that_cannot_be_had() {
         1
     );
     assert_eq!(count("notification"), 0, "NOTIFY=NEVER");
+}
+
+#[tokio::test]
+async fn a_panic_is_of_one_delivery() {
+    let w = world("local_destination_concurrency_limit = 1\ndefault_process_limit = 1\n");
+    w.send("jose@example.org", &["panic"], Notify::default()).await;
+    w.rest(1).await;
+    assert_eq!(w.store.counts().deferred, 1);
+    w.send("jose@example.org", &["usuario"], Notify::default()).await;
+    w.rest(1).await;
+    assert_eq!(w.fake.got.lock().unwrap().len(), 1, "its place is free again");
+    w.store.advance(Duration::from_secs(400));
+    while w.store.counts().hold == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 #[tokio::test]
