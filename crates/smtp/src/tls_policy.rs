@@ -123,7 +123,12 @@ impl Tls {
                 "{prefix}_tls_security_level: dane is taken as may: TLSA records are not looked up by this version"
             ));
         }
+        // The old way to say encrypt says verify, unless names do not count.
+        let named = config
+            .get(&format!("{prefix}_tls_enforce_peername"))
+            .is_ok_and(|t| t.eq_ignore_ascii_case("yes"));
         let mut level = match level.to_ascii_lowercase().as_str() {
+            "" if enforce && named => Level::Proof("verify"),
             "" if enforce => Level::Encrypt,
             "" if use_tls => Level::May,
             "" | "none" => Level::None,

@@ -208,3 +208,18 @@ async fn an_answer_in_drops_comes_to_an_end() {
     assert_eq!(class, 4);
     assert!(text.contains("timed out while receiving the initial server greeting"), "{text}");
 }
+
+#[tokio::test]
+async fn the_old_way_to_demand_encryption_demands_a_proof_as_well() {
+    let (port, heard) = serve(good).await;
+    for (more, words) in [
+        ("", "TLS level verify needs a proof"),
+        ("smtp_tls_enforce_peername = no\n", "TLS is required, but was not offered"),
+    ] {
+        let done = deliver(&client(&format!("smtp_enforce_tls = yes\n{more}")), port, Duration::ZERO).await;
+        let (class, text) = status(&done);
+        assert_eq!(class, 4, "{text}");
+        assert!(text.starts_with(words), "{text}");
+    }
+    assert_eq!(connections(&heard, "MAIL"), [] as [u32; 0]);
+}
