@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 fn declared(file: &Source) -> Vec<(String, String)> {
     let line = Regex::new(r#"(?m)^\s+([a-z0-9_]+)(?: as "([a-z0-9_]+)")?\s*:\s*[A-Za-z:<>]+\s*=\s*"#)
         .expect("a pattern");
-    let Some(at) = file.text.find("params! {") else { return Vec::new() };
-    let body = &file.text[at..];
-    let body = body.split("\n}\n").next().unwrap_or(body);
-    line.captures_iter(body)
+    let groups = file.text.split("params! {").skip(1);
+    groups
+        .map(|body| body.split("\n}\n").next().unwrap_or(body))
+        .flat_map(|body| line.captures_iter(body))
         .map(|found| {
             let accessor = found[1].to_string();
             let public = found.get(2).map_or_else(|| accessor.clone(), |name| name.as_str().to_string());
@@ -30,6 +30,12 @@ fn unused(declarations: &[(String, String)], users: &[&Source]) -> Vec<String> {
             let call = format!("{accessor}()");
             file.text.contains(&format!(".{call}"))
                 || has_word(&file.text, accessor) && file.text.contains(&format!("::{accessor}"))
+                // A macro that reads the same fields of two groups, a line for each:
+                // `limit = smtp_starttls_timeout,` or `smtp_sasl_type,`.
+                || file.text.lines().any(|l| {
+                    let word = l.trim().trim_end_matches(',');
+                    word.rsplit(" = ").next() == Some(accessor)
+                })
                 // `Config::of_transport` asks for `<transport>_suffix` and falls back to `default_suffix`.
                 || file.text.contains(&format!("\"{}\"", accessor.strip_prefix("default_").unwrap_or(accessor)))
         })
@@ -53,6 +59,8 @@ fn each_parameter_is_obeyed_by_someone() {
     };
     let found = declared(&sample);
     assert_eq!(found, [("some_limit".into(), "some_limit".into()), ("double".into(), "2double".into())]);
+    let twice = Source { path: sample.path.clone(), text: sample.text.repeat(2) };
+    assert_eq!(declared(&twice).len(), 4);
     let user = Source { path: "crates/qmgr/src/a.rs".into(), text: "p.some_limit()".into() };
     assert_eq!(unused(&found, &[&user]).len(), 1);
 
