@@ -121,6 +121,7 @@ where
     let counted = session.client.ip.filter(|_| peer.ip.is_some() && !session.unlimited);
     let shown = session.shown.clone();
     machine.settings_mut().footer = service.footer(&session.client, &shown, &session.source);
+    let counting = counted.filter(|_| !unheard).map(|ip| Counted { service: service.clone(), ip });
     let greeting = match counted {
         _ if unheard => {
             let hostname = service.hostname();
@@ -144,12 +145,22 @@ where
     let mut stream = Some(Stream::Plain(stream));
     let ended = talk(&mut stream, &mut machine, &mut session).await;
     session.report(ended, &mut machine).await;
-    if let Some(ip) = counted.filter(|_| !unheard) {
-        service.limits.disconnect(&service.name, ip, Instant::now());
-    }
+    drop(counting);
     if let Some(mut stream) = stream {
         // Encrypted, it is something to be written: a client that reads nothing must not keep its place.
         let _ = tokio::time::timeout(PARTING, stream.shutdown()).await;
+    }
+}
+
+/// A session that counts among its client's, whatever ends it.
+struct Counted<B: Backend> {
+    service: Arc<Service<B>>,
+    ip: std::net::IpAddr,
+}
+
+impl<B: Backend> Drop for Counted<B> {
+    fn drop(&mut self) {
+        self.service.limits.disconnect(&self.service.name, self.ip, Instant::now());
     }
 }
 

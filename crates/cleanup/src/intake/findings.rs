@@ -36,7 +36,13 @@ impl<S: Store> Message<S> {
             Finding::Hold => self.orders.hold = true,
             Finding::Filter(to) => self.orders.filter = Some(to),
             Finding::Redirect(to) => self.orders.redirect = Some(Address::from_internal(&to)),
-            Finding::Bcc(to) => self.orders.bcc.push(Address::from_internal(&to)),
+            Finding::Bcc(to) => {
+                // A rule may match each line of a body.
+                let to = Address::from_internal(&to);
+                if !self.orders.bcc.contains(&to) {
+                    self.orders.bcc.push(to);
+                }
+            }
             Finding::Unanswered { map, error } => {
                 self.speaker.say_of(self.id, &ChecksProblem { map, what: error.to_string() });
                 self.refused = Some(Refused::new(451, "4.3.0 Error: queue file write error"));
