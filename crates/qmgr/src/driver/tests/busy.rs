@@ -10,6 +10,8 @@ struct Network {
     /// Bad destinations hang until this is let go.
     hanging: Semaphore,
     delivered: Mutex<BTreeMap<String, usize>>,
+    /// Told of each delivery.
+    moved: tokio::sync::Notify,
     senders: Mutex<Vec<(String, String)>>,
     seen: Mutex<HashSet<String>>,
 }
@@ -34,6 +36,22 @@ fn report(place: usize, to: &Address, status: Status) -> Report {
     }
 }
 
+impl Network {
+    fn live(&self) -> usize {
+        lock(&self.delivered).len()
+    }
+
+    /// Waits until so many were delivered to, a minute at most: then the caller's assertion fails.
+    async fn reach(&self, count: usize) {
+        let reached = async {
+            while self.live() < count {
+                self.moved.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(60), reached).await;
+    }
+}
+
 impl Agent for Network {
     fn deliver(&self, request: Request) -> Pin<Box<dyn Future<Output = Done> + Send + '_>> {
         Box::pin(async move {
@@ -53,6 +71,7 @@ impl Agent for Network {
                     Status::new(Code(5, 1, 1), "host mx[192.0.2.1] said: 550 5.1.1 no")
                 } else {
                     *lock(&self.delivered).entry(to.to_string()).or_default() += 1;
+                    self.moved.notify_one();
                     Status::new(Code(2, 0, 0), "250 2.0.0 Ok")
                 };
                 lock(&self.senders).push((request.envelope.sender.internal(), to.to_string()));
@@ -70,6 +89,7 @@ fn many() -> (World, Arc<Network>) {
     let network = Arc::new(Network {
         hanging: Semaphore::new(0),
         delivered: Mutex::default(),
+        moved: tokio::sync::Notify::new(),
         senders: Mutex::default(),
         seen: Mutex::default(),
     });
@@ -86,24 +106,17 @@ async fn live_destinations_are_served_while_all_bad_ones_hang() {
         w.send("jose@example.org", &[&to], Notify::default()).await;
     }
     // Five destinations are dead, five slow, five greylist.
-    let live = || lock(&network.delivered).len();
-    let end = std::time::Instant::now() + Duration::from_secs(60);
-    while live() < 700 && std::time::Instant::now() < end {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert_eq!(live(), 700, "and nothing of what hangs was let go");
+    network.reach(700).await;
+    assert_eq!(network.live(), 700, "and nothing of what hangs was let go");
     network.hanging.close();
     w.rest(200).await;
-    assert_eq!(live(), 800, "the slow ones, too");
+    assert_eq!(network.live(), 800, "the slow ones, too");
     w.manager.flushed(&[]);
     w.store.control(queue::Selection::All(None), queue::Action::Flush).await.unwrap();
-    let all = || live() == 900;
-    while !all() && std::time::Instant::now() < end {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    network.reach(900).await;
     w.rest(100).await;
     assert!(lock(&network.delivered).values().all(|n| *n == 1), "none twice");
-    assert_eq!(live(), 900, "none lost");
+    assert_eq!(network.live(), 900, "none lost");
     let lines = w.lines();
     let count = |text: &str| lines.iter().filter(|l| l.contains(text)).count();
     assert!(
