@@ -3,12 +3,13 @@
 //!
 //! In reading order: `scenario` (what lies in a folder), `debian` (the configuration Debian generates), `world` (the
 //! namespaces, files and processes), `site` (the network around it, with `names`, a name server, and `remote`, scripted
-//! servers), `log` (what was said on /dev/log), `dialogue` (SMTP by the line), `normal` (what
+//! servers), `dovecot` (a real one beside the mail system), `log` (what was said on /dev/log), `dialogue` (SMTP by the line), `normal` (what
 //! changes from run to run becomes a placeholder), `run` (steps, results, comparison).
 //! Nothing here knows how valija works inside.
 
 pub mod debian;
 pub mod dialogue;
+pub mod dovecot;
 pub mod log;
 pub mod names;
 pub mod normal;

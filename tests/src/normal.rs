@@ -40,6 +40,9 @@ impl Normal {
             }
         }
         let rules = [
+            // The name that Dovecot gives a session.
+            (r"(<[^<> ]*> )[A-Za-z0-9+/]{22}((?::[A-Z0-9]+)*) Saved".to_string(), "$1<SESSION>$2 Saved"),
+            (r"(with LMTPS?\n\tid )[A-Za-z0-9+/]{22}((?::[A-Z0-9]+)*)\n".to_string(), "$1<SESSION>$2\n"),
             (r"\b\d{14}\.(<QID\d+>)".to_string(), "<STAMP>.$1"),
             (r"(<QID\d+>)\.\d{9,10}/".to_string(), "$1.<EPOCH>/"),
             (format!(r"{DAY}, [ \d]\d {MONTH} \d{{4}} \d\d:\d\d:\d\d [+-]\d{{4}} \([A-Z]+\)"), "<DATE>"),

@@ -124,6 +124,8 @@ fn on(world: &World, step: &Step) -> Result<Option<(String, String)>, String> {
     match step {
         Step::Start => world.start()?,
         Step::Stop => world.expect_success("root", "postfix stop")?,
+        Step::Dovecot(true) => crate::dovecot::up(world)?,
+        Step::Dovecot(false) => crate::dovecot::down(world)?,
         Step::Settle => world.settle()?,
         Step::Empty => world.empty()?,
         Step::Wait(count, text) => world.log.wait(&format!("{text:?}"), PATIENCE, |lines| {

@@ -54,6 +54,8 @@ pub enum Step {
     Start,
     /// Stop it and wait until it is gone.
     Stop,
+    /// Start the Dovecot beside the mail system, or stop it.
+    Dovecot(bool),
     /// Do one of these on another host.
     On(String, Box<Step>),
     /// Make the name server know something else.
@@ -88,6 +90,8 @@ pub struct Host {
     pub master_cf: String,
     /// Further lines of `/etc/hosts`.
     pub hosts: String,
+    /// Further lines for the configuration of the Dovecot beside the mail system, when there is one.
+    pub dovecot: Option<String>,
     /// Whether the runner starts the mail system before the first step.
     pub starts: bool,
     /// Files to place.
@@ -199,12 +203,16 @@ fn read(root: &Path, folder: &Path) -> io::Result<Scenario> {
             return Err(bad(&format!("steps: there is no {name}.smtp")));
         }
         let missing = match step {
+            Step::On(name, step) if matches!(**step, Step::Dovecot(_)) => {
+                peers.get(name).is_none_or(|peer| peer.dovecot.is_none())
+            }
             Step::On(peer, _) => !peers.contains_key(peer),
             Step::Zone(name) => zone.is_none() || !zones.contains_key(name),
             Step::Server(name, Change::Use(script)) => {
                 !servers.contains_key(name) || !servers.contains_key(script)
             }
             Step::Server(name, _) => !servers.contains_key(name),
+            Step::Dovecot(_) => host.dovecot.is_none(),
             _ => false,
         };
         if missing {
@@ -282,6 +290,7 @@ fn host(folder: &Path, settings: &BTreeMap<String, String>, defaults: &Defaults)
         main_cf: debian::edit(&named, &optional("main.cf")),
         master_cf: optional("master.cf"),
         hosts: optional("hosts"),
+        dovecot: fs::read_to_string(folder.join("dovecot.conf")).ok(),
         starts: setting("start", "yes") == "yes",
         addresses: addresses(&setting("address", defaults.addresses))?,
         fqdn,
@@ -361,6 +370,11 @@ fn parse_step(line: &str) -> Result<Step, String> {
             }
             Step::Smtp { name, from, to, port }
         }
+        "dovecot" => match (words.next(), words.next()) {
+            (Some("up"), None) => Step::Dovecot(true),
+            (Some("down"), None) => Step::Dovecot(false),
+            _ => return Err(line.to_string()),
+        },
         "zone" => Step::Zone(words.next().ok_or(line)?.to_string()),
         "server" => {
             let name = words.next().ok_or(line)?.to_string();

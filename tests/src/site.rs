@@ -1,6 +1,7 @@
 //! A site: the world the scenario is about, and around it the network it asks for: a name server, scripted servers, and
 //! further mail hosts, each a world of its own with a Postfix.
 
+use crate::dovecot;
 use crate::names;
 use crate::remote;
 use crate::scenario::{Change, Host, Scenario, Step, usual_prefix};
@@ -148,6 +149,12 @@ impl Site {
 
     /// Starts the mail system of the host, where `own`, and of the further hosts that are to run from the beginning.
     pub fn start(&self, scenario: &Scenario) -> Result<(), String> {
+        for (name, _) in scenario.peers.iter().filter(|(_, peer)| peer.dovecot.is_some()) {
+            self.peers.get(name).ok_or("no such host")?.call(dovecot::up)?;
+        }
+        if scenario.host.dovecot.is_some() {
+            dovecot::up(&self.world)?;
+        }
         let started: Vec<_> = self
             .peers
             .iter()

@@ -22,7 +22,7 @@ pub enum Product {
 }
 
 /// The users of every world: name, uid, full name.
-const USERS: &str = "debian:1000:Debian\njose:1001:Jose Domingo\nusuario:1002:Usuario\nalumno:1003:Alumno\njosedom24:1004:Jose";
+const USERS: &str = "debian:1000:Debian\njose:1001:Jose Domingo\nusuario:1002:Usuario\nalumno:1003:Alumno\njosedom24:1004:Jose\nvmail:5000:Virtual mail";
 
 /// Where the world's syslog listens.
 pub const SYSLOG: &str = "/dev/log";
@@ -153,6 +153,9 @@ impl World {
         }
         put("/etc/mailname", format!("{}\n", host.mailname).as_bytes(), 0o644)?;
         put("/etc/aliases", b"# See man 5 aliases for format\npostmaster:    root\n", 0o644)?;
+        if let Some(conf) = &host.dovecot {
+            crate::dovecot::furnish(conf, USERS)?;
+        }
         for file in &host.files {
             put(&file.path, &file.content, if file.executable { 0o755 } else { 0o644 })?;
             if let Ok(below) = file.path.strip_prefix("/home")
@@ -425,7 +428,7 @@ fn dial(source: IpAddr, target: SocketAddr) -> Result<TcpStream, String> {
 }
 
 /// Writes a file with its folders.
-fn put(path: impl AsRef<Path>, content: &[u8], mode: u32) -> Result<(), String> {
+pub(crate) fn put(path: impl AsRef<Path>, content: &[u8], mode: u32) -> Result<(), String> {
     let path: PathBuf = path.as_ref().into();
     let write = || -> std::io::Result<()> {
         if let Some(folder) = path.parent() {
