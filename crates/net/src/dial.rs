@@ -123,7 +123,7 @@ async fn within<T>(timeout: Duration, future: impl Future<Output = io::Result<T>
 }
 
 /// ETIMEDOUT, so that the words are the system's.
-const TIMED_OUT: i32 = 110;
+pub(crate) const TIMED_OUT: i32 = 110;
 
 #[cfg(test)]
 mod tests {

@@ -4,10 +4,12 @@
 
 pub mod dial;
 pub mod dns;
+pub mod endpoint;
 pub mod proxy;
 pub mod stream;
 pub mod tls;
 
+pub use endpoint::Endpoint;
 pub use stream::Stream;
 
 /// An error of the system in the words of strerror(3).
