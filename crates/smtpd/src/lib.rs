@@ -11,6 +11,7 @@
 
 pub mod events;
 
+pub mod auth;
 pub mod backend;
 pub mod world;
 

@@ -370,6 +370,7 @@ impl<B: Backend> Service<B> {
                 pipelined: false,
                 // Anybody may encrypt where it is offered.
                 encrypted: self.tls.is_possible(),
+                login: None,
             };
             match commands::may_receive(self, question, &mut Notes::default()) {
                 Verdict::Reject(_) => None,

@@ -53,6 +53,8 @@ pub(crate) struct Session<B: Backend> {
     pub(crate) shown: Shown,
     /// The session is encrypted so.
     pub(crate) tls: Option<Box<net::tls::Summary>>,
+    /// Who the client logged in as.
+    pub(crate) login: Option<Box<crate::auth::Login>>,
     /// What name servers said to questions of this transaction.
     pub(crate) facts: Facts,
     /// What is to be refused for now at the next recipient, though the command it came of passed.
@@ -303,6 +305,7 @@ impl<B: Backend> Session<B> {
             said: Vec::new(),
             shown: Shown::default(),
             tls: None,
+            login: None,
             facts: Facts::default(),
             deferred: Deferred::default(),
             faults: Faults::NONE,
@@ -531,6 +534,7 @@ impl<B: Backend> Session<B> {
             etrn: "",
             pipelined: self.pipelined,
             encrypted: self.tls.is_some(),
+            login: self.login.as_deref(),
         }
     }
 

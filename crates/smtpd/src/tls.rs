@@ -152,7 +152,7 @@ impl<B: Backend> Session<B> {
             let (client, trust) = (self.label.clone(), summary.trust);
             self.source.say(&TlsEstablished { trust, client, summary: summary.to_string() });
         }
-        (self.helo, self.extended, self.pipelined) = (None, false, false);
+        (self.helo, self.extended, self.pipelined, self.login) = (None, false, false, None);
         self.forget();
         self.tls = Some(Box::new(summary));
     }

@@ -20,6 +20,7 @@ mod tests;
 mod unknown;
 mod unlisted;
 
+use crate::auth::Login;
 use crate::client::Client;
 use crate::service::Rules;
 use crate::world::{Trouble, World};
@@ -117,6 +118,8 @@ pub struct Question<'a> {
     pub pipelined: bool,
     /// The session is encrypted.
     pub encrypted: bool,
+    /// Who the client logged in as.
+    pub login: Option<&'a Login>,
 }
 
 /// What a `…_tempfail_action` has done when a name server cannot answer.
