@@ -8,10 +8,13 @@
 //! # connection closed by the server     the end of the connection is awaited
 //! # close            the client leaves here
 //! # settle           the runner waits until all mail so far is delivered
+//! # tls OPTIONS      the handshake; then `# TLS up: TLSv1.3`, `# TLS up: TLSv1.2, resumed`, or `# TLS failed: why`.
+//!                    Options: sni=NAME cert=FILE key=FILE protocol=TLSv1.2 resume (`tls::Options`)
 //! # anything else    a comment
 //! ```
 
-use std::io::{Read, Write};
+use crate::tls::{Connection, Options};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -20,15 +23,23 @@ const DATE: &str = "Fri, 20 Nov 2026 15:18:56 +0000 (UTC)";
 const CLOSED: &str = "# connection closed by the server";
 const LIMIT: Duration = Duration::from_secs(8);
 
-/// Plays `script` over `stream`; the transcript has the script's lines with the server's real words.
+/// How the lines begin that say what became of a handshake: they are written anew.
+const TLS: &str = "# TLS ";
+
+/// Plays `script` over `stream`, encrypted from the start if `tls` says how; the transcript has the script's lines
+/// with the server's real words.
 pub fn play(
     script: &str,
     stream: TcpStream,
+    tls: Option<&Options>,
     settle: impl Fn() -> Result<(), String>,
 ) -> Result<String, String> {
     stream.set_read_timeout(Some(LIMIT)).map_err(|error| error.to_string())?;
-    let mut player = Player { stream, unread: Vec::new(), closed: false };
+    let mut player = Player { stream: Connection::Plain(stream), unread: Vec::new(), closed: false };
     let mut transcript = String::new();
+    if let Some(options) = tls {
+        player.encrypt(options, &mut transcript);
+    }
     let mut outgoing: Vec<u8> = Vec::new();
     let mut in_reply = false;
     for line in script.lines() {
@@ -42,9 +53,24 @@ pub fn play(
             continue;
         }
         in_reply = false;
+        if line.starts_with(TLS) {
+            continue;
+        }
+        if let Some(words) =
+            line.strip_prefix("# tls").filter(|rest| rest.is_empty() || rest.starts_with(' '))
+        {
+            player.send(&mut outgoing);
+            let mut options = Options::default();
+            for word in words.split_whitespace() {
+                options.read(word).ok_or_else(|| format!("cannot read {word:?} in {line:?}"))?;
+            }
+            transcript.push_str(&format!("{line}\n"));
+            player.encrypt(&options, &mut transcript);
+            continue;
+        }
         if line == "# close" {
             player.send(&mut outgoing);
-            let _ = player.stream.shutdown(std::net::Shutdown::Both);
+            let _ = player.stream.socket().shutdown(std::net::Shutdown::Both);
             player.closed = true;
         } else if line == "# settle" {
             player.send(&mut outgoing);
@@ -64,7 +90,7 @@ pub fn play(
 }
 
 struct Player {
-    stream: TcpStream,
+    stream: Connection,
     unread: Vec<u8>,
     closed: bool,
 }
@@ -75,6 +101,25 @@ impl Player {
             self.closed = true;
         }
         outgoing.clear();
+    }
+
+    /// The handshake. What came in plain text before it and was not awaited is shown.
+    fn encrypt(&mut self, options: &Options, transcript: &mut String) {
+        if self.closed {
+            return;
+        }
+        if !self.unread.is_empty() {
+            let text = std::mem::take(&mut self.unread);
+            transcript.push_str(&format!("{TLS}comes after {:?}\n", String::from_utf8_lossy(&text)));
+        }
+        match self.stream.encrypt(options) {
+            Ok(what) => transcript.push_str(&format!("{TLS}up: {what}\n")),
+            Err(why) => {
+                self.closed = true;
+                transcript.push_str(&format!("{TLS}failed: {why}\n"));
+                let _ = self.stream.socket().shutdown(std::net::Shutdown::Both);
+            }
+        }
     }
 
     /// One whole reply. RFC 5321 4.2.1
@@ -112,9 +157,17 @@ impl Player {
                     return None;
                 }
                 Ok(length) => self.unread.extend(&buffer[..length]),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                Err(error)
+                    if [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof].contains(&error.kind()) =>
+                {
                     self.closed = true;
                     transcript.push_str(&format!("{CLOSED}\n"));
+                    return None;
+                }
+                // Such as an alert after the handshake: in TLS 1.3 the server judges when the client is ready already.
+                Err(error) if error.kind() == ErrorKind::InvalidData => {
+                    self.closed = true;
+                    transcript.push_str(&format!("{TLS}failed: {error}\n"));
                     return None;
                 }
                 Err(_) => {
@@ -199,9 +252,13 @@ mod tests {
             peer.read_exact(&mut got).unwrap();
             peer.write_all(b"250-one\r\n250 two\r\n").unwrap();
         });
-        let transcript =
-            play("S: 220 ?\nC: EHLO\nS: 250 other\n# connection closed by the server\n", stream, || Ok(()))
-                .unwrap();
+        let transcript = play(
+            "S: 220 ?\nC: EHLO\nS: 250 other\n# connection closed by the server\n",
+            stream,
+            None,
+            || Ok(()),
+        )
+        .unwrap();
         server.join().unwrap();
         assert_eq!(
             transcript,

@@ -3,7 +3,8 @@
 //!
 //! In reading order: `scenario` (what lies in a folder), `debian` (the configuration Debian generates), `world` (the
 //! namespaces, files and processes), `site` (the network around it, with `names`, a name server, and `remote`, scripted
-//! servers), `dovecot` (a real one beside the mail system), `log` (what was said on /dev/log), `dialogue` (SMTP by the line), `normal` (what
+//! servers), `dovecot` (a real one beside the mail system), `log` (what was said on /dev/log), `dialogue` (SMTP by the line; `tls`, its
+//! encryption), `normal` (what
 //! changes from run to run becomes a placeholder), `run` (steps, results, comparison).
 //! Nothing here knows how valija works inside.
 
@@ -17,4 +18,5 @@ pub mod remote;
 pub mod run;
 pub mod scenario;
 pub mod site;
+pub mod tls;
 pub mod world;

@@ -66,11 +66,11 @@ fn steps(site: &Site, scenario: &Scenario, results: &mut Results) -> Result<(), 
         match step {
             Step::Settle => site.settle()?,
             Step::Zone(_) | Step::Server(..) => site.change(step, scenario)?,
-            Step::Smtp { name, from, to, port } => {
+            Step::Smtp { name, from, to, port, tls } => {
                 let script = scenario.dialogues.get(name).ok_or("no such dialogue")?;
                 let before = departures(&site.world.log.lines());
                 let stream = site.world.connect(from, to.as_deref(), *port)?;
-                let transcript = dialogue::play(script, stream, || site.settle())?;
+                let transcript = dialogue::play(script, stream, tls.as_ref(), || site.settle())?;
                 results.insert(format!("{name}.smtp"), transcript);
                 if to.is_none() {
                     site.world

@@ -3,6 +3,7 @@
 use crate::debian::{self, Answers, Kind};
 use crate::names::Zone;
 use crate::remote::Script;
+use crate::tls::Options;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -34,6 +35,8 @@ pub enum Step {
         to: Option<String>,
         /// The server's port.
         port: u16,
+        /// It is encrypted from the start, in this way.
+        tls: Option<Options>,
     },
     /// Run a command as a user; its output is compared when it has a name, else it must succeed.
     Command {
@@ -359,16 +362,18 @@ fn parse_step(line: &str) -> Result<Step, String> {
         }
         "smtp" => {
             let name = words.next().ok_or(line)?.to_string();
-            let (mut from, mut to, mut port) = ("127.0.0.1".to_string(), None, 25);
+            let (mut from, mut to, mut port, mut tls) = ("127.0.0.1".to_string(), None, 25, None);
             for word in words {
                 match word.split_once('=') {
+                    _ if word == "tls" => tls = Some(Options::default()),
+                    _ if tls.as_mut().is_some_and(|options| options.read(word).is_some()) => {}
                     Some(("from", value)) => from = value.to_string(),
                     Some(("to", value)) => to = Some(value.to_string()),
                     Some(("port", value)) => port = value.parse().map_err(|_| line)?,
                     _ => return Err(line.to_string()),
                 }
             }
-            Step::Smtp { name, from, to, port }
+            Step::Smtp { name, from, to, port, tls }
         }
         "dovecot" => match (words.next(), words.next()) {
             (Some("up"), None) => Step::Dovecot(true),

@@ -52,17 +52,25 @@ pub struct Summary {
     pub peer: Option<Box<Peer>>,
 }
 
-/// What the log says of a peer's certificate.
+/// What is said of a peer's certificate: in the log, to policy services and milters, and what access
+/// maps are asked for. Whether its chain verifies is [`Summary::trust`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The subject's common name.
+    /// The subject's common name, or nothing.
     pub subject: String,
     /// The issuer's.
     pub issuer: String,
-    /// SHA-256 of the certificate.
+    /// Digest of the certificate: the server's by `smtpd_tls_fingerprint_digest`, else SHA-256.
     pub fingerprint: String,
-    /// SHA-256 of its public key.
+    /// Digest of its public key, by the same algorithm.
     pub key_fingerprint: String,
+}
+
+impl Summary {
+    /// The peer's certificate if its chain verifies.
+    pub fn trusted_peer(&self) -> Option<&Peer> {
+        self.peer.as_deref().filter(|_| matches!(self.trust, Trust::Trusted | Trust::Verified))
+    }
 }
 
 impl Summary {
