@@ -1,7 +1,9 @@
 //! The name server of a world: answers from the lines of a scenario's `zone`, as a resolver does that knows everything.
 //!
 //! ```text
-//! NAME [TTL] TYPE VALUE          A AAAA MX CNAME PTR TXT NS; a TTL of 60 seconds unless it says otherwise
+//! NAME [TTL] TYPE VALUE          A AAAA MX CNAME PTR TXT NS TLSA; a TTL of 60 seconds unless it says otherwise
+//! NAME SECURE                    NAME, and all below it, is signed: answers are vouched for (AD) to those who ask for it
+//! NAME INSECURE                  … but not this name and what is below it
 //! 192.168.1.20 PTR pc20.lan.org  an address as NAME stands for its name below in-addr.arpa or ip6.arpa
 //! *.lan.org A 10.77.5.5          whatever below lan.org has no line of its own
 //! NAME SERVFAIL [TYPE]           an error for this name, or this name and type; also REFUSED, NXDOMAIN, TIMEOUT
@@ -21,6 +23,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct Zone {
     names: BTreeMap<String, Vec<Entry>>,
+    /// Names at which signatures begin (or end).
+    signed: BTreeMap<String, bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,8 +49,8 @@ enum Transport {
 const CNAME: u16 = 5;
 const SOA: u16 = 6;
 const OPT: u16 = 41;
-const KINDS: [(&str, u16); 7] =
-    [("A", 1), ("NS", 2), ("CNAME", CNAME), ("PTR", 12), ("MX", 15), ("TXT", 16), ("AAAA", 28)];
+const KINDS: [(&str, u16); 8] =
+    [("A", 1), ("NS", 2), ("CNAME", CNAME), ("PTR", 12), ("MX", 15), ("TXT", 16), ("AAAA", 28), ("TLSA", 52)];
 const NXDOMAIN: u16 = 3;
 
 impl Zone {
@@ -63,6 +67,10 @@ impl Zone {
                 return Err(line.to_string());
             }
             let name = name_of(words.remove(0));
+            if let ["SECURE" | "INSECURE"] = words[..] {
+                zone.signed.insert(name, words[0] == "SECURE");
+                continue;
+            }
             let mut ttl = 60;
             if let Some(number) = words.first().and_then(|word| word.parse().ok()) {
                 ttl = number;
@@ -93,6 +101,18 @@ impl Zone {
         self.names.get("*").map(Vec::as_slice)
     }
 
+    /// Whether the nearest name that says so is signed.
+    fn is_signed(&self, name: &str) -> bool {
+        let mut rest = Some(name);
+        while let Some(name) = rest {
+            if let Some(signed) = self.signed.get(name) {
+                return *signed;
+            }
+            rest = name.split_once('.').map(|(_, parent)| parent);
+        }
+        false
+    }
+
     /// The answer to a query, or none.
     fn answer(&self, query: &[u8], over: Transport) -> Option<Vec<u8>> {
         let (name, kind, question_end, size) = parse_query(query)?;
@@ -102,7 +122,9 @@ impl Zone {
         };
         let mut records: Vec<(String, u16, u32, &[u8])> = Vec::new();
         let (mut at, mut code, mut fault) = (name, 0, None);
+        let mut signed = wants_signed(query, question_end);
         for _ in 0..16 {
+            signed &= self.is_signed(&at);
             let Some(entries) = self.entries(&at) else {
                 code = NXDOMAIN;
                 break;
@@ -163,6 +185,9 @@ impl Zone {
         if !edns.is_empty() {
             answer[11] = 1;
         }
+        if signed && (code == 0 || code == NXDOMAIN) {
+            answer[3] |= 0x20;
+        }
         answer.extend(question);
         if !cut {
             answer.extend(sections);
@@ -199,6 +224,15 @@ fn entry(words: &[&str], ttl: u32) -> Option<Entry> {
         "MX" => {
             let mut data = value.parse::<u16>().ok()?.to_be_bytes().to_vec();
             data.extend(wire_name(words.get(2)?));
+            data
+        }
+        "TLSA" => {
+            let number = |n: usize| words.get(n)?.parse::<u8>().ok();
+            let mut data = vec![number(1)?, number(2)?, number(3)?];
+            let hex = words[4..].concat();
+            for pair in hex.as_bytes().chunks(2) {
+                data.push(u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?);
+            }
             data
         }
         "TXT" => {
@@ -293,6 +327,11 @@ fn parse_query(query: &[u8]) -> Option<(String, u16, usize, Option<usize>)> {
     let offered = query.get(end..end + 5).filter(|rest| query[11] > 0 && rest[..3] == [0, 0, OPT as u8]);
     let size = offered.map(|rest| usize::from(u16::from_be_bytes([rest[3], rest[4]])).clamp(512, 1232));
     (query.len() >= end).then(|| (labels.join("."), kind, end, size))
+}
+
+/// AD in the question, or DO in its EDNS record: who asks wants to know whether answers are signed. RFC 6840 5.7
+fn wants_signed(query: &[u8], end: usize) -> bool {
+    query[3] & 0x20 != 0 || (query[11] > 0 && query.get(end + 7).is_some_and(|flags| flags & 0x80 != 0))
 }
 
 /// A name server that answers until it is dropped.
@@ -411,6 +450,28 @@ mod tests {
         ends_with("null.org", 15, &[0, 3, 0, 0, 0]);
         let reverse = format!("1.{}7.7.0.0.0.0.d.f.ip6.arpa", "0.".repeat(23));
         ends_with(&reverse, 12, b"\x03six\x03lan\x03org\x00");
+    }
+
+    #[test]
+    fn signed_names_are_vouched_for_to_those_who_ask() {
+        let zone = Zone::parse(
+            "org SECURE\nlost.org INSECURE\nmail.org A 10.77.2.10\na.lost.org A 10.77.2.11\n\
+             away.org CNAME a.lost.org\n_25._tcp.mail.org TLSA 3 1 1 0a0b\n",
+        )
+        .unwrap();
+        let vouched = |name: &str, kind: u16, asking: bool| {
+            let mut query = query(name, kind);
+            query[3] = if asking { 0x20 } else { 0 };
+            let answer = zone.answer(&query, Transport::Udp).unwrap();
+            (answer[3] & 0x20 != 0, answer)
+        };
+        assert!(vouched("mail.org", 1, true).0);
+        assert!(!vouched("mail.org", 1, false).0);
+        assert!(vouched("nowhere.org", 1, true).0, "that a name does not exist is signed, too");
+        assert!(!vouched("a.lost.org", 1, true).0);
+        assert!(!vouched("away.org", 1, true).0, "an alias that leads to what is not signed");
+        let (secure, answer) = vouched("_25._tcp.mail.org", 52, true);
+        assert!(secure && answer.ends_with(&[0, 5, 3, 1, 1, 10, 11]));
     }
 
     #[test]
