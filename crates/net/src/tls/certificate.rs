@@ -28,10 +28,14 @@ pub struct Certificate {
     pub issuer: String,
     /// What kind of key it is for.
     pub key: Key,
+    /// DNS names of the subject, as they stand.
+    pub names: Vec<String>,
     /// SubjectPublicKeyInfo, in DER.
     pub spki: Vec<u8>,
-    /// The subject's name, in DER.
+    /// The subject's name, in DER, without its header.
     pub subject_der: Vec<u8>,
+    /// The issuer's.
+    pub issuer_der: Vec<u8>,
     /// From and until when it is valid, in seconds since 1970.
     pub validity: (u64, u64),
     /// It may sign others: basicConstraints say so, or it is too old to have any.
@@ -62,12 +66,45 @@ impl Certificate {
             issuer: common_name(issuer).unwrap_or_default(),
             key: key(spki).unwrap_or(Key::Other),
             spki: rest.get(..rest.len() - after.len())?.to_vec(),
+            names: names(after).into_iter().take(MOST_NAMES).collect(),
             subject_der: subject.to_vec(),
+            issuer_der: issuer.to_vec(),
             validity: (from, moment(kind, until)?),
             authority: !versioned || may_sign(after),
         })
     }
 }
+
+impl Certificate {
+    /// It says that it signed itself.
+    pub fn is_self_issued(&self) -> bool {
+        self.subject_der == self.issuer_der
+    }
+
+    /// The issuer on one line, as OpenSSL writes it: `/C=DE/O=Somebody/CN=CA`.
+    pub fn issuer_line(&self) -> String {
+        on_one_line(&self.issuer_der)
+    }
+
+    /// The subject on one line.
+    pub fn subject_line(&self) -> String {
+        on_one_line(&self.subject_der)
+    }
+}
+
+/// Whether this is a public key in DER: an algorithm, and bits.
+pub fn is_key(der: &[u8]) -> bool {
+    let parts = || {
+        let (SEQUENCE, parts, []) = element(der)? else { return None };
+        let (SEQUENCE, _, rest) = element(parts)? else { return None };
+        let (0x03, _, []) = element(rest)? else { return None };
+        Some(())
+    };
+    parts().is_some()
+}
+
+/// More names than this nobody needs to look at.
+const MOST_NAMES: usize = 1024;
 
 const SEQUENCE: u8 = 0x30;
 
@@ -88,25 +125,85 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// Whether the extensions among what follows the key say that this is an authority. RFC 5280 4.2.1.9
-fn may_sign(mut rest: &[u8]) -> bool {
+fn may_sign(rest: &[u8]) -> bool {
+    let constraints = extension(rest, &[0x55, 0x1d, 0x13]).and_then(element);
+    let first = constraints.and_then(|(_, fields, _)| element(fields));
+    matches!(first, Some((0x01, [yes], _)) if *yes != 0)
+}
+
+/// The DNS names among what follows the key. RFC 5280 4.2.1.6
+fn names(rest: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    let all = extension(rest, &[0x55, 0x1d, 0x11]).and_then(element);
+    let Some((SEQUENCE, mut names, _)) = all else { return found };
+    while let Some((tag, name, after)) = element(names) {
+        names = after;
+        if tag == 0x82 {
+            found.push(String::from_utf8_lossy(name).into_owned());
+        }
+    }
+    found
+}
+
+/// The value of an extension among what follows the key.
+fn extension<'a>(mut rest: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     while let Some((tag, content, after)) = element(rest) {
         rest = after;
         if tag != 0xa3 {
             continue;
         }
-        let Some((SEQUENCE, mut extensions, _)) = element(content) else { return false };
+        let (SEQUENCE, mut extensions, _) = element(content)? else { return None };
         while let Some((_, extension, after)) = element(extensions) {
             extensions = after;
-            let Some((_, [0x55, 0x1d, 0x13], mut value)) = element(extension) else { continue };
+            let Some((_, kind, mut value)) = element(extension) else { continue };
+            if kind != wanted {
+                continue;
+            }
             if let Some((0x01, _, after)) = element(value) {
                 value = after; // critical
             }
-            let constraints = element(value).and_then(|(_, octets, _)| element(octets));
-            let first = constraints.and_then(|(_, fields, _)| element(fields));
-            return matches!(first, Some((0x01, [yes], _)) if *yes != 0);
+            return element(value).map(|(_, octets, _)| octets);
         }
     }
-    false
+    None
+}
+
+/// A distinguished name as OpenSSL writes it on one line.
+fn on_one_line(mut name: &[u8]) -> String {
+    let mut line = String::new();
+    while let Some((_, set, rest)) = element(name) {
+        name = rest;
+        let Some((_, pair, _)) = element(set) else { break };
+        let Some((_, kind, value)) = element(pair) else { break };
+        let Some((tag, value, _)) = element(value) else { break };
+        let short = match kind {
+            [0x55, 0x04, 0x03] => "CN",
+            [0x55, 0x04, 0x05] => "serialNumber",
+            [0x55, 0x04, 0x06] => "C",
+            [0x55, 0x04, 0x07] => "L",
+            [0x55, 0x04, 0x08] => "ST",
+            [0x55, 0x04, 0x0a] => "O",
+            [0x55, 0x04, 0x0b] => "OU",
+            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1] => "emailAddress",
+            [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 0x19] => "DC",
+            _ => "?",
+        };
+        line.push_str(&format!("/{short}={}", text(tag, value)));
+    }
+    line
+}
+
+/// A text of a name, shortened, without control characters.
+fn text(tag: u8, text: &[u8]) -> String {
+    let text = match tag {
+        // BMPString
+        0x1e => {
+            let units: Vec<u16> = text.chunks_exact(2).map(|p| u16::from_be_bytes([p[0], p[1]])).collect();
+            String::from_utf16_lossy(&units)
+        }
+        _ => String::from_utf8_lossy(text).into_owned(),
+    };
+    text.chars().take(255).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// The last common name in a distinguished name.
@@ -118,17 +215,8 @@ fn common_name(mut name: &[u8]) -> Option<String> {
         let (_, pair, _) = element(set)?;
         let (_, kind, value) = element(pair)?;
         if kind == [0x55, 0x04, 0x03] {
-            let (tag, text, _) = element(value)?;
-            let text = match tag {
-                // BMPString
-                0x1e => {
-                    let units: Vec<u16> =
-                        text.chunks_exact(2).map(|p| u16::from_be_bytes([p[0], p[1]])).collect();
-                    String::from_utf16_lossy(&units)
-                }
-                _ => String::from_utf8_lossy(text).into_owned(),
-            };
-            found = Some(text.chars().take(255).map(|c| if c.is_control() { '?' } else { c }).collect());
+            let (tag, value, _) = element(value)?;
+            found = Some(text(tag, value));
         }
     }
     found
@@ -187,10 +275,9 @@ fn moment(tag: u8, text: &[u8]) -> Option<u64> {
     Some(days.unwrap_or(0) * 86_400 + part(2) * 3600 + part(3) * 60 + part(4))
 }
 
-/// A certificate's or key's digest, as Postfix writes fingerprints.
+/// A certificate's or key's digest by SHA-256, as Postfix writes fingerprints.
 pub fn fingerprint(bytes: &[u8]) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest.as_ref().iter().map(|b| format!("{b:02X}")).collect::<Vec<_>>().join(":")
+    super::digest::Digest::Sha256.shown(bytes)
 }
 
 /// No file with certificates and keys is larger.
@@ -251,7 +338,10 @@ mod tests {
         assert_eq!((p256.subject.as_str(), p256.issuer.as_str()), ("mail.example.org", "mail.example.org"));
         assert_eq!(p256.validity, (1_709_164_800, 2_524_608_000));
         assert_eq!(p256.key, Key::Ecdsa("prime256v1"));
-        assert!(!p256.authority);
+        assert!(!p256.authority && p256.is_self_issued());
+        assert_eq!(p256.names, ["mail.example.org"]);
+        assert!(p256.issuer_line().ends_with("/CN=mail.example.org"), "{}", p256.issuer_line());
+        assert!(is_key(&p256.spki) && !is_key(&p256.spki[1..]) && !is_key(b""));
         let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
@@ -275,6 +365,9 @@ mod tests {
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = Certificate::read(&bytes);
             let _ = read_pem(&bytes[..]);
+            let _ = is_key(&bytes);
+            let _ = on_one_line(&bytes);
+            let _ = names(&bytes);
         }
 
         #[test]

@@ -20,6 +20,9 @@ pub mod client;
 pub mod server;
 
 pub mod certificate;
+pub mod dane;
+pub mod digest;
+pub mod names;
 mod roots;
 mod sessions;
 mod summary;
