@@ -10,7 +10,7 @@ pub struct Here<'a> {
     pub myhostname: &'a str,
     /// `mail_name`.
     pub mail_name: &'a str,
-    /// The queue id.
+    /// The queue id; empty when the message is not in the queue.
     pub id: &'a str,
     /// The moment of arrival.
     pub date: &'a DateTime,
@@ -38,7 +38,10 @@ pub fn header(origin: &Origin, here: &Here<'_>, only: Option<&str>) -> String {
             let protocol = if origin.smtputf8 { "UTF8SMTP" } else { &client.protocol };
             // RFC 3848; there is no such word for sessions that began with HELO.
             let suffix = if origin.encrypted && client.protocol == "ESMTP" { "S" } else { "" };
-            out.push_str(&format!("\tby {myhostname} ({mail_name}) with {protocol}{suffix} id {id}"));
+            out.push_str(&format!("\tby {myhostname} ({mail_name}) with {protocol}{suffix}"));
+            if !id.is_empty() {
+                out.push_str(&format!(" id {id}"));
+            }
             match only {
                 Some(recipient) => out.push_str(&format!("\r\n\tfor <{}>; {date}", clean(recipient))),
                 None => out.push_str(&format!(";\r\n\t{date}")),

@@ -29,6 +29,20 @@ events::events! {
     NullBdat { id: String, client: String } Warning "{id}: null BDAT request from {client}"
     /// BDAT beyond message_size_limit.
     BigBdat { id: String, client: String } Warning "{id}: BDAT request from {client} exceeds message size limit"
+    /// What a filter before the queue said of a message.
+    ProxyVerdict { what: &'static str, place: &'static str, text: String, about: String } Info "{what}: {place}: {text}; {about}"
+    /// The filter before the queue cannot be reached.
+    ProxyConnect { place: String, why: String } Warning "connect to proxy filter {place}: {why}"
+    /// The filter before the queue says no to a command.
+    ProxyRefused { place: String, command: String, reply: String } Warning "proxy {place} rejected \"{command}\": \"{reply}\""
+    /// The filter before the queue went away.
+    ProxyLost { place: String } Warning "lost connection with proxy {place}"
+    /// The filter before the queue says nothing for smtpd_proxy_timeout.
+    ProxyTimeout { place: String } Warning "timeout talking to proxy {place}"
+    /// What the filter before the queue says is no reply.
+    ProxyGarbage { place: String, text: String } Warning "received garbage from proxy {place}: {text}"
+    /// A message for the filter is larger than message_size_limit.
+    ProxySize { } Warning "queue file size limit exceeded"
     /// Content with lines that end in a bare LF (smtpd_forbid_bare_newline).
     BareNewline { what: &'static str, place: &'static str, client: String, about: String } Info "{what}: {place} from {client}: bare <LF> received; {about}"
     /// Keywords left out of the reply to EHLO.

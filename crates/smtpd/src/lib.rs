@@ -17,6 +17,7 @@ pub mod world;
 
 pub mod client;
 pub mod limits;
+mod proxy;
 pub mod restrictions;
 pub mod service;
 pub mod session;

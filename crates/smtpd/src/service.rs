@@ -78,6 +78,8 @@ pub struct Rules {
     pub own_addresses: HashSet<IpAddr>,
     pub proxy_addresses: HashSet<IpAddr>,
     pub myhostname: String,
+    /// Mail goes through `smtpd_proxy_filter`: what the queue would have to do cannot be done.
+    pub proxy_filter: bool,
     /// IPv6 is in use (`inet_protocols`): addresses of that kind count.
     pub inet6: bool,
     pub permit_mx_backup_networks: Option<Clients>,
@@ -139,6 +141,8 @@ pub struct Service<B: Backend> {
     pub(crate) minfree: u64,
     pub(crate) postmaster: Postmaster,
     pub(crate) tls: Tls,
+    /// A filter before the queue.
+    pub(crate) proxy: Option<crate::proxy::Settings>,
     settings: Settings,
     bare_newline: BareNewline,
     bare_newline_exclusions: Clients,
@@ -217,6 +221,9 @@ impl<B: Backend> Service<B> {
             }
         };
         let tls = Tls::load(config, types, &source)?;
+        let proxy = crate::proxy::Settings::load(config, &main)?;
+        settings.keep_line = proxy.is_some();
+        let proxy_filter = proxy.is_some();
         // What others take their value from is to make sense, too.
         tempfail(config, "reject_tempfail_action", smtpd.reject_tempfail_action())?;
         let style = smtpd.mynetworks_style();
@@ -228,6 +235,7 @@ impl<B: Backend> Service<B> {
         let rewrite_clients = rewrite_clients(&smtpd.local_header_rewrite_clients().0, types);
         Ok(Service {
             tls,
+            proxy,
             lists: Lists {
                 client: read("smtpd_client_restrictions", smtpd.smtpd_client_restrictions()),
                 helo: read("smtpd_helo_restrictions", smtpd.smtpd_helo_restrictions()),
@@ -239,6 +247,7 @@ impl<B: Backend> Service<B> {
                 etrn: read("smtpd_etrn_restrictions", smtpd.smtpd_etrn_restrictions()),
             },
             rules: Rules {
+                proxy_filter,
                 inet6: config.get("inet_protocols").is_ok_and(|p| p.contains("all") || p.contains("ipv6")),
                 proxy_addresses: rewrite
                     .proxy_interfaces()
@@ -539,6 +548,7 @@ fn rules(
         mynetworks,
         own_addresses,
         proxy_addresses: HashSet::new(),
+        proxy_filter: false,
         inet6: true,
         permit_mx_backup_networks: None,
         log_permits: None,

@@ -40,6 +40,8 @@ pub(crate) struct Session<B: Backend> {
     pub(crate) mail: Option<proto::smtp::command::Mail>,
     pub(crate) recipients: u64,
     pub(crate) message: Option<Box<B::Message>>,
+    /// It goes through a filter instead.
+    pub(crate) passage: Option<Box<crate::proxy::Passage>>,
     /// The message's name once it has one.
     pub(crate) id: Option<String>,
     pub(crate) discard: bool,
@@ -297,6 +299,7 @@ impl<B: Backend> Session<B> {
             mail: None,
             recipients: 0,
             message: None,
+            passage: None,
             id: None,
             discard: false,
             orders: cleanup::Orders::default(),
@@ -379,6 +382,8 @@ impl<B: Backend> Session<B> {
                 Event::Content(bytes) => {
                     if let Some(message) = self.message.as_mut() {
                         Box::pin(message.write(bytes)).await;
+                    } else if self.passage.is_some() {
+                        Box::pin(self.filter_content(bytes)).await;
                     }
                     continue;
                 }
@@ -396,8 +401,17 @@ impl<B: Backend> Session<B> {
                 }
                 Event::Close(reason) => return Some(reason),
                 Event::Helo { extended, name } => Box::pin(self.helo(extended, name)).await,
-                Event::Mail(mail) => Box::pin(self.mail(mail)).await,
-                Event::Rcpt(rcpt) => Box::pin(self.rcpt(rcpt)).await,
+                Event::Mail(mail) => {
+                    let decision = Box::pin(self.mail(mail)).await;
+                    if decision == Decision::Accept {
+                        self.pass_through(machine.line().to_string());
+                    }
+                    decision
+                }
+                Event::Rcpt(rcpt) => {
+                    self.said_to_filter(machine.line());
+                    Box::pin(self.rcpt(rcpt)).await
+                }
                 Event::Data { chunked } => Box::pin(self.data(chunked)).await,
                 Event::EndOfMessage { chunked, size } => Box::pin(self.end_of_message(chunked, size)).await,
                 Event::Vrfy(text, address) => Box::pin(self.vrfy(&text, &address)).await,
@@ -420,6 +434,7 @@ impl<B: Backend> Session<B> {
     /// The transaction is over.
     pub(crate) fn forget(&mut self) {
         (self.mail, self.message, self.id, self.recipients) = (None, None, None, 0);
+        self.passage = None;
         self.discard = false;
         (self.orders, self.first_recipient) = (cleanup::Orders::default(), None);
         self.deferred.sender = None;
@@ -638,7 +653,7 @@ impl<B: Backend> Session<B> {
         self.source.say_of(id, &Reject { what, place: place_of(stage), client, reply, about });
     }
 
-    fn about(&self, recipient: Option<&Address>) -> String {
+    pub(crate) fn about(&self, recipient: Option<&Address>) -> String {
         let mut out = String::new();
         if let Some(sender) = self.sender() {
             out.push_str(&format!("from=<{sender}> "));
@@ -659,7 +674,7 @@ impl<B: Backend> Session<B> {
 }
 
 /// A stage as the log names it.
-fn place_of(stage: Stage) -> &'static str {
+pub(crate) fn place_of(stage: Stage) -> &'static str {
     match stage {
         Stage::Connect => "CONNECT",
         Stage::Helo => "HELO",

@@ -2,6 +2,7 @@
 
 pub mod bounce;
 pub mod cleanup;
+pub mod filter;
 pub mod local;
 pub mod main;
 pub mod master;
@@ -37,6 +38,7 @@ pub const GROUPS: &[&[Declared]] = &[
     smtp::Smtp::DECLARED,
     smtp::Lmtp::DECLARED,
     smtpd::Smtpd::DECLARED,
+    filter::Proxy::DECLARED,
     submission::Submission::DECLARED,
     tables::Tables::DECLARED,
     qmgr::Qmgr::DECLARED,
@@ -59,6 +61,7 @@ pub fn problems(config: &crate::Config) -> Vec<crate::Problem> {
     all.extend(main::Main::load(config).err());
     all.extend(master::Master::load(config).err());
     all.extend(cleanup::Cleanup::load(config).err());
+    all.extend(filter::Proxy::load(config).err());
     all.extend(queue::Queue::load(config).err());
     all.extend(smtp::Smtp::load(config).err());
     all.extend(smtp::Lmtp::load(config).err());

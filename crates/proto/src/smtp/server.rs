@@ -207,6 +207,8 @@ pub struct Session {
     pending: Option<(Verb, Pending)>,
     /// Told before anything else: close, abort, notices.
     queued: std::collections::VecDeque<Event<'static>>,
+    /// The last command, when the settings keep it.
+    line: String,
     helo: Option<bool>,
     encrypted: bool,
     in_mail: bool,
@@ -240,6 +242,7 @@ impl Session {
             phase: Phase::Commands,
             pending: None,
             queued: Default::default(),
+            line: String::new(),
             helo: None,
             encrypted: false,
             in_mail: false,
@@ -427,6 +430,11 @@ impl Session {
             Found::Static(text) => Some(Event::Content(text)),
             Found::Nothing => None,
         }
+    }
+
+    /// The last command as it came, when the settings keep it; else empty.
+    pub fn line(&self) -> &str {
+        &self.line
     }
 
     /// The answer to the event that waits for one.

@@ -14,6 +14,9 @@ impl<B: Backend> Session<B> {
         if let Err(reply) = self.pass(&service.lists.data, stage, subject).await {
             return no(reply);
         }
+        if self.passage.is_some() {
+            return self.filter_data().await;
+        }
         if self.discard {
             self.message = None;
         }
@@ -27,6 +30,7 @@ impl<B: Backend> Session<B> {
         let service = self.service.clone();
         let subject = Subject { value: "END-OF-MESSAGE".into(), class: "End-of-data" };
         let decision = match self.pass(&service.lists.end_of_data, Stage::EndOfMessage, subject).await {
+            Ok(()) if self.passage.is_some() => self.filter_end().await,
             Ok(()) => self.finish(chunked, size).await,
             Err(reply) => no(reply),
         };

@@ -34,6 +34,9 @@ impl<B: Backend> Session<B> {
         if let Err(reply) = self.settle(Stage::Rcpt, Some(&rcpt.recipient), verdict, notes) {
             return no(reply);
         }
+        if self.passage.is_some() {
+            return self.filter_recipient(rcpt).await;
+        }
         if self.message.is_none() {
             self.begin(sender);
         }
@@ -71,7 +74,15 @@ impl<B: Backend> Session<B> {
 
     /// The message gets its queue id with its first recipient.
     fn begin(&mut self, sender: Address) {
-        let service = self.service.clone();
+        let message = self.service.backend.begin(self.origin(sender));
+        let id = message.id();
+        self.announce(&id);
+        (self.id, self.message) = (Some(id), Some(Box::new(message)));
+    }
+
+    /// Where the message comes from.
+    pub(crate) fn origin(&self, sender: Address) -> Origin {
+        let service = &self.service;
         let local_rewrite = service.rewrites_headers_of(&self.client, &self.source);
         let mut origin = Origin::new(Source::Smtp { local_rewrite }, sender, sys::time::now_micros());
         origin.number = self.source.number();
@@ -97,8 +108,11 @@ impl<B: Backend> Session<B> {
             origin.verp.clone_from(&mail.verp);
             origin.declared_size = mail.size;
         }
-        let message = service.backend.begin(origin);
-        let id = message.id();
+        origin
+    }
+
+    /// Tells the log whose message this is.
+    pub(crate) fn announce(&self, id: &str) {
         let attribute = |name: &str| self.forwarded.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         let mut more = String::new();
         if let Some(ident) = attribute("IDENT") {
@@ -108,8 +122,7 @@ impl<B: Backend> Session<B> {
             let of = |name| attribute(name).unwrap_or("unknown");
             more.push_str(&format!(", orig_client={}[{}]", of("NAME"), of("ADDR")));
         }
-        self.source.say_of(&id, &ClientEvent { client: self.label.clone(), more });
-        (self.id, self.message) = (Some(id), Some(Box::new(message)));
+        self.source.say_of(id, &ClientEvent { client: self.label.clone(), more });
     }
 }
 

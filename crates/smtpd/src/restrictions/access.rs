@@ -128,6 +128,14 @@ impl Access {
             }
             "WARN" => note(a, "warn", text.to_string()),
             "INFO" => note(a, "info", text.to_string()),
+            "DISCARD" | "HOLD" | "FILTER" | "REDIRECT" | "BCC" if rules.proxy_filter => {
+                let table = &self.table;
+                let what = format!(
+                    "access table {table}: with smtpd_proxy_filter specified, action {word} is unavailable"
+                );
+                a.notes.says.push(Say::Trouble(what));
+                Verdict::Dunno
+            }
             "DISCARD" => {
                 a.notes.discard = Some(or("discarded by an access table"));
                 note(a, "discard", about(subject, &or("triggers DISCARD action")))

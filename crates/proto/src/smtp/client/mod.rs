@@ -14,7 +14,7 @@ pub use features::{Features, Keywords};
 pub use handshake::{Handshake, Manner, Step};
 pub use replies::{Answer, Garbage, Replies};
 pub use stuffing::{Piece, Stuffer};
-pub use transaction::{Fate, Forwarded, Mail, Rcpt, Transaction, Want};
+pub use transaction::{Fate, Forwarded, Mail, Rcpt, Transaction, Want, xtext};
 
 /// What is said or waited for on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -398,8 +398,8 @@ fn forward(forwarded: &Forwarded, features: &Features) -> Vec<(Stage, Vec<u8>)> 
     commands
 }
 
-/// RFC 3461 4
-fn xtext(text: &str) -> String {
+/// What RFC 3461 4 makes of any text.
+pub fn xtext(text: &str) -> String {
     let plain = |b: u8| (b'!'..=b'~').contains(&b) && !matches!(b, b'+' | b'=');
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("+{b:02X}") }).collect()
 }

@@ -80,6 +80,9 @@ impl Session {
         if self.settings.notify != Faults::NONE {
             self.transcript.client(line);
         }
+        if self.settings.keep_line {
+            line.clone_into(&mut self.line);
+        }
         let line = line.trim_matches([' ', '\t']);
         let (word, arguments) = line.split_once([' ', '\t']).unwrap_or((line, ""));
         if word.is_empty() {

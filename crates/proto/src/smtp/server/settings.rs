@@ -88,6 +88,8 @@ pub struct Settings {
     pub size_limit: u64,
     /// `line_length_limit`.
     pub line_limit: usize,
+    /// Each command is kept as it came, for [`super::Session::line`].
+    pub keep_line: bool,
     /// `smtputf8_enable`.
     pub smtputf8: bool,
     /// `strict_rfc821_envelopes`.
@@ -155,6 +157,7 @@ impl Default for Settings {
             hostname: "localhost".into(),
             size_limit: 10_240_000,
             line_limit: 2048,
+            keep_line: false,
             smtputf8: true,
             strict_rfc821_envelopes: false,
             helo_required: false,
