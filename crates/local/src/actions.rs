@@ -203,6 +203,7 @@ impl<'a> Destination<'a> {
             dot_lock: self.set.locks.dot,
             dot_lock_may_fail: true,
             refuse_executable: true,
+            code: mbox::OPEN,
         };
         match self.append(leaf, &target) {
             Ok(()) => Status::new(Code(2, 0, 0), format!("delivered to file: {path}")),
@@ -230,7 +231,7 @@ impl<'a> Destination<'a> {
             return would("delivers to maildir");
         }
         let before = headers(&self.item, self.file_headers(false), "MAILER-DAEMON", "", b"\n");
-        match crate::maildir::deliver(path, &before, &leaf.content, self.set.file_limit(), leaf) {
+        match crate::maildir::deliver(path, &before, &leaf.content, self.set.file_limit(), mbox::OPEN, leaf) {
             Ok(()) => Status::new(Code(2, 0, 0), "delivered to maildir"),
             Err(failure) => failure.status("maildir delivery failed: "),
         }
@@ -242,7 +243,14 @@ impl<'a> Destination<'a> {
             return would("delivers to mailbox");
         }
         let owner = Some((self.rights.uid, *self.set.params.strict_mailbox_ownership()));
-        let target = Target { path, owner, dot_lock, dot_lock_may_fail: false, refuse_executable: false };
+        let target = Target {
+            path,
+            owner,
+            dot_lock,
+            dot_lock_may_fail: false,
+            refuse_executable: false,
+            code: mbox::OPEN,
+        };
         match self.append(leaf, &target) {
             Ok(()) => Status::new(Code(2, 0, 0), "delivered to mailbox"),
             Err(failure) => not_updated(path, &self.item.user, failure),

@@ -38,8 +38,8 @@ events::events! {
     LockFile { path: String, what: String } Warning "unable to create lock file {path}: {what}"
     /// A lock file was left behind by somebody long gone.
     StaleLock { path: String } Warning "removed stale lock file {path}"
-    /// A mailbox belongs to somebody else (strict_mailbox_ownership = no).
-    MailboxOwner { path: String } Warning "file {path} is not owned by recipient"
+    /// A mailbox belongs to somebody else.
+    MailboxOwner { } Warning "specify \"strict_mailbox_ownership = no\" to ignore mailbox ownership mismatch"
     /// A maildir cannot be written.
     Maildir { uid: u32, gid: u32, what: String } Warning "maildir access problem for UID/GID={uid}/{gid}: {what}"
     /// What to do about it.
@@ -48,6 +48,14 @@ events::events! {
     CommandTime { } Warning "pipe_command_read: read time limit exceeded"
     /// A command cannot be run.
     CommandNotRun { what: String } Fatal "{what}"
+    /// A table of virtual mailboxes could not answer.
+    VirtualTable { table: String, address: String, what: String } Warning "table {table}: lookup {address}: {what}"
+    /// Nothing says whose a virtual mailbox is.
+    Owner { recipient: String, table: String } Warning "recipient {recipient}: not found in {table}"
+    /// No virtual mailbox can be this one's.
+    BadNumber { recipient: String, what: &'static str, value: String, table: String } Warning "recipient {recipient}: bad {what} {value} in {table}"
+    /// A virtual mailbox is a directory or a device.
+    NotRegular { recipient: String, path: String } Warning "recipient {recipient}: destination {path} is not a regular file"
     /// A parameter of the configuration cannot be used.
     BadParameter { what: String } Fatal "{what}"
     /// A transport of master.cf cannot be used.

@@ -9,7 +9,7 @@
 //! because a user's process may not be able to write the log. Modules in reading order: [`switch`]
 //! (the order of things), [`resolve`], [`aliases`], [`include`], [`forward`], [`actions`] (commands, files,
 //! mailboxes), [`leaf`], [`identity`], [`mbox`], [`mbox_lock`], [`maildir`], [`command`],
-//! [`content`], [`pipe`].
+//! [`content`], [`pipe`], [`virtual_mailbox`].
 
 mod actions;
 mod aliases;
@@ -35,5 +35,6 @@ mod switch;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod virtual_mailbox;
 
 pub use setup::{Setup, child};

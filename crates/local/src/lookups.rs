@@ -14,7 +14,7 @@ pub(crate) struct Lookups {
     pub mailbox_command: Maps,
     pub fallback_transport: Maps,
     transport: Maps,
-    mydestination: StringList,
+    pub mydestination: StringList,
     local_transport: String,
 }
 
@@ -41,11 +41,6 @@ impl Lookups {
     /// The row of an alias, and who may have written it.
     pub fn alias(&self, name: &str, part: bool) -> Result<Option<(Hit, Owner)>, TableError> {
         self.alias.lookup_with_owner(name, part)
-    }
-
-    /// Whether `mydestination` names a domain.
-    pub fn is_destination(&self, domain: &str) -> Result<bool, TableError> {
-        Ok(self.mydestination.matches(domain)?.is_some())
     }
 
     /// The transport of a local address whose name without extension is `bare`. transport(5)

@@ -14,12 +14,13 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Delivers into the maildir `directory`, making it when it is not there. The words of a failure
-/// complete "maildir delivery failed: …".
+/// complete "maildir delivery failed: …"; `code` is what it comes to when no file can be made.
 pub(crate) fn deliver(
     directory: &Path,
     before: &[u8],
     content: &Content,
     limit: u64,
+    code: Code,
     tell: &dyn Tell,
 ) -> Result<(), Failure> {
     let now = sys::time::now_micros();
@@ -34,7 +35,7 @@ pub(crate) fn deliver(
             say(tell, &Maildir { uid: who.euid, gid: who.egid, what: what.clone() });
             say(tell, &MaildirHint {});
         }
-        Failure::new(code_of(&e, Code(5, 2, 0)), what)
+        Failure::new(code_of(&e, code), what)
     })?;
     let done = write(&mut file, before, content, limit).and_then(|()| {
         let name = format!("{seconds}.V{:x}I{:x}M{micros}.{host}", meta.dev(), meta.ino());

@@ -27,6 +27,8 @@ pub(crate) struct Target<'a> {
     pub dot_lock_may_fail: bool,
     /// No executable file is written to (files named in aliases).
     pub refuse_executable: bool,
+    /// What it comes to when the file cannot be opened or locked.
+    pub code: Code,
 }
 
 /// Why it failed.
@@ -36,20 +38,31 @@ pub(crate) struct Failure {
     pub code: Code,
     /// Words that complete "cannot update mailbox …".
     pub why: String,
+    /// What kind of failure, where that matters.
+    pub because: Because,
+}
+
+/// Failures that are spoken of in their own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Because {
+    /// Any other.
+    Other,
     /// It failed while the message was copied: notices then name an input or output error.
-    pub copying: bool,
+    Copying,
+    /// A mailbox must be a regular file.
+    NotRegular,
 }
 
 impl Failure {
     /// A failure before the message was copied.
     pub fn new(code: Code, why: impl Into<String>) -> Failure {
-        Failure { code, why: why.into(), copying: false }
+        Failure { code, why: why.into(), because: Because::Other }
     }
 
     /// The status, with the words put in front.
     pub fn status(self, before: &str) -> Status {
         let text = format!("{before}{}", self.why);
-        if self.copying {
+        if self.because == Because::Copying {
             unix_status(self.code, text, "input/output error".into())
         } else {
             Status::new(self.code, text)
@@ -70,7 +83,8 @@ pub(crate) fn code_of(error: &io::Error, other: Code) -> Code {
     }
 }
 
-const OPEN: Code = Code(5, 2, 0);
+/// What a mailbox of an account that cannot be opened or locked comes to.
+pub(crate) const OPEN: Code = Code(5, 2, 0);
 
 /// Appends `before`, the message and an empty line. `limit` is the most that the file may hold
 /// afterwards; 0 is without limit.
@@ -90,7 +104,7 @@ pub(crate) fn append(
                 let (lock, what) = (format!("{}.lock", path.display()), os_text(&lock_error(&e)));
                 if !target.dot_lock_may_fail || e.kind() == io::ErrorKind::AlreadyExists {
                     let why = format!("unable to create lock file {lock}: {what}");
-                    return Err(Failure::new(code_of(&e, OPEN), why));
+                    return Err(Failure::new(code_of(&e, target.code), why));
                 }
                 say(tell, &LockFile { path: lock, what });
                 None
@@ -99,7 +113,7 @@ pub(crate) fn append(
     } else {
         None
     };
-    let (mut file, meta) = open(path)?;
+    let (mut file, meta) = open(path, target.code)?;
     let regular = meta.is_file();
     if regular {
         match locks.lock_file(&file) {
@@ -110,7 +124,7 @@ pub(crate) fn append(
             }
             Err(e) => {
                 let what = format!("unable to lock for exclusive access: {}", os_text(&e));
-                return Err(Failure::new(code_of(&e, OPEN), what));
+                return Err(Failure::new(code_of(&e, target.code), what));
             }
         }
     }
@@ -125,14 +139,12 @@ pub(crate) fn append(
     if let Some((owner, strict)) = target.owner {
         if !regular {
             let what = format!("destination {} is not a regular file", path.display());
-            return Err(Failure::new(OPEN, what));
+            return Err(Failure { because: Because::NotRegular, ..Failure::new(target.code, what) });
         }
-        if meta.uid() != owner {
-            if strict {
-                let what = format!("destination {} is not owned by recipient", path.display());
-                return Err(Failure::new(Code(4, 2, 0), what));
-            }
-            say(tell, &MailboxOwner { path: path.display().to_string() });
+        if strict && meta.uid() != owner {
+            say(tell, &MailboxOwner {});
+            let what = format!("destination {} is not owned by recipient", path.display());
+            return Err(Failure::new(Code(4, 2, 0), what));
         }
     }
     if target.refuse_executable && regular && meta.mode() & 0o111 != 0 {
@@ -193,7 +205,7 @@ pub(crate) const FILE_TOO_LARGE: i32 = 27;
 
 pub(crate) fn writing(e: io::Error) -> Failure {
     let why = format!("error writing message: {}", os_text(&e));
-    Failure { code: code_of(&e, Code(5, 3, 0)), why, copying: true }
+    Failure { code: code_of(&e, Code(5, 3, 0)), why, because: Because::Copying }
 }
 
 pub(crate) fn copying(failed: Failed) -> Failure {
@@ -201,22 +213,22 @@ pub(crate) fn copying(failed: Failed) -> Failure {
         Failed::Write(e) => writing(e),
         Failed::Read(e) => {
             let why = format!("error reading message: {}", os_text(&e));
-            Failure { code: Code(4, 3, 0), why, copying: true }
+            Failure { code: Code(4, 3, 0), why, because: Because::Copying }
         }
     }
 }
 
 /// Opens an existing file, or makes it. Links are followed only where nobody but root could have
 /// made them; a file with several names is refused.
-fn open(path: &Path) -> Result<(File, Metadata), Failure> {
+fn open(path: &Path, code: Code) -> Result<(File, Metadata), Failure> {
     let mut tries = 0;
     loop {
         tries += 1;
         match open_existing(path) {
-            Err(Refused::Because(what)) => return Err(Failure::new(OPEN, what)),
+            Err(Refused::Because(what)) => return Err(Failure::new(code, what)),
             Err(Refused::Error(e)) if e.kind() == io::ErrorKind::NotFound => {}
             Err(Refused::Error(e)) => {
-                return Err(Failure::new(code_of(&e, OPEN), format!("cannot open file: {}", os_text(&e))));
+                return Err(Failure::new(code_of(&e, code), format!("cannot open file: {}", os_text(&e))));
             }
             Ok(found) => return Ok(found),
         }
@@ -226,7 +238,7 @@ fn open(path: &Path) -> Result<(File, Metadata), Failure> {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && tries < 3 => {}
             Err(e) => {
                 let why = format!("cannot create file exclusively: {}", os_text(&e));
-                return Err(Failure::new(code_of(&e, OPEN), why));
+                return Err(Failure::new(code_of(&e, code), why));
             }
             Ok(made) => return Ok(made),
         }

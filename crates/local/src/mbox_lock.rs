@@ -5,6 +5,8 @@
 
 use crate::answer::{Tell, say};
 use crate::events::StaleLock;
+use config::params::local::Local;
+use config::value::List;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,7 +26,12 @@ pub(crate) struct Locks {
 
 impl Locks {
     /// From the parameters; an unknown kind of lock is an error.
-    pub fn of(params: &config::params::local::Local) -> Result<Locks, String> {
+    pub fn of(params: &Local) -> Result<Locks, String> {
+        Locks::named(params, "mailbox_delivery_lock", params.mailbox_delivery_lock())
+    }
+
+    /// The same with the kinds of another parameter.
+    pub fn named(params: &Local, parameter: &str, kinds: &List) -> Result<Locks, String> {
         let mut locks = Locks {
             fcntl: false,
             flock: false,
@@ -33,14 +40,14 @@ impl Locks {
             delay: *params.deliver_lock_delay(),
             stale: *params.stale_lock_time(),
         };
-        for word in &params.mailbox_delivery_lock().0 {
+        for word in &kinds.0 {
             match word.to_ascii_lowercase().as_str() {
                 "fcntl" => locks.fcntl = true,
                 "flock" => locks.flock = true,
                 "dotlock" => locks.dot = true,
                 _ => {
                     return Err(format!(
-                        "parameter mailbox_delivery_lock: unknown lock {word:?}; write fcntl, flock or dotlock"
+                        "parameter {parameter}: unknown lock {word:?}; write fcntl, flock or dotlock"
                     ));
                 }
             }

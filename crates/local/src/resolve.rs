@@ -13,6 +13,7 @@ use proto::address::complete::Completion;
 use proto::address::parse::{is_address_literal, is_host_name};
 use std::net::IpAddr;
 use tables::TableError;
+use tables::matchlist::StringList;
 
 /// What an address is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,16 @@ impl Resolver {
         })
     }
 
+    /// `recipient_delimiter`, and whether some names are never split.
+    pub fn delimiters(&self) -> (&str, bool) {
+        (&self.delimiter, self.special)
+    }
+
+    /// Whether a table may name an address of this domain by its local part alone.
+    pub fn is_own(&self, domain: &str, mydestination: &StringList) -> Result<bool, TableError> {
+        Ok(domain.eq_ignore_ascii_case(&self.origin) || self.is_local(domain, mydestination)?)
+    }
+
     /// Completes an address without asking where it leads.
     pub fn complete(&self, text: &str) -> Address {
         let address = self.completion.complete(&Address::from_internal(text), &self.origin, &self.domain);
@@ -82,7 +93,7 @@ impl Resolver {
             if domain.is_empty() && !user.contains('@') {
                 break;
             }
-            if !domain.is_empty() && !self.is_local(domain, lookups)? {
+            if !domain.is_empty() && !self.is_local(domain, &lookups.mydestination)? {
                 let plain = domain.strip_suffix('.').unwrap_or(domain);
                 let possible = is_address_literal(domain) || is_host_name(plain, true);
                 // The routing to another host is that host's business.
@@ -115,9 +126,9 @@ impl Resolver {
     }
 
     /// Whether mail for a domain ends on this host.
-    fn is_local(&self, domain: &str, lookups: &Lookups) -> Result<bool, TableError> {
+    fn is_local(&self, domain: &str, mydestination: &StringList) -> Result<bool, TableError> {
         let domain = domain.strip_suffix('.').unwrap_or(domain);
-        if lookups.is_destination(domain)? {
+        if mydestination.matches(domain)?.is_some() {
             return Ok(true);
         }
         let Some(address) = literal(domain) else { return Ok(false) };

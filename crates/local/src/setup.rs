@@ -9,6 +9,7 @@ use crate::mbox_lock::Locks;
 use crate::pipe;
 use crate::resolve::Resolver;
 use crate::switch::{Engine, Setting};
+use crate::virtual_mailbox;
 use config::master_cf::{self, Kind, Service};
 use config::params::local::Local;
 use config::value::Value;
@@ -74,6 +75,9 @@ pub fn child(setup: &Setup, job: &[u8], content: OwnedFd, answer: OwnedFd) -> i3
     let program = service.map(|s| s.command().rsplit('/').next().unwrap_or_default());
     match (service, program) {
         (Some(service), Some("local")) => local(&service.config(&setup.config), &mail, &answer),
+        (Some(service), Some("virtual")) => {
+            virtual_mailbox::deliver(&service.config(&setup.config), &mail, &answer)
+        }
         (Some(service), Some("pipe")) => {
             pipe::deliver(service, &service.config(&setup.config), &mail, &answer)
         }

@@ -15,6 +15,7 @@ pub mod smtpd;
 pub mod submission;
 pub mod tables;
 pub mod tls;
+pub mod virtual_mailbox;
 
 /// One declaration.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,7 @@ pub const GROUPS: &[&[Declared]] = &[
     outgoing::Outgoing::DECLARED,
     bounce::Bounce::DECLARED,
     local::Local::DECLARED,
+    virtual_mailbox::VirtualMailbox::DECLARED,
     tls::SmtpdTls::DECLARED,
     tls::SmtpTls::DECLARED,
     tls::LmtpTls::DECLARED,
@@ -73,6 +75,7 @@ pub fn problems(config: &crate::Config) -> Vec<crate::Problem> {
     all.extend(outgoing::Outgoing::load(config).err());
     all.extend(bounce::Bounce::load(config).err());
     all.extend(local::Local::load(config).err());
+    all.extend(virtual_mailbox::VirtualMailbox::load(config).err());
     all.extend(tls::SmtpdTls::load(config).err());
     all.extend(tls::SmtpTls::load(config).err());
     all.extend(tls::LmtpTls::load(config).err());

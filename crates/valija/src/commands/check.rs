@@ -5,7 +5,6 @@
 
 mod elements;
 mod report;
-mod routes;
 mod verdict;
 
 use config::directory::{self, Caller};

@@ -226,7 +226,7 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
 /// What the queue manager gets of a snapshot.
 fn parts(snapshot: &Snapshot, agent: &Arc<Deliver>) -> Result<qmgr::Parts<Queue>, String> {
     let settings = qmgr::Settings::load(&snapshot.config, &snapshot.services).map_err(join)?;
-    let children = ["local", "pipe"].map(|program| (program, agent.clone() as Arc<dyn Agent>));
+    let children = ["local", "pipe", "virtual"].map(|program| (program, agent.clone() as Arc<dyn Agent>));
     let network = ["smtp", "lmtp"].map(|program| (program, snapshot.client.clone() as Arc<dyn Agent>));
     let agents = children.into_iter().chain(network).map(|(program, agent)| (program.to_string(), agent));
     Ok(qmgr::Parts {

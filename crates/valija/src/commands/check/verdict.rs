@@ -3,7 +3,6 @@
 
 use super::elements;
 use super::report::Verdict;
-use super::routes::Routes;
 use config::catalogue::{self, Fate};
 use config::master_cf::Service;
 use config::value::{Value, split_list};
@@ -15,7 +14,6 @@ pub(super) struct Judge {
     service_names: BTreeSet<String>,
     user_names: BTreeSet<String>,
     classes: Vec<String>,
-    routes: Routes,
 }
 
 type Judgement = (Verdict, String);
@@ -24,7 +22,7 @@ impl Judge {
     pub(super) fn new(config: &Config, services: &[Service]) -> Judge {
         let (service_names, user_names) = crate::commands::postconf::other_names(config, services);
         let classes = split_list(&config.get("smtpd_restriction_classes").unwrap_or_default());
-        Judge { service_names, user_names, classes, routes: Routes::of(config, services) }
+        Judge { service_names, user_names, classes }
     }
 
     /// On a setting of main.cf, or of a service when `config` is that service's.
@@ -87,14 +85,10 @@ impl Judge {
         let unsupported = |what: &str| (Verdict::Unsupported, what.to_string());
         match program {
             "smtpd" | "pickup" | "cleanup" | "qmgr" | "nqmgr" | "oqmgr" | "bounce" | "flush" | "showq"
-            | "error" | "discard" | "local" | "pipe" | "smtp" | "lmtp" => {}
+            | "error" | "discard" | "local" | "pipe" | "virtual" | "smtp" | "lmtp" => {}
             "trivial-rewrite" | "proxymap" | "anvil" | "scache" | "tlsmgr" | "postlogd" | "verify" => {
                 return (Verdict::Accepted, "its work is done without a process of its own".to_string());
             }
-            "virtual" if !self.routes.lead_to(&service.name) => {
-                return (Verdict::Accepted, "nothing is routed to it".to_string());
-            }
-            "virtual" => return unsupported("virtual mailboxes come with a later version; use local users"),
             "postscreen" | "dnsblog" | "tlsproxy" => {
                 return unsupported("postscreen comes with a later version; use smtpd");
             }
@@ -112,10 +106,10 @@ impl Judge {
 /// On an `-o` setting, given the verdict on the setting itself: some services look at main.cf alone.
 pub(super) fn overridden(service: &Service, name: &str, (verdict, note): Judgement) -> Judgement {
     let own = match service.command() {
-        "smtpd" | "pickup" | "cleanup" | "qmgr" | "local" | "pipe" | "smtp" | "lmtp" => true,
+        "smtpd" | "pickup" | "cleanup" | "qmgr" | "local" | "pipe" | "virtual" | "smtp" | "lmtp" => true,
         "bounce" => service.name == "bounce",
         // Who speaks in the log.
-        "error" | "discard" | "virtual" => name == "syslog_name" || verdict != Verdict::Same,
+        "error" | "discard" => name == "syslog_name" || verdict != Verdict::Same,
         _ => verdict != Verdict::Same,
     };
     if own {
