@@ -150,10 +150,10 @@ fn transactions() {
     let (wire, _) = transact(&["a@x"], &piped, false, refuse);
     assert!(wire.ends_with("DATA| .| RSET|"), "{wire}");
 
-    // 552 to RCPT is for now; to the dot it is for good.
+    // A full mailbox, said of one recipient.
     let full = |stage| if stage == Stage::Rcpt(0) { answer("552 5.2.2 full") } else { usual(stage) };
     let (_, fates) = transact(&["a@x", "b@x"], &plain, false, full);
-    assert!(matches!(&fates[0], Fate::Refused(_, a) if a.code == 452 && a.refusal() == Code(4, 2, 2)));
+    assert!(matches!(&fates[0], Fate::Refused(_, a) if a.code == 552 && a.refusal() == Code(5, 2, 2)));
     assert!(matches!(&fates[1], Fate::Sent(_)));
 
     // LMTP: an answer for each that was accepted.

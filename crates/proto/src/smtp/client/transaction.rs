@@ -250,7 +250,7 @@ impl Transaction {
                 let fate = match answer.is_positive() {
                     true if self.probe => Fate::Sent(answer),
                     true => Fate::Accepted,
-                    false => Fate::Refused(stage, too_many(answer)),
+                    false => Fate::Refused(stage, answer),
                 };
                 if let Some(slot) = self.fates.get_mut(place) {
                     *slot = fate;
@@ -300,17 +300,6 @@ impl Transaction {
             };
         }
     }
-}
-
-/// 552 to RCPT means that there are too many recipients for now. RFC 5321 4.5.3.1.10
-fn too_many(mut answer: Answer) -> Answer {
-    if answer.code == 552 {
-        answer.code = 452;
-        if let Some(code) = &mut answer.enhanced {
-            code.0 = 4;
-        }
-    }
-    answer
 }
 
 fn path(address: &Address, unquoted: bool) -> String {
