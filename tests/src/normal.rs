@@ -42,6 +42,8 @@ impl Normal {
         let rules = [
             // The name that Dovecot gives a session.
             (r"(<[^<> ]*> )[A-Za-z0-9+/]{22}((?::[A-Z0-9]+)*) Saved".to_string(), "$1<SESSION>$2 Saved"),
+            // amavis names a message by its own process and count.
+            (r"\bid=[0-9]{5,}-[0-9]{2}\b".to_string(), "id=<SESSION>"),
             (r"(with LMTPS?\n\tid )[A-Za-z0-9+/]{22}((?::[A-Z0-9]+)*)\n".to_string(), "$1<SESSION>$2\n"),
             (r"\b\d{14}\.(<QID\d+>)".to_string(), "<STAMP>.$1"),
             (r"(<QID\d+>)\.\d{9,10}/".to_string(), "$1.<EPOCH>/"),

@@ -11,9 +11,9 @@ events::events! {
     QueueWrite { what: String } Warning "queue file write error: {what}"
     /// What header_checks, body_checks and their kin ordered: the action, the line, where the message
     /// comes from, and the text of the action.
-    Check { action: &'static str, class: &'static str, content: String, origin: String, sender: String, recipient: String, via: String, more: String } Info "{action}: {class} {content} from {origin}; from=<{sender}> to=<{recipient}>{via}{more}"
+    Check { action: &'static str, class: &'static str, content: String, origin: String, sender: String, recipient: String, via: String, more: String } Info "{action}: {class} {content} from {origin}; from=<{sender}>{recipient}{via}{more}"
     /// A message that breaks a rule of MIME that is enforced.
-    MimeError { what: &'static str, content: String, origin: String, sender: String, recipient: String } Info "reject: mime-error {what}: {content} from {origin}; from=<{sender}> to=<{recipient}>"
+    MimeError { what: &'static str, content: String, origin: String, sender: String, recipient: String } Info "reject: mime-error {what}: {content} from {origin}; from=<{sender}>{recipient}"
     /// A row of header_checks, body_checks or their kin that means nothing; the line passes.
     BadCheck { what: String } Warning "{what}"
     /// A table of header_checks, body_checks or their kin could not answer.

@@ -50,7 +50,8 @@ impl<S: Store> Message<S> {
         }
     }
 
-    /// Client, sender and last recipient, as the log shows them beside what checks found.
+    /// Client, sender and last recipient (`-t` names them after the first header fields), as the log shows them beside
+    /// what checks found.
     fn whence(&self) -> (String, String, String) {
         let client = &self.origin.client;
         let origin = match &self.origin.source {
@@ -65,6 +66,6 @@ impl<S: Store> Message<S> {
             self.door.rewriting.canonical(whole.clone(), Place::EnvelopeRecipient).unwrap_or(whole)
         });
         let shown = |address: &Address| one_line(&address.internal());
-        (origin, shown(&self.sender), last.as_ref().map(shown).unwrap_or_default())
+        (origin, shown(&self.sender), last.map(|last| format!(" to=<{}>", shown(&last))).unwrap_or_default())
     }
 }
