@@ -178,6 +178,11 @@ impl World {
 
     /// Runs a shell command as a user, in their home.
     pub fn run(&self, user: &str, command: &str) -> Result<Output, String> {
+        self.run_within(user, command, Duration::from_secs(30))
+    }
+
+    /// The same, with so much time.
+    pub fn run_within(&self, user: &str, command: &str, limit: Duration) -> Result<Output, String> {
         let failed = |error: std::io::Error| format!("{command}: {error}");
         let home = if user == "root" { "/root".to_string() } else { format!("/home/{user}") };
         let mut output = File::options()
@@ -201,7 +206,7 @@ impl World {
             }
         };
         let status = process
-            .args(["-k", "2", "30", "bash", "-c", command])
+            .args(["-k", "2", &limit.as_secs().to_string(), "bash", "-c", command])
             .env_clear()
             .envs([
                 ("PATH", PATH),
