@@ -2,6 +2,7 @@
 
 use crate::host::{Logins, NAME, OTHER_NAME, RECIPIENT, SENDER};
 use crate::letter::{self, ATTACHMENT_PATH, TEXT, TEXT_PATH};
+use std::time::Instant;
 use valija_tests::scenario::Placed;
 use valija_tests::world::{Output, PATIENCE, World};
 
@@ -92,8 +93,28 @@ pub const NEEDED: [&str; 9] = [
     "/usr/bin/openssl",
 ];
 
-const SERVICES: [(&str, u16, &str); 2] =
-    [("starttls", 587, "postfix/submission/smtpd"), ("wrapped", 465, "postfix/smtps/smtpd")];
+/// Where submission is offered.
+struct Service {
+    port: u16,
+    /// `starttls` or `wrapped`.
+    tls: &'static str,
+    /// Its tag in the log.
+    tag: &'static str,
+}
+
+const SUBMISSION: Service = Service { port: 587, tls: "starttls", tag: "postfix/submission/smtpd" };
+const SUBMISSIONS: Service = Service { port: 465, tls: "wrapped", tag: "postfix/smtps/smtpd" };
+
+/// One call of a program.
+struct Call<'a> {
+    program: &'a Program,
+    service: &'a Service,
+    host: &'a str,
+    password: &'a str,
+    /// Empty: the program's choice.
+    method: &'a str,
+    subject: String,
+}
 
 /// What they find in the world.
 pub fn files() -> Vec<Placed> {
@@ -109,136 +130,116 @@ pub fn files() -> Vec<Placed> {
 pub fn all(world: &World, logins: Logins) -> Result<(), String> {
     let mut failures = Vec::new();
     for program in &PROGRAMS {
-        for (tls, port, service) in SERVICES {
-            let mut fail =
-                |what: &str, why: String| failures.push(format!("{} on {port}, {what}: {why}", program.name));
-            if let Err(why) = sends(world, logins, program, tls, port, service) {
-                fail("right password", why);
-            }
-            if let Err(why) = is_refused(world, program, tls, port, service) {
-                fail("wrong password", why);
-            }
-            if let Err(why) = does_not_trust(world, program, tls, port) {
-                fail("wrong name", why);
-            }
+        for service in [&SUBMISSION, &SUBMISSIONS] {
+            let subject = format!("{} on {}", program.name, service.port);
+            let right = Call { program, service, host: NAME, password: SENDER.1, method: "", subject };
+            let mut tried = |what: &str, result: Result<(), String>| {
+                if let Err(why) = result {
+                    failures.push(format!("{}, {what}: {why}", right.subject));
+                }
+            };
+            tried("right password", right.sends(world, logins));
+            let subject = format!("{}: wrong password", right.subject);
+            tried("wrong password", Call { password: "wrong", subject, ..right }.is_refused(world));
+            let subject = format!("{}: wrong name", right.subject);
+            tried("wrong name", Call { host: OTHER_NAME, subject, ..right }.does_not_trust(world));
         }
         for method in program.methods {
             if logins == Logins::Own && method.eq_ignore_ascii_case("cram-md5") {
                 continue; // needs passwords that are kept in the clear
             }
-            if let Err(why) = speaks(world, logins, program, method) {
-                failures.push(format!("{} with {method}: {why}", program.name));
+            let subject = format!("{} with {method}", program.name);
+            let call =
+                Call { program, service: &SUBMISSION, host: NAME, password: SENDER.1, method, subject };
+            if let Err(why) = call.sends(world, logins) {
+                failures.push(format!("{}: {why}", call.subject));
             }
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
 }
 
-fn run(
-    world: &World,
-    program: &Program,
-    tls: &str,
-    port: u16,
-    host: &str,
-    subject: &str,
-    password: &str,
-    method: &str,
-) -> Result<Output, String> {
-    let (user, _) = SENDER;
-    let (to, _) = RECIPIENT;
-    let message = format!("/tmp/{}.eml", program.name);
-    let text = format!(
-        "From: <{user}@mail1.org>\nTo: <{to}@mail1.org>\nSubject: {subject}\nMessage-ID: <by-{}@client.example>\n\
-         MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=part\n\n--part\n\
-         Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n{TEXT}\n--part\n\
-         Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\n",
-        program.name
-    );
-    std::fs::write(&message, text).map_err(|error| format!("{message}: {error}"))?;
-    let command = format!(
-        "export HOST={host} PORT={port} TLS={tls} LOGIN={user} PASSWORD='{password}' METHOD='{method}' SUBJECT='{subject}' \
-         SENDER={user}@mail1.org RECIPIENT={to}@mail1.org TEXT={TEXT_PATH} ATTACHMENT={ATTACHMENT_PATH} MESSAGE=$HOME/message\n\
-         (cat {message}; base64 <$ATTACHMENT; echo --part--) >$MESSAGE && send-with-{}",
-        program.name
-    );
-    let began = std::time::Instant::now();
-    let output = world.run(user, &command)?;
-    println!("{subject}: {:.1} s", began.elapsed().as_secs_f64());
-    Ok(output)
-}
+impl Call<'_> {
+    fn run(&self, world: &World) -> Result<Output, String> {
+        let Call { program, service, host, password, method, subject } = self;
+        let (user, _) = SENDER;
+        let (to, _) = RECIPIENT;
+        let name = program.name;
+        let message = format!("/tmp/{name}.eml");
+        let text = format!(
+            "From: <{user}@mail1.org>\nTo: <{to}@mail1.org>\nSubject: {subject}\nMessage-ID: <by-{name}@client.example>\n\
+             MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=part\n\n--part\n\
+             Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n{TEXT}\n--part\n\
+             Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\n"
+        );
+        std::fs::write(&message, text).map_err(|error| format!("{message}: {error}"))?;
+        let command = format!(
+            "export HOST={host} PORT={} TLS={} LOGIN={user} PASSWORD='{password}' METHOD='{method}' SUBJECT='{subject}' \
+             SENDER={user}@mail1.org RECIPIENT={to}@mail1.org TEXT={TEXT_PATH} ATTACHMENT={ATTACHMENT_PATH} MESSAGE=$HOME/message\n\
+             (cat {message}; base64 <$ATTACHMENT; echo --part--) >$MESSAGE && send-with-{name}",
+            service.port, service.tls
+        );
+        let began = Instant::now();
+        let output = world.run(user, &command)?;
+        println!("{subject}: {:.1} s", began.elapsed().as_secs_f64());
+        Ok(output)
+    }
 
-fn sends(
-    world: &World,
-    logins: Logins,
-    program: &Program,
-    tls: &str,
-    port: u16,
-    service: &str,
-) -> Result<(), String> {
-    let subject = format!("{} on {port}", program.name);
-    let log = world.log.lines().len();
-    let output = run(world, program, tls, port, NAME, &subject, SENDER.1, "")?;
-    if output.status != 0 {
-        return Err(format!("it ended with {} and said: {}", output.status, output.text));
+    /// It sends, and what it sent is read back whole.
+    fn sends(&self, world: &World, logins: Logins) -> Result<(), String> {
+        let log = world.log.lines().len();
+        let output = self.run(world)?;
+        if output.status != 0 {
+            return Err(format!("it ended with {} and said: {}", output.status, output.text));
+        }
+        let found = letter::read_back(world, logins, &self.subject, log)?;
+        let mut problems = letter::problems(&found, self.service.tag);
+        if !found.has(self.program.mark) {
+            problems.push(format!("it has no {:?}:\n{}", self.program.mark, found.text));
+        }
+        let method = format!(", sasl_method={}, sasl_username=", self.method.to_uppercase());
+        if !self.method.is_empty() && !found.client.contains(&method) {
+            problems.push(format!("the log has no {method:?}: {}", found.client));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
     }
-    let found = letter::read_back(world, logins, &subject, log)?;
-    let mut problems = letter::problems(&found, service);
-    if !found.has(program.mark) {
-        problems.push(format!("it has no {:?}:\n{}", program.mark, found.text));
-    }
-    if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
-}
 
-fn is_refused(world: &World, program: &Program, tls: &str, port: u16, service: &str) -> Result<(), String> {
-    let log = world.log.lines().len();
-    let subject = format!("{} on {port} with a wrong password", program.name);
-    let output = run(world, program, tls, port, NAME, &subject, "wrong", "")?;
-    if output.status == 0 {
-        return Err(format!("it thinks that it has sent: {}", output.text));
+    /// It is refused, and says so; the log says who tried.
+    fn is_refused(&self, world: &World) -> Result<(), String> {
+        let log = world.log.lines().len();
+        let output = self.run(world)?;
+        if output.status == 0 {
+            return Err(format!("it thinks that it has sent: {}", output.text));
+        }
+        if !output.text.contains(self.program.refused) {
+            return Err(format!("it does not say {:?} but: {}", self.program.refused, output.text));
+        }
+        let end = format!(", sasl_username={}", SENDER.0);
+        world.log.wait("a line about the failed login", PATIENCE, |lines| {
+            lines.iter().skip(log).any(|line| {
+                line.tag == self.service.tag
+                    && line.priority == 20
+                    && line.text.contains("]: SASL ")
+                    && line.text.contains(" authentication failed: ")
+                    && line.text.ends_with(&end)
+            })
+        })?;
+        no_mail(world, log)
     }
-    if !output.text.contains(program.refused) {
-        return Err(format!("it does not say {:?} but: {}", program.refused, output.text));
-    }
-    let (user, _) = SENDER;
-    world.log.wait("a line about the failed login", PATIENCE, |lines| {
-        lines.iter().skip(log).any(|line| {
-            line.tag == service
-                && line.priority == 20
-                && line.text.contains("]: SASL ")
-                && line.text.contains(" authentication failed: ")
-                && (line.text.ends_with(&format!(", sasl_username={user}")))
-        })
-    })?;
-    no_mail(world, log)
-}
 
-fn does_not_trust(world: &World, program: &Program, tls: &str, port: u16) -> Result<(), String> {
-    let Some(words) = program.wrong_name else { return Ok(()) };
-    let log = world.log.lines().len();
-    let subject = format!("{} on {port} with a wrong name", program.name);
-    let output = run(world, program, tls, port, OTHER_NAME, &subject, SENDER.1, "")?;
-    if output.status == 0 || !output.text.contains(words) {
-        return Err(format!(
-            "it ended with {} and does not say {words:?} but: {}",
-            output.status, output.text
-        ));
+    /// It does not talk to a host whose certificate is for another name: that it sends elsewhere is because it trusts.
+    fn does_not_trust(&self, world: &World) -> Result<(), String> {
+        let Some(words) = self.program.wrong_name else { return Ok(()) };
+        let log = world.log.lines().len();
+        let output = self.run(world)?;
+        if output.status == 0 || !output.text.contains(words) {
+            return Err(format!(
+                "it ended with {} and does not say {words:?} but: {}",
+                output.status, output.text
+            ));
+        }
+        no_mail(world, log)
     }
-    no_mail(world, log)
-}
-
-fn speaks(world: &World, logins: Logins, program: &Program, method: &str) -> Result<(), String> {
-    let log = world.log.lines().len();
-    let subject = format!("{} with {method}", program.name);
-    let output = run(world, program, "starttls", 587, NAME, &subject, SENDER.1, method)?;
-    if output.status != 0 {
-        return Err(format!("it ended with {} and said: {}", output.status, output.text));
-    }
-    let found = letter::read_back(world, logins, &subject, log)?;
-    let wanted = format!(", sasl_method={}, sasl_username=", method.to_uppercase());
-    if !found.client.contains(&wanted) {
-        return Err(format!("the log has no {wanted:?}: {}", found.client));
-    }
-    Ok(())
 }
 
 fn no_mail(world: &World, log: usize) -> Result<(), String> {
