@@ -14,11 +14,18 @@
 
 pub mod about;
 pub mod attempts;
+pub mod cyrus;
+pub mod hash;
+mod machine;
 pub mod offer;
+pub mod users;
+pub mod workers;
 
 pub use about::{About, Encryption};
 pub use attempts::Attempts;
+pub use machine::{Common, DENIED};
 pub use offer::{Offer, Properties};
+pub use workers::Workers;
 
 use sasl::Secret;
 use std::future::Future;

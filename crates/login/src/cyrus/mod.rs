@@ -1,0 +1,319 @@
+//! `smtpd_sasl_type = cyrus`, Postfix's default, without the library: what the service file says is done
+//! here, with saslauthd or with the passwords in sasldb. What it asks for beyond that is said, and no login
+//! is offered.
+//!
+//! Names are as Cyrus SASL has them: `user@realm` is split for whoever is asked, a name without realm gets
+//! `smtpd_sasl_local_domain` (and for sasldb else the name of the host), and the full name is what is logged
+//! and given rights to.
+
+pub mod saslauthd;
+pub mod sasldb;
+pub mod service_file;
+
+use crate::about::About;
+use crate::machine::{Answer, Book, Common, Desk};
+use crate::{Authenticator, Waiting};
+use sasl::scram::{self, Stored};
+use sasl::server::Kept;
+use sasl::{Mechanism, Secret};
+use saslauthd::{Question, Saslauthd, Trouble};
+use sasldb::Sasldb;
+use service_file::{Method, ServiceFile};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use tables::Types;
+use tables::live::{Content, Live, Parse};
+
+/// What the configuration says of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// `cyrus_sasl_config_path`.
+    pub search: &'a str,
+    /// `smtpd_sasl_path`: the name of the service file.
+    pub service: &'a str,
+    /// The directory of main.cf.
+    pub directory: &'a Path,
+    /// The directory that Postfix's smtpd would be locked in, when master.cf says so: what is asked lies
+    /// there then.
+    pub chroot: Option<&'a Path>,
+    /// `valija_sasldb_file`, where the service file names no other.
+    pub sasldb: &'a Path,
+}
+
+/// Where saslauthd listens on Debian.
+const SOCKET: &str = "/var/run/saslauthd/mux";
+
+/// The iterations of SCRAM over a password that is kept in clear.
+const ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).unwrap();
+
+/// The authenticator that the service file describes. What is wrong with that file is the answer of its
+/// [`Authenticator::mechanisms`].
+pub fn open(types: &Types, setting: Setting<'_>, common: Common) -> Arc<dyn Authenticator> {
+    let below = |path: PathBuf| {
+        let inside = setting.chroot.map(|root| root.join(path.strip_prefix("/").unwrap_or(&path)));
+        inside.into_iter().chain([path]).collect::<Vec<_>>()
+    };
+    let (mut saslauthd, mut sasldb, mut methods, mut mechanisms) = (None, None, Vec::new(), Vec::new());
+    let fault = match find(types, &setting) {
+        Err(what) => Some(what),
+        Ok((path, file)) => {
+            mechanisms = served(&file);
+            let listed = file.mechanisms.unwrap_or_default();
+            let lacking: Vec<&str> = listed
+                .iter()
+                .map(String::as_str)
+                .filter(|m| !mechanisms.iter().any(|s| s.name() == *m))
+                .collect();
+            if !lacking.is_empty() && !mechanisms.is_empty() {
+                let what = format!("{}: mech_list: {} not offered here", path.display(), lacking.join(", "));
+                types.notice("smtpd_sasl_path", true, what);
+            }
+            if file.methods.contains(&Method::Saslauthd) {
+                let socket = file.saslauthd.unwrap_or_else(|| PathBuf::from(SOCKET));
+                saslauthd = Some(Saslauthd::at(below(socket)));
+            }
+            if file.methods.contains(&Method::Sasldb) {
+                let database = file.sasldb.unwrap_or_else(|| setting.sasldb.to_path_buf());
+                sasldb = Some(database_of(types, below(database)));
+            }
+            methods = file.methods;
+            let nothing = || {
+                format!(
+                    "{}: none of the mechanisms in mech_list is served with this pwcheck_method",
+                    path.display()
+                )
+            };
+            mechanisms.is_empty().then(nothing)
+        }
+    };
+    let cyrus = Cyrus {
+        fault,
+        methods,
+        mechanisms,
+        saslauthd,
+        sasldb,
+        types: types.clone(),
+        common: common.clone(),
+        key: OnceLock::new(),
+    };
+    Arc::new(Desk { book: Arc::new(cyrus), common })
+}
+
+/// The service file, or what is wrong with it. Without one Cyrus SASL has its defaults.
+fn find(types: &Types, setting: &Setting<'_>) -> Result<(PathBuf, ServiceFile), String> {
+    if setting.service.is_empty() || setting.service.contains('/') {
+        return Err(format!(
+            "smtpd_sasl_path = {}: with smtpd_sasl_type = cyrus it is the name of a service file, such as smtpd; \
+             did you mean smtpd_sasl_type = dovecot?",
+            setting.service
+        ));
+    }
+    let places = service_file::places(setting.search, setting.directory, setting.service);
+    for path in &places {
+        let mut text = String::new();
+        let read = types.open_file(path).and_then(|file| {
+            let mut limited = std::io::Read::take(file, 1 << 17);
+            std::io::Read::read_to_string(&mut limited, &mut text)
+        });
+        match read {
+            Ok(_) => {
+                let file = service_file::read(&text).map_err(|what| format!("{}: {what}", path.display()))?;
+                return Ok((path.clone(), file));
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => {
+                return Err(format!(
+                    "{}: {}; let the mail system read it",
+                    path.display(),
+                    tables::live::words(&e)
+                ));
+            }
+        }
+    }
+    let first = places.into_iter().next().unwrap_or_default();
+    service_file::read("").map(|file| (first, file))
+}
+
+/// What can be offered. CRAM-MD5 only where it is asked for by name: it is weak, and wants the password.
+/// Where saslauthd knows some of the users, they have nothing but plain passwords.
+fn served(file: &ServiceFile) -> Vec<Mechanism> {
+    let known = match file.mechanisms {
+        Some(_) => file.methods.contains(&Method::Sasldb),
+        None => file.methods == [Method::Sasldb],
+    };
+    let all = [
+        Mechanism::ScramSha256,
+        Mechanism::ScramSha1,
+        Mechanism::CramMd5,
+        Mechanism::Plain,
+        Mechanism::Login,
+    ];
+    let possible = all.into_iter().filter(|m| known || matches!(m, Mechanism::Plain | Mechanism::Login));
+    match &file.mechanisms {
+        None => possible.filter(|m| *m != Mechanism::CramMd5).collect(),
+        Some(listed) => {
+            let possible: Vec<Mechanism> = possible.collect();
+            // In the order of the list.
+            listed.iter().filter_map(|name| possible.iter().copied().find(|m| m.name() == name)).collect()
+        }
+    }
+}
+
+fn database_of(types: &Types, places: Vec<PathBuf>) -> Live<Sasldb> {
+    let name = places.last().map(|p| p.display().to_string()).unwrap_or_default();
+    let of = |path: PathBuf| {
+        let parse: Parse<Sasldb> = Box::new(|_, bytes| match Sasldb::read(bytes) {
+            Ok(value) => Ok(Content { value, faults: Vec::new(), clean: true }),
+            Err(what) => Err((what, "make it with saslpasswd2".to_string())),
+        });
+        (path, parse)
+    };
+    Live::open(types, &name, places.into_iter().map(of).collect())
+}
+
+struct Cyrus {
+    fault: Option<String>,
+    methods: Vec<Method>,
+    mechanisms: Vec<Mechanism>,
+    saslauthd: Option<Saslauthd>,
+    sasldb: Option<Live<Sasldb>>,
+    types: Types,
+    common: Common,
+    /// For the salts of SCRAM, and for what unknown names are compared with.
+    key: OnceLock<[u8; 32]>,
+}
+
+/// The name with the realm it belongs to.
+fn full_name(user: &str, realm: &str) -> String {
+    match user.contains('@') || realm.is_empty() {
+        true => user.to_string(),
+        false => format!("{user}@{realm}"),
+    }
+}
+
+impl Cyrus {
+    fn say(&self, what: String) {
+        self.types.notice("smtpd_sasl_path", true, format!("SASL authentication failure: {what}"));
+    }
+
+    async fn by_saslauthd(&self, user: &str, secret: &Secret, about: &About) -> Answer<String> {
+        let Some(saslauthd) = &self.saslauthd else { return Answer::Unknown };
+        let (name, realm) = user.rsplit_once('@').unwrap_or((user, about.realm.as_str()));
+        let service = if about.service.is_empty() { "smtp" } else { &about.service };
+        match saslauthd.ask(Question { user: name, secret, service, realm }).await {
+            Ok(true) => Answer::Yes(full_name(user, &about.realm)),
+            Ok(false) => Answer::No,
+            Err(Trouble::Full) => Answer::Full,
+            Err(Trouble::Other(what)) => {
+                self.say(what);
+                Answer::Unknown
+            }
+        }
+    }
+
+    /// The password of a user, or `None` for no such user; an error was logged.
+    fn password(&self, user: &str, about: &About) -> Result<Option<Secret>, ()> {
+        let Some(live) = &self.sasldb else { return Err(()) };
+        let default = if about.realm.is_empty() { &about.host } else { &about.realm };
+        let (name, realm) = user.rsplit_once('@').unwrap_or((user, default));
+        match live.get() {
+            Ok(database) => Ok(database.get(name, realm).cloned()),
+            Err(error) => {
+                self.say(error.to_string());
+                Err(())
+            }
+        }
+    }
+
+    /// A secret made of `text` that nobody can guess.
+    fn made(&self, text: &str) -> Vec<u8> {
+        use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
+        let key = self.key.get_or_init(|| {
+            let mut key = [0; 32];
+            match aws_lc_rs::rand::fill(&mut key) {
+                Ok(()) => key,
+                // Without random numbers no login gets as far as this.
+                Err(_) => [0; 32],
+            }
+        });
+        sign(&Key::new(HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
+    }
+}
+
+impl Book for Cyrus {
+    fn mechanisms(&self) -> Result<Vec<Mechanism>, String> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
+        // saslauthd may be started later; passwords that cannot be read are for the administrator.
+        if let (Some(live), [Method::Sasldb]) = (&self.sasldb, self.methods.as_slice()) {
+            let readable = live.get().map(|_| ()).map_err(|error| {
+                format!("{error} (make it with saslpasswd2; valija_sasldb_file names it, so that root's can be read)")
+            });
+            readable?;
+        }
+        Ok(self.mechanisms.clone())
+    }
+
+    fn check<'a>(&'a self, user: &'a str, secret: Secret, about: &'a About) -> Waiting<'a, Answer<String>> {
+        Box::pin(async move {
+            let mut refused = Answer::No;
+            for method in &self.methods {
+                let answer = match method {
+                    Method::Saslauthd => self.by_saslauthd(user, &secret, about).await,
+                    Method::Sasldb => match self.password(user, about) {
+                        Err(()) => Answer::Unknown,
+                        Ok(known) => {
+                            let exists = known.is_some();
+                            let known = known.unwrap_or_else(|| self.made(user).into());
+                            let digest =
+                                |s: &Secret| aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, s.bytes());
+                            let same = aws_lc_rs::constant_time::verify_slices_are_equal(
+                                digest(&known).as_ref(),
+                                digest(&secret).as_ref(),
+                            );
+                            match same.is_ok() && exists {
+                                true => Answer::Yes(full_name(user, &about.realm)),
+                                false => Answer::No,
+                            }
+                        }
+                    },
+                };
+                match answer {
+                    Answer::Yes(user) => return Answer::Yes(user),
+                    Answer::No => {}
+                    // Somebody who cannot be asked might have said yes.
+                    other => refused = other,
+                }
+            }
+            refused
+        })
+    }
+
+    fn know<'a>(&'a self, user: &'a str, how: Mechanism, about: &'a About) -> Waiting<'a, Answer<Kept>> {
+        Box::pin(async move {
+            let Ok(known) = self.password(user, about) else { return Answer::Unknown };
+            let secret = known.unwrap_or_else(|| self.made(user).into());
+            let hash = match how {
+                Mechanism::ScramSha1 => scram::Hash::Sha1,
+                Mechanism::ScramSha256 => scram::Hash::Sha256,
+                _ => return Answer::Yes(Kept::Secret(secret)),
+            };
+            let mut salt = self.made(&format!("salt\0{user}"));
+            salt.truncate(16);
+            let job = move || Stored::new(hash, &secret, &salt, ITERATIONS);
+            match self.common.workers.run(about.remote.map(|r| r.ip()), user, job).await {
+                Ok(stored) => Answer::Yes(Kept::Stored(stored)),
+                Err(_) => Answer::Full,
+            }
+        })
+    }
+
+    fn full_name(&self, user: &str, about: &About) -> String {
+        full_name(user, &about.realm)
+    }
+}
+
+#[cfg(test)]
+mod tests;

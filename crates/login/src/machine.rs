@@ -1,0 +1,228 @@
+//! Exchanges of the mechanisms that are served here, over a [`Book`] that knows the users.
+//!
+//! Whatever is wrong with a name or a password, the client hears one and the same, after the same
+//! work: who exists is nobody's business. Limits are asked before the book is.
+
+use crate::about::About;
+use crate::attempts::{Attempts, Rates, Ticket};
+use crate::offer::{Offer, Properties};
+use crate::workers::Workers;
+use crate::{Authenticator, Exchange, Failure, Step, Waiting};
+use sasl::server::{Kept, Server, Step as Wanted};
+use sasl::{Mechanism, Secret};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Said of an unknown user, a wrong password, and somebody who wants to be somebody else.
+pub const DENIED: &str = "authentication failure";
+
+/// Said when too many failed, or too many want to log in at once.
+const LATER: &str = "too many logins; try again later";
+
+/// What the authenticators of a process share.
+#[derive(Clone)]
+pub struct Common {
+    /// Failures of late; kept across reloads.
+    pub attempts: Arc<Attempts>,
+    /// How many are borne.
+    pub rates: Rates,
+    /// Where hashing is done; kept across reloads.
+    pub workers: Arc<Workers>,
+}
+
+/// What a book says of a login.
+#[derive(Debug)]
+pub(crate) enum Answer<T> {
+    /// The user by the name to log and to give rights to, or what is kept of them.
+    Yes(T),
+    /// Wrong password, or no such user.
+    No,
+    /// Too much to do.
+    Full,
+    /// Nobody can tell now; whoever knows why has logged it.
+    Unknown,
+}
+
+/// Knows users.
+pub(crate) trait Book: Send + Sync {
+    /// What is offered now; an error is words for the log.
+    fn mechanisms(&self) -> Result<Vec<Mechanism>, String>;
+    /// Whether this is the user's password; the user's full name.
+    fn check<'a>(&'a self, user: &'a str, secret: Secret, about: &'a About) -> Waiting<'a, Answer<String>>;
+    /// What is kept of a user, for this mechanism. For one who does not exist, what fits no password.
+    fn know<'a>(&'a self, user: &'a str, how: Mechanism, about: &'a About) -> Waiting<'a, Answer<Kept>>;
+    /// The full name of a user who has proven to know the password.
+    fn full_name(&self, user: &str, about: &About) -> String;
+}
+
+/// An authenticator over a book.
+pub(crate) struct Desk<B> {
+    pub(crate) book: Arc<B>,
+    pub(crate) common: Common,
+}
+
+impl<B: Book + 'static> Authenticator for Desk<B> {
+    fn mechanisms(&self) -> Waiting<'_, Result<Arc<[Offer]>, String>> {
+        let offers = self.book.mechanisms().map(|all| all.into_iter().map(offer).collect());
+        Box::pin(std::future::ready(offers))
+    }
+
+    fn begin(&self, mechanism: &str, about: Arc<About>) -> Box<dyn Exchange> {
+        let served = self.book.mechanisms().unwrap_or_default();
+        let mechanism = served.into_iter().find(|m| m.name().eq_ignore_ascii_case(mechanism));
+        let server = mechanism.and_then(|m| {
+            let nonce = sasl::nonce()?;
+            // CRAM-MD5 puts it before an @, base64 may stand there.
+            Server::new(m, &about.host, nonce).map(|server| (m, server))
+        });
+        Box::new(Dialogue {
+            book: self.book.clone(),
+            common: self.common.clone(),
+            about,
+            server,
+            ticket: None,
+            proven: None,
+        })
+    }
+}
+
+/// What can be said of the mechanisms, as Cyrus SASL says it.
+fn offer(mechanism: Mechanism) -> Offer {
+    let scram = matches!(mechanism, Mechanism::ScramSha1 | Mechanism::ScramSha256);
+    let properties = Properties {
+        plaintext: matches!(mechanism, Mechanism::Plain | Mechanism::Login),
+        dictionary: true,
+        active: !scram,
+        mutual_auth: scram,
+        ..Properties::default()
+    };
+    Offer { name: mechanism.name().to_string(), properties }
+}
+
+struct Dialogue<B> {
+    book: Arc<B>,
+    common: Common,
+    about: Arc<About>,
+    server: Option<(Mechanism, Server)>,
+    ticket: Option<Ticket>,
+    /// SCRAM: the user, while the server's own proof is on its way.
+    proven: Option<String>,
+}
+
+impl<B: Book + 'static> Exchange for Dialogue<B> {
+    fn step(&mut self, response: Option<Secret>) -> Waiting<'_, Step> {
+        Box::pin(self.next(response))
+    }
+}
+
+impl<B: Book> Dialogue<B> {
+    async fn next(&mut self, response: Option<Secret>) -> Step {
+        if let Some(user) = self.proven.take() {
+            return self.welcome(user);
+        }
+        let Some((mechanism, server)) = &mut self.server else {
+            return denied("no mechanism available", None);
+        };
+        let mechanism = *mechanism;
+        let Some(response) = response else {
+            return match server.begin() {
+                Wanted::Challenge(challenge) => Step::Challenge(challenge),
+                _ => denied(DENIED, None),
+            };
+        };
+        let mut wanted = server.respond(response.bytes());
+        drop(response);
+        loop {
+            let (user, kept) = match wanted {
+                Ok(Wanted::Challenge(challenge)) => return Step::Challenge(challenge),
+                Ok(Wanted::Check { user, acts_for, secret }) => {
+                    return self.check(user, acts_for, secret).await;
+                }
+                Ok(Wanted::Done { user, last: None }) => return self.welcome(user),
+                Ok(Wanted::Done { user, last: Some(last) }) => {
+                    self.proven = Some(user);
+                    return Step::Challenge(last);
+                }
+                Ok(Wanted::Know(user)) => {
+                    if let Some(step) = self.try_user(&user) {
+                        return step;
+                    }
+                    let kept = self.book.know(&user, mechanism, &self.about).await;
+                    (user, kept)
+                }
+                Err(sasl::Fault::NotProven) => return denied(DENIED, None),
+                Err(_) => return denied("bad protocol / cancel", None),
+            };
+            let kept = match self.judge(&user, kept) {
+                Ok(kept) => kept,
+                Err(step) => return step,
+            };
+            let Some((_, server)) = &mut self.server else { return denied(DENIED, Some(user)) };
+            wanted = server.known(kept);
+            if wanted.is_err() {
+                return denied(DENIED, Some(user));
+            }
+        }
+    }
+
+    async fn check(&mut self, user: String, acts_for: Option<String>, secret: Secret) -> Step {
+        if user.trim().is_empty() || acts_for.is_some() {
+            return denied(DENIED, Some(user));
+        }
+        if let Some(step) = self.try_user(&user) {
+            return step;
+        }
+        let answer = self.book.check(&user, secret, &self.about).await;
+        match self.judge(&user, answer) {
+            Ok(full) => {
+                self.succeed(&user);
+                Step::Success { user: full }
+            }
+            Err(step) => step,
+        }
+    }
+
+    /// Whether this user may be tried; the step that says otherwise.
+    fn try_user(&mut self, user: &str) -> Option<Step> {
+        let common = &self.common;
+        self.ticket = common.attempts.begin(common.rates, self.address(), user, Instant::now());
+        let refused = || Step::Failure(Failure::temporary(LATER, Some(user.to_string())));
+        self.ticket.is_none().then(refused)
+    }
+
+    /// What the book says, or the step that ends the login.
+    fn judge<T>(&mut self, user: &str, answer: Answer<T>) -> Result<T, Step> {
+        let user = || Some(user.to_string());
+        let (reason, ours) = match answer {
+            Answer::Yes(value) => return Ok(value),
+            Answer::No => return Err(denied(DENIED, user())),
+            Answer::Full => (LATER, true),
+            Answer::Unknown => ("the server cannot check it now", true),
+        };
+        if ours && let Some(ticket) = self.ticket.take() {
+            ticket.succeeded();
+        }
+        Err(Step::Failure(Failure::temporary(reason, user())))
+    }
+
+    fn welcome(&mut self, user: String) -> Step {
+        self.succeed(&user);
+        Step::Success { user: self.book.full_name(&user, &self.about) }
+    }
+
+    fn succeed(&mut self, user: &str) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.succeeded();
+        }
+        self.common.workers.succeeded(self.address(), user);
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        self.about.remote.map(|r| r.ip())
+    }
+}
+
+fn denied(reason: &str, user: Option<String>) -> Step {
+    Step::Failure(Failure::denied(reason, user))
+}
