@@ -26,7 +26,7 @@ use tables::{Maps, Types};
 
 /// Where users come from.
 enum Source {
-    File(Live<Users>),
+    File(Box<Live<Users>>),
     Tables(Maps),
 }
 
@@ -53,7 +53,7 @@ pub fn in_file(types: &Types, path: &Path, common: Common) -> Arc<dyn Authentica
     });
     let name = path.display().to_string();
     let live = Live::open(types, &name, vec![(PathBuf::from(path), parse)]);
-    desk(Source::File(live), types, common)
+    desk(Source::File(Box::new(live)), types, common)
 }
 
 /// The users in tables, as a list of `type:name`.
