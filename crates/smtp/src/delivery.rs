@@ -50,6 +50,10 @@ pub(crate) struct Delivery<'a> {
     order: Vec<usize>,
     /// Why the last place failed.
     failure: Option<NoRoute>,
+    /// Hosts that were asked on a connection of before, and are not asked again on a fresh one.
+    asked: Vec<Endpoint>,
+    /// What they said to recipients for now, and whether the log knows.
+    deferred: Vec<(usize, Told)>,
     at_fallback: bool,
     /// Sessions so far.
     sessions: usize,
@@ -91,6 +95,8 @@ impl<'a> Delivery<'a> {
             told: vec![None; request.recipients.len()],
             order: Vec::with_capacity(request.recipients.len()),
             failure: None,
+            asked: Vec::new(),
+            deferred: Vec::new(),
             at_fallback: false,
             sessions: 0,
             unreachable: None,
@@ -104,6 +110,9 @@ impl<'a> Delivery<'a> {
         match self.prepare() {
             Ok(mut prepared) => self.go_through(&mut prepared).await,
             Err(status) => self.tell_open("none", 0, &status),
+        }
+        for (place, told) in std::mem::take(&mut self.deferred) {
+            self.tell(place, told);
         }
         if self.is_open() {
             self.last_word();
@@ -229,6 +238,8 @@ impl<'a> Delivery<'a> {
     }
 
     async fn visit_hosts(&mut self, hops: &[Hop], prepared: &mut Prepared, last_place: bool) {
+        let hops: Vec<&Hop> =
+            hops.iter().filter(|h| !self.asked.contains(&Endpoint::Inet(h.address))).collect();
         for (n, hop) in hops.iter().enumerate() {
             if !self.is_open() || self.sessions_used_up() {
                 return;
@@ -239,11 +250,15 @@ impl<'a> Delivery<'a> {
     }
 
     async fn visit_host(&mut self, peer: Peer, prepared: &mut Prepared, last: bool) {
+        if self.asked.contains(&peer.endpoint) {
+            return;
+        }
+        self.go_on();
         let identity = self.identity(&peer);
         let kept = self.service.pool.take_host(&peer.host, &peer.endpoint, &identity).await;
         if let Some(session) = kept {
             self.use_session(session, prepared, false).await;
-            if !self.is_open() {
+            if !self.is_open() || self.asked.contains(&peer.endpoint) {
                 return;
             }
         }
@@ -518,6 +533,18 @@ impl<'a> Delivery<'a> {
         }
     }
 
+    /// There is a further host for those whom the one before wants to come later.
+    fn go_on(&mut self) {
+        let mut said = String::new();
+        for (_, told) in std::mem::take(&mut self.deferred) {
+            if told.status.text != said {
+                self.voice.say_of(self.request.id, &Postponed { text: told.status.text.clone() });
+                said.clone_from(&told.status.text);
+            }
+            self.failure = Some(NoRoute { status: told.status, loops: false, warnings: Vec::new() });
+        }
+    }
+
     /// Notes what became of the recipients at the places `open`.
     fn settle(&mut self, session: &Session, open: &[usize], outcome: Outcome, last: bool) {
         let Outcome { fates, broken, in_doubt, ours, findings, .. } = outcome;
@@ -526,6 +553,12 @@ impl<'a> Delivery<'a> {
         let uses = session.uses;
         // An answer to all of them is logged once.
         let mut said_of_all = false;
+        // Whether there is another host is not known yet.
+        let heard = broken.as_ref().is_none_or(|(stage, _)| *stage == Stage::Rset);
+        let kept = uses > 1 && heard && !last;
+        if kept {
+            self.asked.push(session.peer.endpoint.clone());
+        }
         // RCPT was answered before the content.
         let at_rcpt = |fate: &Fate| matches!(fate, Fate::Refused(Stage::Rcpt(_), _));
         let (first, then): (Vec<_>, Vec<_>) = fates.into_iter().zip(open).partition(|(f, _)| at_rcpt(f));
@@ -539,9 +572,16 @@ impl<'a> Delivery<'a> {
                 Fate::Refused(stage, answer) => {
                     let status = words::said(&session.peer, &answer, stage);
                     let final_word = last || status.code.0 != 4;
+                    let told = Told {
+                        relay: relay.clone(),
+                        uses,
+                        status: status.clone(),
+                        action: Action::Delivered,
+                    };
                     if final_word {
-                        let action = Action::Delivered;
-                        self.tell(*place, Told { relay: relay.clone(), uses, status, action });
+                        self.tell(*place, told);
+                    } else if kept {
+                        self.deferred.push((*place, told));
                     } else {
                         let single = matches!(stage, Stage::Rcpt(_));
                         if single || !std::mem::replace(&mut said_of_all, true) {
