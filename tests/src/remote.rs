@@ -8,6 +8,7 @@
 //! show = sorted                               sessions are shown in the order of their text (they came at once)
 //! show = pipelined                            a command that came along with the one before is shown as `C+`
 //! protocol = lmtp                             greeted by LHLO; a reply for each recipient after the text
+//! protocol = policy                           a policy server, see `remote/policy.rs`
 //! EHLO = 250-mx.fake.org | 250 8BITMIME       the reply to lines that begin so; the longest beginning wins
 //! RCPT TO:<uno@fake.org> = 450 4.2.0 Later // 250 2.1.5 Ok      the first time, and all further times
 //! greeting = 421 4.3.2 busy | close           the reply to a connection; `text` one to the first line of a message;
@@ -16,6 +17,8 @@
 //! Instead of a line there may be an action: `close`, `reset` (a connection torn down), `silence` (nothing any more),
 //! `pause MILLISECONDS`, `drip TEXT` (a line, byte by byte), `raw TEXT` (no line end but \r \n \xHH), `endless TEXT` (a
 //! line again and again).
+
+mod policy;
 
 use crate::dialogue::unescape;
 use std::collections::HashMap;
@@ -37,6 +40,7 @@ pub struct Script {
     sorted: bool,
     pipelined: bool,
     lmtp: bool,
+    policy: bool,
     rules: Vec<Rule>,
 }
 
@@ -89,6 +93,7 @@ impl Script {
         let mut name = "mx.fake.org";
         let mut rules = Vec::new();
         for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+            // What stands in a request has a sign of equality itself.
             let (key, value) = line.split_once(" =").ok_or(line)?;
             let (key, value) = (key.trim(), value.trim());
             match (key, value) {
@@ -102,11 +107,13 @@ impl Script {
                 ("show", "sorted") => script.sorted = true,
                 ("show", "pipelined") => script.pipelined = true,
                 ("protocol", "lmtp") => script.lmtp = true,
+                ("protocol", "policy") => script.policy = true,
                 ("start" | "show" | "protocol", _) => return Err(line.to_string()),
                 _ => rules.push(rule(key, value).ok_or(line)?),
             }
         }
-        for line in DEFAULTS.lines() {
+        let defaults = if script.policy { policy::DEFAULTS } else { DEFAULTS };
+        for line in defaults.lines() {
             let (key, value) = line.split_once(" = ").unwrap_or_default();
             if !rules.iter().any(|rule| rule.beginning == key) {
                 rules.push(rule(key, &value.replace("NAME", name)).ok_or(line)?);
@@ -245,6 +252,8 @@ struct State {
     script: Script,
     used: HashMap<usize, usize>,
     messages: usize,
+    /// What policy clients call messages, in the order in which they were heard of.
+    instances: Vec<String>,
     sessions: Vec<Session>,
     listeners: Vec<Listener>,
 }
@@ -287,7 +296,8 @@ impl Server {
                     drop(state);
                     let shared = Arc::clone(&shared);
                     std::thread::spawn(move || {
-                        let mut talk = Talk { stream, shared, number, unread: Vec::new(), closed: false };
+                        let (unread, line_end) = (Vec::new(), "\r\n".as_bytes());
+                        let mut talk = Talk { stream, shared, number, unread, line_end, closed: false };
                         talk.whole();
                         let mut state = lock(&talk.shared.0);
                         state.sessions[number].ended = true;
@@ -315,7 +325,9 @@ impl Server {
     pub fn text(&self, home: &[String]) -> String {
         let end = Instant::now() + FAREWELL;
         let mut state = lock(&self.shared.0);
-        while state.sessions.iter().any(|session| !session.ended) && Instant::now() < end {
+        // Policy clients keep their connections for an hour of need, each as long as it likes.
+        let kept = state.script.policy;
+        while !kept && state.sessions.iter().any(|session| !session.ended) && Instant::now() < end {
             state = match self.shared.1.wait_timeout(state, Duration::from_millis(100)) {
                 Ok((state, _)) => state,
                 Err(poisoned) => poisoned.into_inner().0,
@@ -330,7 +342,7 @@ impl Server {
                     _ => String::new(),
                 };
                 let mut text = session.text.clone();
-                if !session.ended {
+                if !session.ended && !kept {
                     text.push_str("# still open\n");
                 }
                 for (number, message) in &session.messages {
@@ -353,6 +365,7 @@ struct Talk {
     shared: Arc<(Mutex<State>, Condvar)>,
     number: usize,
     unread: Vec<u8>,
+    line_end: &'static [u8],
     closed: bool,
 }
 
@@ -361,6 +374,9 @@ const LEFT: &str = "# connection closed by the client\n";
 impl Talk {
     fn whole(&mut self) {
         self.stream.patience(SILENCE);
+        if lock(&self.shared.0).script.policy {
+            return self.policy();
+        }
         self.reply("greeting", None);
         let mut recipients: Vec<String> = Vec::new();
         let mut message = String::new();
@@ -473,6 +489,8 @@ impl Talk {
                         // A client need not wait for this reply.
                         self.note(&format!("S: {text}\n"));
                         let _ = self.stream.write_all(format!("{text}\r\n").as_bytes());
+                    } else if self.line_end == b"\n" {
+                        self.say(&format!("S: {text}\n"), format!("{text}\n\n").as_bytes());
                     } else {
                         self.say(&format!("S: {text}\n"), format!("{text}\r\n").as_bytes());
                     }
@@ -498,7 +516,9 @@ impl Talk {
                 Action::Silence => {
                     let mut sink = [0; 4096];
                     while matches!(self.stream.read(&mut sink), Ok(1..)) {}
-                    self.note(LEFT);
+                    if !lock(&self.shared.0).script.policy {
+                        self.note(LEFT);
+                    }
                     self.closed = true;
                 }
                 Action::Close => {
@@ -535,10 +555,10 @@ impl Talk {
 
     fn line(&mut self) -> Option<String> {
         loop {
-            if let Some(end) = self.unread.windows(2).position(|pair| pair == b"\r\n") {
+            if let Some(end) = self.unread.windows(self.line_end.len()).position(|w| w == self.line_end) {
                 let line =
                     String::from_utf8_lossy(&self.unread[..end]).replace('\r', "<CR>").replace('\n', "<LF>");
-                self.unread.drain(..end + 2);
+                self.unread.drain(..end + self.line_end.len());
                 return Some(line);
             }
             self.more()?;
@@ -558,7 +578,9 @@ impl Talk {
         match self.stream.read(&mut buffer) {
             Ok(length @ 1..) => self.unread.extend(&buffer[..length]),
             _ => {
-                self.note(LEFT);
+                if !lock(&self.shared.0).script.policy {
+                    self.note(LEFT);
+                }
                 self.closed = true;
                 return None;
             }

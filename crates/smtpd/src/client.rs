@@ -13,11 +13,20 @@ pub struct Peer {
     pub ip: Option<IpAddr>,
     /// Its port.
     pub port: u16,
+    /// Our end.
+    pub here: Option<std::net::SocketAddr>,
+}
+
+impl Peer {
+    /// Connected to this address of ours.
+    pub fn at(self, here: std::net::SocketAddr) -> Peer {
+        Peer { here: Some(here), ..self }
+    }
 }
 
 impl From<std::net::SocketAddr> for Peer {
     fn from(address: std::net::SocketAddr) -> Peer {
-        Peer { ip: Some(address.ip().to_canonical()), port: address.port() }
+        Peer { ip: Some(address.ip().to_canonical()), port: address.port(), here: None }
     }
 }
 
@@ -100,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn labels() {
-        let peer = Peer { ip: Some(IpAddr::from([192, 0, 2, 1])), port: 4711 };
+        let peer = Peer { ip: Some(IpAddr::from([192, 0, 2, 1])), port: 4711, here: None };
         let client = Client::find(peer, false, false).await.0;
         assert_eq!(client.label(), "unknown[192.0.2.1]");
         assert_eq!(Client { show_port: true, ..client }.label(), "unknown[192.0.2.1]:4711");

@@ -53,8 +53,24 @@ events::events! {
     UnknownRestriction { name: String } Warning "unknown smtpd restriction: \"{name}\""
     /// A restriction that lacks its argument, or has one it cannot use.
     BadRestriction { name: String, what: String } Warning "restriction {name}: {what}"
-    /// The right-hand side of an access table that is not understood.
-    UnknownAction { table: String, key: String, action: String } Warning "access table {table} entry \"{key}\" requires unknown or unsupported action: {action}"
+    /// An action of an access table that lacks something.
+    ActionRequires { table: String, key: String, what: &'static str } Warning "access table {table} entry \"{key}\" requires {what}"
+    /// An action that says nothing.
+    EmptyAction { table: String } Warning "access table {table} entry  has empty value"
+    /// An action that names a table.
+    TableInTable { table: String, action: String } Warning "access table {table} has entry with lookup table: {action}"
+    /// The same, explained.
+    TableInTableWhy { } Warning "do not specify lookup tables inside SMTPD access maps"
+    /// What to do about it.
+    TableInTableRemedy { } Warning "define a restriction class and specify its name instead."
+    /// A policy service cannot be connected to.
+    PolicyUnreachable { server: String, what: String } Warning "connect to {server}: {what}"
+    /// A policy service gave no answer.
+    PolicyTrouble { server: String, what: String } Warning "problem talking to server {server}: {what}"
+    /// The answer of a policy service has no action.
+    PolicyMissing { server: String } Warning "missing attribute action in input from {server}"
+    /// The answer of a policy service is no text.
+    PolicyMalformed { server: String, text: String } Warning "malformed UTF-8 in policy server {server} response: \"{text}\""
     /// An action of an access table that lets the message pass.
     AccessNote { what: &'static str, place: &'static str, client: String, text: String, about: String } Info "{what}: {place} from {client}: {text}; {about}"
     /// An enhanced status code that does not suit what is refused.

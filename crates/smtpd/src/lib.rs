@@ -27,6 +27,7 @@ mod commands;
 mod footer;
 mod inquiry;
 mod names;
+mod policy;
 mod postmaster;
 
 pub use backend::Backend;

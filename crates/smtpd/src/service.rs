@@ -8,6 +8,7 @@ use crate::footer::{Footers, Shown};
 use crate::limits::Limits;
 use crate::postmaster::Postmaster;
 use crate::restrictions::facts::Facts;
+use crate::restrictions::policy::About;
 use crate::restrictions::{List, Notes, OpenTable, Question, Subject, Tempfail, Verdict};
 use crate::tls::Tls;
 use crate::world::World;
@@ -80,6 +81,8 @@ pub struct Rules {
     pub myhostname: String,
     /// Mail goes through `smtpd_proxy_filter`: what the queue would have to do cannot be done.
     pub proxy_filter: bool,
+    /// `stress`, as policy services hear it.
+    pub stress: String,
     /// IPv6 is in use (`inet_protocols`): addresses of that kind count.
     pub inet6: bool,
     pub permit_mx_backup_networks: Option<Clients>,
@@ -143,6 +146,8 @@ pub struct Service<B: Backend> {
     pub(crate) tls: Tls,
     /// A filter before the queue.
     pub(crate) proxy: Option<crate::proxy::Settings>,
+    /// Connections to policy services.
+    pub(crate) policies: Arc<crate::policy::Pool>,
     settings: Settings,
     bare_newline: BareNewline,
     bare_newline_exclusions: Clients,
@@ -234,6 +239,7 @@ impl<B: Backend> Service<B> {
         }
         let rewrite_clients = rewrite_clients(&smtpd.local_header_rewrite_clients().0, types);
         Ok(Service {
+            policies: Arc::default(),
             tls,
             proxy,
             lists: Lists {
@@ -248,6 +254,7 @@ impl<B: Backend> Service<B> {
             },
             rules: Rules {
                 proxy_filter,
+                stress: config.get("stress").unwrap_or_default(),
                 inet6: config.get("inet_protocols").is_ok_and(|p| p.contains("all") || p.contains("ipv6")),
                 proxy_addresses: rewrite
                     .proxy_interfaces()
@@ -380,6 +387,7 @@ impl<B: Backend> Service<B> {
                 // Anybody may encrypt where it is offered.
                 encrypted: self.tls.is_possible(),
                 login: None,
+                about: About::nothing(),
             };
             match commands::may_receive(self, question, &mut Notes::default()) {
                 Verdict::Reject(_) => None,
@@ -550,6 +558,7 @@ fn rules(
         proxy_addresses: HashSet::new(),
         proxy_filter: false,
         inet6: true,
+        stress: String::new(),
         permit_mx_backup_networks: None,
         log_permits: None,
         rbl_reply_maps: Maps::of(types, "rbl_reply_maps", &smtpd.rbl_reply_maps().0),

@@ -9,7 +9,9 @@ use crate::events::{self as say, *};
 use crate::footer::Shown;
 use crate::inquiry::{self, Patience};
 use crate::limits::Kind;
+use crate::policy::Connections;
 use crate::restrictions::facts::Facts;
+use crate::restrictions::policy::About;
 use crate::restrictions::{Notes, Question, Rejection, Say, Stage, Subject, Verdict};
 use crate::service::Service;
 use ::events::Source;
@@ -57,8 +59,17 @@ pub(crate) struct Session<B: Backend> {
     pub(crate) tls: Option<Box<net::tls::Summary>>,
     /// Who the client logged in as.
     pub(crate) login: Option<Box<crate::auth::Login>>,
-    /// What name servers said to questions of this transaction.
+    /// What name servers and others said to questions of this transaction.
     pub(crate) facts: Facts,
+    /// Where the session is.
+    pub(crate) stage: Stage,
+    /// Our end of the connection.
+    pub(crate) server: Option<std::net::SocketAddr>,
+    /// What policy services call the message under way.
+    pub(crate) instance: String,
+    /// The size of the content that was received.
+    pub(crate) received: u64,
+    policy: Connections,
     /// What is to be refused for now at the next recipient, though the command it came of passed.
     pub(crate) deferred: Deferred,
     /// What went wrong with this command, for the postmaster.
@@ -106,7 +117,7 @@ where
     };
     // From here on the client is who the proxy says, for limits and networks, too.
     let (peer, unheard) = match said {
-        Ok(Some(ends)) => (Peer::from(ends.client), false),
+        Ok(Some(ends)) => (Peer::from(ends.client).at(ends.server), false),
         Ok(None) => (peer, false),
         Err(what) => {
             source.say(&Odd { what });
@@ -119,6 +130,7 @@ where
     }
     let mut machine = Machine::new(service.settings_for(&client, &source));
     let mut session = Session::new(service.clone(), source, client);
+    session.server = peer.here;
     let label = session.label.clone();
     session.source.say(&Connect { client: label });
 
@@ -287,6 +299,7 @@ impl Pace {
 
 impl<B: Backend> Session<B> {
     fn new(service: Arc<Service<B>>, source: Source, client: Client) -> Session<B> {
+        let policy = Connections::new(service.policies.clone());
         Session {
             unlimited: service.unlimited(&client, &source),
             label: client.label(),
@@ -310,6 +323,11 @@ impl<B: Backend> Session<B> {
             tls: None,
             login: None,
             facts: Facts::default(),
+            stage: Stage::Connect,
+            server: None,
+            instance: String::new(),
+            received: 0,
+            policy,
             deferred: Deferred::default(),
             faults: Faults::NONE,
             delay: Duration::ZERO,
@@ -378,7 +396,9 @@ impl<B: Backend> Session<B> {
     async fn work(&mut self, machine: &mut Machine) -> Option<Reason> {
         loop {
             // Boxed: what a session that only waits would pay for with each command's memory.
-            let decision = match machine.next_event()? {
+            let event = machine.next_event()?;
+            self.stage = Stage::of(&event).unwrap_or(self.stage);
+            let decision = match event {
                 Event::Content(bytes) => {
                     if let Some(message) = self.message.as_mut() {
                         Box::pin(message.write(bytes)).await;
@@ -438,6 +458,8 @@ impl<B: Backend> Session<B> {
         self.discard = false;
         (self.orders, self.first_recipient) = (cleanup::Orders::default(), None);
         self.deferred.sender = None;
+        self.instance.clear();
+        self.received = 0;
         self.show();
         self.facts.clear();
         self.forwarded.clear();
@@ -514,10 +536,16 @@ impl<B: Backend> Session<B> {
         if self.facts.len() > inquiry::KEPT {
             self.facts.clear();
         }
+        self.facts.begin();
         loop {
             let mut notes = Notes::default();
             match judge(self, &mut notes) {
                 Verdict::Wait => {
+                    if let Some(inquiry) = notes.inquiry {
+                        let told = Box::pin(self.policy.ask(&inquiry, &self.source)).await;
+                        self.facts.tell(inquiry, told);
+                        continue;
+                    }
                     let world = self.service.world.clone();
                     let look_up = inquiry::find_out(&*world, notes.wanted, &mut self.facts, &mut patience);
                     // Rarely under way, and not to be paid for by each session that only waits.
@@ -550,6 +578,20 @@ impl<B: Backend> Session<B> {
             pipelined: self.pipelined,
             encrypted: self.tls.is_some(),
             login: self.login.as_deref(),
+            about: About {
+                stage: self.stage,
+                protocol: self.protocol(),
+                server: self.server,
+                sender: self.sender(),
+                id: self.id.as_deref().unwrap_or_default(),
+                instance: &self.instance,
+                size: if self.received > 0 {
+                    self.received
+                } else {
+                    self.mail.as_ref().map_or(0, |m| m.size)
+                },
+                tls: self.tls.as_deref(),
+            },
         }
     }
 
@@ -607,8 +649,12 @@ impl<B: Backend> Session<B> {
                     let id = self.id.as_deref().unwrap_or("NOQUEUE");
                     self.source.say_of(id, &say::Permit { place, client, action, subject, table, about });
                 }
-                Say::UnknownAction(table, key, action) => {
-                    self.source.say(&UnknownAction { table, key, action })
+                Say::Requires(table, key, what) => self.source.say(&ActionRequires { table, key, what }),
+                Say::EmptyAction(table) => self.source.say(&EmptyAction { table }),
+                Say::TableInTable(table, action) => {
+                    self.source.say(&TableInTable { table, action });
+                    self.source.say(&TableInTableWhy {});
+                    self.source.say(&TableInTableRemedy {});
                 }
                 Say::Access(what, text) => {
                     let (client, about) = (self.label.clone(), self.about(recipient));

@@ -68,7 +68,7 @@ const STRANGER: [u8; 4] = [192, 0, 2, 9];
 impl World {
     fn connect(&self, from: [u8; 4]) -> (DuplexStream, impl Future<Output = ()> + Send + 'static) {
         let (client, server) = tokio::io::duplex(1 << 16);
-        let peer = Peer { ip: Some(from.into()), port: 4711 };
+        let peer = Peer { ip: Some(from.into()), port: 4711, here: None };
         (client, serve(server, peer, self.service.clone()))
     }
 

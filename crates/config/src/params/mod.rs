@@ -7,6 +7,7 @@ pub mod local;
 pub mod main;
 pub mod master;
 pub mod outgoing;
+pub mod policy;
 pub mod qmgr;
 pub mod queue;
 pub mod rewrite;
@@ -40,6 +41,7 @@ pub const GROUPS: &[&[Declared]] = &[
     smtp::Lmtp::DECLARED,
     smtpd::Smtpd::DECLARED,
     filter::Proxy::DECLARED,
+    policy::Policy::DECLARED,
     submission::Submission::DECLARED,
     tables::Tables::DECLARED,
     qmgr::Qmgr::DECLARED,
@@ -68,6 +70,7 @@ pub fn problems(config: &crate::Config) -> Vec<crate::Problem> {
     all.extend(smtp::Smtp::load(config).err());
     all.extend(smtp::Lmtp::load(config).err());
     all.extend(smtpd::Smtpd::load(config).err());
+    all.extend(policy::Policy::load(config).err());
     all.extend(submission::Submission::load(config).err());
     all.extend(tables::Tables::load(config).err());
     all.extend(qmgr::Qmgr::load(config).err());

@@ -28,6 +28,7 @@ impl<B: Backend> Session<B> {
 
     pub(crate) async fn end_of_message(&mut self, chunked: bool, size: u64) -> Decision {
         let service = self.service.clone();
+        self.received = size;
         let subject = Subject { value: "END-OF-MESSAGE".into(), class: "End-of-data" };
         let decision = match self.pass(&service.lists.end_of_data, Stage::EndOfMessage, subject).await {
             Ok(()) if self.passage.is_some() => self.filter_end().await,

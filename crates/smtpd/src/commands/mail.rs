@@ -10,6 +10,7 @@ use proto::smtp::command::Mail;
 use proto::smtp::reply::Reply;
 use proto::smtp::server::{Decision, Faults};
 use queue::store::{Health, StoreError};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 impl<B: Backend> Session<B> {
     pub(crate) async fn mail(&mut self, mail: Mail) -> Decision {
@@ -51,8 +52,9 @@ impl<B: Backend> Session<B> {
         self.mail = Some(mail);
         self.show();
         let decision = self.may_send().await;
-        if decision != Decision::Accept {
-            self.mail = None;
+        match decision {
+            Decision::Accept => self.instance = instance(self.source.number()),
+            _ => self.mail = None,
         }
         decision
     }
@@ -107,4 +109,12 @@ impl<B: Backend> Session<B> {
         self.forget();
         self.forwarded = forwarded;
     }
+}
+
+/// A name that no other message has: process, time and a number, as Postfix makes it.
+fn instance(process: u32) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let now = sys::time::now_micros();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{process:x}.{:x}.{:x}.{number:x}", now / 1_000_000, now % 1_000_000)
 }

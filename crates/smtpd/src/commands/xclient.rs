@@ -39,7 +39,18 @@ impl<B: Backend> Session<B> {
                 "PORT" => self.client.port = or_unknown(),
                 "HELO" => self.helo = value,
                 "PROTO" => self.extended = value.is_some_and(|v| v.eq_ignore_ascii_case("ESMTP")),
-                // LOGIN, DESTADDR and DESTPORT mean nothing yet: nobody authenticates.
+                "DESTADDR" => {
+                    let ip = value.and_then(|v| v.parse().ok());
+                    let port = self.server.map_or(0, |s| s.port());
+                    self.server = ip.map(|ip| std::net::SocketAddr::new(ip, port)).or(self.server);
+                }
+                "DESTPORT" => {
+                    let port = value.and_then(|v| v.parse().ok());
+                    if let (Some(server), Some(port)) = (&mut self.server, port) {
+                        server.set_port(port);
+                    }
+                }
+                // LOGIN means nothing yet: nobody authenticates.
                 _ => {}
             }
         }

@@ -73,7 +73,11 @@ impl Access {
     pub(super) fn decide(&self, a: &mut Asked<'_, '_>, subject: &Subject, keys: Keys) -> Verdict {
         for (key, part) in keys {
             match self.find(&key, part) {
-                Ok(Some(hit)) => return self.obey(a, subject, &key, &hit),
+                Ok(Some(hit)) => {
+                    let line = hit.place.1.map_or(String::new(), |line| format!(", line {line}"));
+                    a.why.row = Some(format!("{}{line}", hit.place.0));
+                    return obey(a, (&self.table, &key), subject, &hit.value);
+                }
                 Ok(None) => {}
                 Err(error) => return a.trouble(Trouble::Unavailable(error.to_string())),
             }
@@ -88,147 +92,165 @@ impl Access {
         }
         self.rows.lookup(key)
     }
+}
 
-    fn obey(&self, a: &mut Asked<'_, '_>, subject: &Subject, key: &str, hit: &Hit) -> Verdict {
-        let line = hit.place.1.map_or(String::new(), |line| format!(", line {line}"));
-        a.why.row = Some(format!("{}{line}", hit.place.0));
-        let value = hit.value.trim();
-        let (word, text) = value.split_once([' ', '\t']).map_or((value, ""), |(w, t)| (w, t.trim()));
-        let word = word.to_ascii_uppercase();
-        let or = |default: &str| if text.is_empty() { default.to_string() } else { text.to_string() };
-        let rules = a.q.rules;
-        // A number alone is no reply code but any value: yes.
-        if text.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
-            return self.permit(a, subject, &word);
-        }
-        if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
-            return match word.parse::<u16>() {
-                Ok(code @ 400..=599) if word.len() == 3 => {
-                    refuse(a, subject, code, "X.7.1", &or("Access denied"))
-                }
-                _ => self.permit(a, subject, &word),
-            };
-        }
-        match word.as_str() {
-            "" | "OK" | "RELAY" => self.permit(a, subject, &word),
-            "DUNNO" => Verdict::Dunno,
-            "REJECT" => refuse(a, subject, rules.access_map_reject_code, "5.7.1", &or("Access denied")),
-            "DEFER" => refuse(a, subject, rules.access_map_defer_code, "4.7.1", &or("Access denied")),
-            "DEFER_IF_PERMIT" | "DEFER_IF_REJECT" => {
-                let code = rules.access_map_defer_code;
-                if let Verdict::Reject(rejection) =
-                    refuse(a, subject, code, "4.7.1", &or("Service unavailable"))
-                {
-                    match word.as_str() {
-                        "DEFER_IF_PERMIT" => a.notes.defer_if_permit.get_or_insert(rejection),
-                        _ => a.notes.defer_if_reject.get_or_insert(rejection),
-                    };
-                }
-                Verdict::Dunno
-            }
-            "WARN" => note(a, "warn", text.to_string()),
-            "INFO" => note(a, "info", text.to_string()),
-            "DISCARD" | "HOLD" | "FILTER" | "REDIRECT" | "BCC" if rules.proxy_filter => {
-                let table = &self.table;
-                let what = format!(
-                    "access table {table}: with smtpd_proxy_filter specified, action {word} is unavailable"
-                );
-                a.notes.says.push(Say::Trouble(what));
-                Verdict::Dunno
-            }
-            "DISCARD" => {
-                a.notes.discard = Some(or("discarded by an access table"));
-                note(a, "discard", about(subject, &or("triggers DISCARD action")))
-            }
-            "HOLD" => {
-                a.notes.orders.hold = true;
-                note(a, "hold", about(subject, &or("triggers HOLD action")))
-            }
-            "FILTER" if text.contains(':') => {
-                a.notes.orders.filter = Some(text.to_string());
-                note(a, "filter", about(subject, &format!("triggers FILTER {text}")))
-            }
-            "REDIRECT" if text.contains('@') => {
-                a.notes.orders.redirect = Some(Address::from_internal(text));
-                note(a, "redirect", about(subject, &format!("triggers REDIRECT {text}")))
-            }
-            "BCC" if text.contains('@') => {
-                a.notes.orders.bcc.push(Address::from_internal(text));
-                note(a, "bcc", about(subject, &format!("triggers BCC {text}")))
-            }
-            "PREPEND" if proto::header::name_len(text.as_bytes()).is_some() => {
-                a.notes.orders.prepend.push(text.to_string());
-                Verdict::Dunno
-            }
-            "FILTER" | "REDIRECT" | "BCC" | "PREPEND" => {
-                a.notes.says.push(Say::UnknownAction(self.table.clone(), key.to_string(), value.to_string()));
-                Verdict::Dunno
-            }
-            _ => self.restrictions(a, value),
-        }
+/// Does what an action says that stands in `row`: a table and its key, or a policy service.
+pub(super) fn obey(a: &mut Asked<'_, '_>, row: (&str, &str), subject: &Subject, value: &str) -> Verdict {
+    let (table, key) = (row.0, row.1);
+    let value = value.trim();
+    let (word, text) = value.split_once([' ', '\t']).map_or((value, ""), |(w, t)| (w, t.trim()));
+    let word = word.to_ascii_uppercase();
+    let or = |default: &str| if text.is_empty() { default.to_string() } else { text.to_string() };
+    let rules = a.q.rules;
+    if value.is_empty() {
+        a.notes.says.push(Say::EmptyAction(table.to_string()));
+        return permit(a, row, subject, value);
     }
-
-    fn permit(&self, a: &mut Asked<'_, '_>, subject: &Subject, action: &str) -> Verdict {
-        let name = a.why.element.split(' ').next().unwrap_or_default().to_string();
-        a.note_permit(&name, action, subject, &self.table);
-        Verdict::Permit(a.why.clone())
+    // A number alone is no reply code but any value: yes.
+    if text.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
+        return permit(a, row, subject, &word);
     }
-
-    /// The value is a list of restrictions or classes. What names a table of its own cannot stand
-    /// there: tables are opened before the first client comes; a class may hold it.
-    fn restrictions(&self, a: &mut Asked<'_, '_>, value: &str) -> Verdict {
-        if a.notes.depth >= DEEPEST {
-            let what = "tables and classes lead to each other without end".to_string();
-            a.notes.says.push(Say::Bad(self.table.clone(), what));
-            return a.server_error();
-        }
-        a.notes.depth += 1;
-        let verdict = self.in_order(a, value);
-        a.notes.depth -= 1;
-        verdict
-    }
-
-    fn in_order(&self, a: &mut Asked<'_, '_>, value: &str) -> Verdict {
-        let words = config::value::split_list(value);
-        let mut words = words.iter();
-        let mut warn = false;
-        while let Some(word) = words.next() {
-            let lower = word.to_ascii_lowercase();
-            let name = super::current_name(&lower);
-            if name == "warn_if_reject" {
-                warn = true;
-                continue;
+    if word.bytes().all(|b| b.is_ascii_digit()) {
+        return match word.parse::<u16>() {
+            Ok(code @ 400..=599) if word.len() == 3 => {
+                refuse(a, subject, code, "X.7.1", &or("Access denied"))
             }
-            let verdict =
-                if let Some((_, rule)) = FAMILIES.iter().flat_map(|f| f.iter()).find(|(n, _)| *n == name) {
-                    a.why.element = name.to_string();
-                    rule(a)
-                } else if rbl::takes_domain(name) {
-                    a.why.element = name.to_string();
-                    match words.next().map(|domain| rbl::Listed::new(name, domain)) {
-                        Some(Ok(listed)) => listed.ask(a),
-                        Some(Err(what)) => {
-                            a.notes.says.push(Say::Bad(name.to_string(), what));
-                            a.server_error()
-                        }
-                        None => Verdict::Dunno,
-                    }
-                } else if let Some(class) = a.q.rules.classes.get(word) {
-                    class.clone().ask_in(a)
-                } else {
-                    a.notes.says.push(Say::UnknownRestriction(word.clone()));
-                    return a.server_error();
+            _ => restrictions(a, table, value),
+        };
+    }
+    match word.as_str() {
+        "OK" | "RELAY" => permit(a, row, subject, &word),
+        "DUNNO" => Verdict::Dunno,
+        "REJECT" => refuse(a, subject, rules.access_map_reject_code, "5.7.1", &or("Access denied")),
+        "DEFER" => refuse(a, subject, rules.access_map_defer_code, "4.7.1", &or("Access denied")),
+        "DEFER_IF_PERMIT" | "DEFER_IF_REJECT" => {
+            let code = rules.access_map_defer_code;
+            if let Verdict::Reject(rejection) = refuse(a, subject, code, "4.7.1", &or("Service unavailable"))
+            {
+                match word.as_str() {
+                    "DEFER_IF_PERMIT" => a.notes.defer_if_permit.get_or_insert(rejection),
+                    _ => a.notes.defer_if_reject.get_or_insert(rejection),
                 };
-            match verdict {
-                Verdict::Dunno => {}
-                Verdict::Reject(rejection) if warn => a.notes.warnings.push(rejection),
-                verdict => return verdict,
             }
-            warn = false;
+            Verdict::Dunno
         }
-        Verdict::Dunno
+        "WARN" => note(a, "warn", text.to_string()),
+        "INFO" => note(a, "info", text.to_string()),
+        "DISCARD" | "HOLD" | "FILTER" | "REDIRECT" | "BCC" if rules.proxy_filter => {
+            let what = format!(
+                "access table {table}: with smtpd_proxy_filter specified, action {word} is unavailable"
+            );
+            a.notes.says.push(Say::Trouble(what));
+            Verdict::Dunno
+        }
+        "DISCARD" => {
+            a.notes.discard = Some(or("discarded by an access table"));
+            note(a, "discard", about(subject, &or("triggers DISCARD action")))
+        }
+        "HOLD" => {
+            a.notes.orders.hold = true;
+            note(a, "hold", about(subject, &or("triggers HOLD action")))
+        }
+        "FILTER" if text.contains(':') => {
+            a.notes.orders.filter = Some(text.to_string());
+            note(a, "filter", about(subject, &format!("triggers FILTER {text}")))
+        }
+        "REDIRECT" if text.contains('@') => {
+            a.notes.orders.redirect = Some(Address::from_internal(text));
+            note(a, "redirect", about(subject, &format!("triggers REDIRECT {text}")))
+        }
+        "BCC" if text.contains('@') => {
+            a.notes.orders.bcc.push(Address::from_internal(text));
+            note(a, "bcc", about(subject, &format!("triggers BCC {text}")))
+        }
+        "PREPEND" if proto::header::name_len(text.as_bytes()).is_some() => {
+            a.notes.orders.prepend.push(text.to_string());
+            Verdict::Dunno
+        }
+        "FILTER" | "REDIRECT" | "BCC" | "PREPEND" => {
+            let what = match word.as_str() {
+                "FILTER" => "transport:destination",
+                "PREPEND" => "header: text",
+                _ => "user@domain target",
+            };
+            a.notes.says.push(Say::Requires(table.to_string(), key.to_string(), what));
+            Verdict::Dunno
+        }
+        _ => restrictions(a, table, value),
     }
 }
+
+fn permit(a: &mut Asked<'_, '_>, row: (&str, &str), subject: &Subject, action: &str) -> Verdict {
+    let (table, key) = row;
+    if key == SERVICE {
+        return Verdict::Permit(a.why.clone());
+    }
+    let name = a.why.element.split(' ').next().unwrap_or_default().to_string();
+    a.note_permit(&name, action, subject, table);
+    Verdict::Permit(a.why.clone())
+}
+
+/// The value is a list of restrictions or classes. What names a table of its own cannot stand
+/// there: tables are opened before the first client comes; a class may hold it.
+fn restrictions(a: &mut Asked<'_, '_>, table: &str, value: &str) -> Verdict {
+    if a.notes.depth >= DEEPEST {
+        let what = "tables and classes lead to each other without end".to_string();
+        a.notes.says.push(Say::Bad(table.to_string(), what));
+        return a.server_error();
+    }
+    a.notes.depth += 1;
+    let verdict = in_order(a, table, value);
+    a.notes.depth -= 1;
+    verdict
+}
+
+fn in_order(a: &mut Asked<'_, '_>, table: &str, value: &str) -> Verdict {
+    let words = config::value::split_list(value);
+    if words.iter().any(|word| word.contains(':')) {
+        a.notes.says.push(Say::TableInTable(table.to_string(), value.to_string()));
+        return a.server_error();
+    }
+    let mut words = words.iter();
+    let mut warn = false;
+    while let Some(word) = words.next() {
+        let lower = word.to_ascii_lowercase();
+        let name = super::current_name(&lower);
+        if name == "warn_if_reject" {
+            warn = true;
+            continue;
+        }
+        let verdict =
+            if let Some((_, rule)) = FAMILIES.iter().flat_map(|f| f.iter()).find(|(n, _)| *n == name) {
+                a.why.element = name.to_string();
+                rule(a)
+            } else if rbl::takes_domain(name) {
+                a.why.element = name.to_string();
+                match words.next().map(|domain| rbl::Listed::new(name, domain)) {
+                    Some(Ok(listed)) => listed.ask(a),
+                    Some(Err(what)) => {
+                        a.notes.says.push(Say::Bad(name.to_string(), what));
+                        a.server_error()
+                    }
+                    None => Verdict::Dunno,
+                }
+            } else if let Some(class) = a.q.rules.classes.get(word) {
+                class.clone().ask_in(a)
+            } else {
+                a.notes.says.push(Say::UnknownRestriction(word.clone()));
+                return a.server_error();
+            };
+        match verdict {
+            Verdict::Dunno => {}
+            Verdict::Reject(rejection) if warn => a.notes.warnings.push(rejection),
+            verdict => return verdict,
+        }
+        warn = false;
+    }
+    Verdict::Dunno
+}
+
+/// What stands for the key where a policy service says the action; the log hears of refusals alone.
+pub(super) const SERVICE: &str = "policy query";
 
 /// How deep results of tables may lead to further restrictions.
 const DEEPEST: usize = 20;

@@ -1,4 +1,4 @@
-//! What restrictions need to know from name servers, and what is known already.
+//! What restrictions need to know from name servers and policy services, and what is known already.
 //!
 //! A restriction that lacks an answer notes what it wants and says [`Verdict::Wait`]; the session
 //! finds it out and asks the whole list again, with fresh notes. So no restriction waits, and a
@@ -6,6 +6,7 @@
 //!
 //! [`Verdict::Wait`]: super::Verdict::Wait
 
+use super::policy::{Inquiry, Told};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -91,13 +92,15 @@ pub fn not_now(wanted: &Wanted, why: &str) -> Answer {
 #[derive(Debug, Default)]
 pub struct Facts {
     known: HashMap<Wanted, Answer>,
+    /// What policy services said in this evaluation, in its order.
+    told: Vec<(Inquiry, Told)>,
     supposed: bool,
 }
 
 impl Facts {
     /// Where every domain is in order and none is listed anywhere: to see what a list would permit.
     pub fn supposed() -> Facts {
-        Facts { known: HashMap::new(), supposed: true }
+        Facts { supposed: true, ..Facts::default() }
     }
 
     /// How many there are.
@@ -123,6 +126,26 @@ impl Facts {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.known = HashMap::new();
+        self.told = Vec::new();
+    }
+
+    /// A list is asked from its beginning: what holds for one evaluation alone is forgotten.
+    pub(crate) fn begin(&mut self) {
+        self.told = Vec::new();
+    }
+
+    /// Adds what a policy service said.
+    pub(crate) fn tell(&mut self, inquiry: Inquiry, told: Told) {
+        self.told.push((inquiry, told));
+    }
+
+    /// What the service said whose turn was at `place` among all.
+    pub(super) fn told(&self, place: usize, inquiry: &Inquiry) -> Option<&Told> {
+        static GO_ON: LazyLock<Told> = LazyLock::new(|| Some("DUNNO".into()));
+        if self.supposed {
+            return Some(&GO_ON);
+        }
+        self.told.get(place).filter(|(asked, _)| asked == inquiry).map(|(_, told)| told)
     }
 
     /// The answer, if it is known. `listed`: the name is one of a list in the DNS.

@@ -10,6 +10,7 @@ mod client;
 mod data;
 pub mod facts;
 mod helo;
+pub mod policy;
 pub(crate) mod rbl;
 mod recipient;
 mod relay;
@@ -30,7 +31,7 @@ use config::value::split_list;
 use facts::{Answer, Facts, Kind, Wanted};
 use proto::Address;
 use proto::smtp::reply::Reply;
-use proto::smtp::server::Faults;
+use proto::smtp::server::{Event, Faults};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +94,24 @@ pub enum Stage {
     Etrn,
 }
 
+impl Stage {
+    /// Where an event of the machine belongs.
+    pub(crate) fn of(event: &Event<'_>) -> Option<Stage> {
+        Some(match event {
+            Event::Helo { extended: false, .. } => Stage::Helo,
+            Event::Helo { .. } => Stage::Ehlo,
+            Event::Mail(_) => Stage::Mail,
+            Event::Rcpt(_) => Stage::Rcpt,
+            Event::Data { chunked: false } => Stage::Data,
+            Event::Data { .. } => Stage::Bdat,
+            Event::EndOfMessage { .. } => Stage::EndOfMessage,
+            Event::Vrfy(..) => Stage::Vrfy,
+            Event::Etrn(_) => Stage::Etrn,
+            _ => return None,
+        })
+    }
+}
+
 /// What is asked about.
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
@@ -120,6 +139,8 @@ pub struct Question<'a> {
     pub encrypted: bool,
     /// Who the client logged in as.
     pub login: Option<&'a Login>,
+    /// What policy services hear, too.
+    pub about: policy::About<'a>,
 }
 
 /// What a `…_tempfail_action` has done when a name server cannot answer.
@@ -154,6 +175,14 @@ pub struct Notes {
     pub sender_checked: bool,
     /// Facts that were needed and not there.
     pub wanted: Vec<Wanted>,
+    /// What a policy service is to be asked.
+    pub(crate) inquiry: Option<policy::Inquiry>,
+    /// How many of its answers were used.
+    inquiries: usize,
+    /// No policy service answered, and its default action is being done.
+    failing: bool,
+    /// What is asked now is asked ahead of its turn.
+    ahead: bool,
     /// How deep results of access tables led to further restrictions.
     depth: usize,
 }
@@ -175,8 +204,12 @@ pub enum Say {
     UnknownMacro(String),
     /// `smtpd_log_access_permit_actions`: what permits, what about, by which table.
     Permit(String, String, String),
-    /// Table, key and action that is not understood.
-    UnknownAction(String, String, String),
+    /// Table, key, and what its action lacks.
+    Requires(String, String, &'static str),
+    /// The table of an action that says nothing.
+    EmptyAction(String),
+    /// A table, and its action, which names a table itself.
+    TableInTable(String, String),
     /// An access table's action that lets the message pass: which, and its text.
     Access(&'static str, String),
     /// An enhanced code, the class it does not suit, and the one said instead.
@@ -253,6 +286,7 @@ enum Element {
     Sleep(Duration),
     Access(String, access::Access),
     Listed(String, rbl::Listed),
+    Policy(String, policy::Service),
     /// `reject_maps_rbl`, which Postfix says will go, and the lists it stands for.
     OldLists(Vec<Element>),
     /// It says something in the log, and nothing else.
@@ -308,9 +342,13 @@ impl List {
                 Verdict::Reject(rejection) => return Verdict::Reject(soften(rejection, asked.notes)),
                 Verdict::Wait => {
                     // What the neighbours need is asked for at the same time.
-                    for next in elements.take_while(|e| e.asks_servers()).take(AHEAD) {
-                        next.ask(asked);
+                    let outer = std::mem::replace(&mut asked.notes.ahead, true);
+                    if asked.notes.inquiry.is_none() {
+                        for next in elements.take_while(|e| e.asks_servers()).take(AHEAD) {
+                            next.ask(asked);
+                        }
                     }
+                    asked.notes.ahead = outer;
                     return Verdict::Wait;
                 }
                 permit => return permit,
@@ -370,6 +408,11 @@ impl Element {
                 asked.why.element.clone_from(name);
                 asked.why.row = None;
                 listed.ask(asked)
+            }
+            Element::Policy(name, service) => {
+                asked.why.element.clone_from(name);
+                asked.why.row = None;
+                service.ask(asked)
             }
             Element::OldLists(lists) => {
                 asked.notes.says.push(Say::OldLists);
@@ -654,14 +697,20 @@ impl Reader<'_> {
             let elements = self.config.get(class).map(|text| split_list(&text)).unwrap_or_default();
             return Element::Class(class.clone(), Arc::new(self.list(class, &elements, depth + 1)));
         }
+        if name == "check_policy_service" {
+            let element = |argument: &str| format!("check_policy_service {argument}");
+            return match more.next() {
+                None => broken("requires a policy service, such as inet:host:port"),
+                Some(argument) => match policy::Service::read(self.config, argument) {
+                    Ok(service) => Element::Policy(element(argument), service),
+                    Err(what) => Element::Broken(element(argument), Say::Bad(name, what)),
+                },
+            };
+        }
         // A table alone is an access table for the subject of the list.
         if word.contains(':') && !word.contains('=') {
             let access = access::Access::new(access::Of::Subject, None, word, (self.open)(word));
             return Element::Access(word.to_string(), access);
-        }
-        if name == "check_policy_service" {
-            more.next();
-            return broken("policy services come with a later version; remove it, or mail is deferred");
         }
         Element::Broken(word.to_string(), Say::UnknownRestriction(word.to_string()))
     }

@@ -61,8 +61,10 @@ impl Listeners {
                             // Replies are short and each is waited for.
                             let _ = stream.set_nodelay(true);
                             let server = server.clone();
+                            let here = stream.local_addr().ok();
+                            let peer = smtpd::Peer { here, ..peer.into() };
                             tokio::spawn(async move {
-                                smtpd::serve(stream, peer.into(), server).await;
+                                smtpd::serve(stream, peer, server).await;
                                 drop(place);
                             });
                         }
