@@ -255,9 +255,9 @@ fn request(a: &Asked<'_, '_>, server: &Server) -> String {
     say("size", &about.size.to_string());
     say("etrn_domain", q.etrn);
     say("stress", &q.rules.stress);
-    say("sasl_method", "");
-    say("sasl_username", "");
-    say("sasl_sender", "");
+    say("sasl_method", q.login.map_or("", |l| &l.method));
+    say("sasl_username", q.login.map_or("", |l| &l.user));
+    say("sasl_sender", q.login.and_then(|l| l.sender.as_deref()).unwrap_or_default());
     let peer = about.tls.and_then(|tls| tls.peer.as_deref());
     let trusted = about.tls.is_some_and(|tls| matches!(tls.trust, Trust::Trusted | Trust::Verified));
     let shown = |text: Option<&String>| text.map(|t| xtext(t)).unwrap_or_default();
