@@ -62,6 +62,31 @@ pub fn suspicious(config: &Config) -> Vec<Problem> {
             }
         }
     }
+    problems.extend(twice(config));
+    problems
+}
+
+/// Lists of domains that exclude each other, the stronger first.
+const CLASSES: [&str; 3] = ["mydestination", "virtual_alias_domains", "virtual_mailbox_domains"];
+
+/// Domains that stand in two lists of which only the first counts.
+fn twice(config: &Config) -> Vec<Problem> {
+    let elements = |name: &str| -> Vec<String> {
+        let (all, _) = value::expand_files(&List(split_list(&config.get(name).unwrap_or_default())));
+        let plain = all.into_iter().filter(|e| !e.starts_with('!') && !table(e));
+        plain.map(|e| e.to_ascii_lowercase()).collect()
+    };
+    let lists = CLASSES.map(|name| (name, elements(name)));
+    let mut problems = Vec::new();
+    for (n, (strong, first)) in lists.iter().enumerate() {
+        for (weak, second) in lists.iter().skip(n + 1) {
+            for domain in first.iter().filter(|d| second.contains(d)) {
+                let what = format!("do not list domain {domain} in BOTH {strong} and {weak}");
+                let remedy = format!("take it out of {weak}, whose word on it does not count");
+                problems.push(config.placed(weak, Problem::of(weak, what, remedy)));
+            }
+        }
+    }
     problems
 }
 
@@ -143,6 +168,17 @@ mod tests {
         assert!(said[3].contains("the network is 10.0.0.0/8"));
         assert_eq!(found("mydestination = a.example, *.b.example, c@d.example, 192.0.2.1, <i>\n").len(), 4);
         assert_eq!(found("mynetworks = /no/such/file\n").len(), 1);
+    }
+
+    #[test]
+    fn a_domain_has_one_class() {
+        let said = found(
+            "mydestination = a.example, b.example, hash:/x\nvirtual_alias_domains = $virtual_alias_maps, c.example\n\
+             virtual_mailbox_domains = B.example c.example, hash:/x d.example\n",
+        );
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].contains("line 3") && said[0].contains("b.example in BOTH mydestination and"));
+        assert!(said[1].contains("c.example in BOTH virtual_alias_domains and virtual_mailbox_domains"));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod virtual_mailboxes;
+
 const MESSAGE: &[u8] = b"Received: by mx\r\nSubject: t\r\n\r\nhola\r\nFrom me\r\n.dot\r\n";
 
 /// A system of its own below a directory.

@@ -100,6 +100,31 @@ pub(super) fn unsupported(name: &str, text: &str, classes: &[String]) -> Vec<Str
     out
 }
 
+/// Tables that are opened by the programs that deliver here, which run as root and link no library for patterns of that type.
+const OPENED_BY_ROOT: [&str; 7] = [
+    "alias_maps",
+    "mailbox_command_maps",
+    "mailbox_transport_maps",
+    "fallback_transport_maps",
+    "virtual_mailbox_maps",
+    "virtual_uid_maps",
+    "virtual_gid_maps",
+];
+
+/// Tables in `text` that cannot be asked where mail is delivered to files. `transport` is what delivers to the domains of
+/// virtual mailboxes: another one than `virtual` does not look at the first of their tables.
+pub(super) fn not_for_root(name: &str, text: &str, transport: &str) -> Vec<String> {
+    let elsewhere = name == "virtual_mailbox_maps" && transport.split(':').next() != Some("virtual");
+    if !OPENED_BY_ROOT.contains(&name) || elsewhere {
+        return Vec::new();
+    }
+    let elements = split_list(text);
+    let plain = elements.iter().map(|e| e.strip_prefix("proxy:").unwrap_or(e));
+    let pcre = plain.filter(|e| e.starts_with("pcre:"));
+    pcre.map(|e| format!("{e} cannot be opened by the programs that deliver here; write it as regexp:"))
+        .collect()
+}
+
 /// A TLS level of the client that asks who the server is: that is not asked yet, and must be said.
 pub(super) fn weaker_level(name: &str, value: &str) -> Option<String> {
     if !matches!(name, "smtp_tls_security_level" | "lmtp_tls_security_level") {
@@ -133,6 +158,17 @@ mod tests {
         }
         assert!(of("sometimes").unwrap().contains("no level"));
         assert_eq!(weaker_level("smtpd_tls_security_level", "secure"), None);
+    }
+
+    #[test]
+    fn patterns_that_root_does_not_open() {
+        let of = |name, transport| not_for_root(name, "hash:/a, pcre:/b, proxy:pcre:/c", transport).len();
+        assert_eq!(of("alias_maps", "lmtp:unix:x"), 2);
+        assert_eq!(
+            (of("virtual_mailbox_maps", "virtual"), of("virtual_mailbox_maps", "lmtp:unix:x")),
+            (2, 0)
+        );
+        assert_eq!(of("virtual_alias_maps", "virtual"), 0);
     }
 
     #[test]

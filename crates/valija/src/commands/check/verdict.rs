@@ -32,7 +32,11 @@ impl Judge {
             Err(problem) => return (Verdict::Unsupported, format!("{}; {}", problem.what, problem.remedy)),
         };
         if let Some(declared) = params::find(name) {
-            return self.declared(name, declared.kind, &value);
+            let transport = config.get("virtual_transport").unwrap_or_default();
+            return match elements::not_for_root(name, &value, &transport).as_slice() {
+                [] => self.declared(name, declared.kind, &value),
+                odd => (Verdict::Unsupported, odd.join("; ")),
+            };
         }
         if let Some(entry) = catalogue::find(name) {
             let default = config.defaults().expand(entry.default).unwrap_or_default();
