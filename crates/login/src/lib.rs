@@ -14,6 +14,7 @@
 
 pub mod about;
 pub mod attempts;
+pub mod choose;
 pub mod cyrus;
 pub mod hash;
 mod machine;

@@ -16,6 +16,7 @@ pub mod smtpd;
 pub mod submission;
 pub mod tables;
 pub mod tls;
+pub mod users;
 pub mod virtual_mailbox;
 
 /// One declaration.
@@ -56,6 +57,7 @@ pub const GROUPS: &[&[Declared]] = &[
     tls::SmtpSasl::DECLARED,
     tls::LmtpSasl::DECLARED,
     tls::Tls::DECLARED,
+    users::Users::DECLARED,
 ];
 
 /// What is wrong with the value of any declared parameter, whoever obeys it: so that a start or a
@@ -85,6 +87,7 @@ pub fn problems(config: &crate::Config) -> Vec<crate::Problem> {
     all.extend(tls::SmtpSasl::load(config).err());
     all.extend(tls::LmtpSasl::load(config).err());
     all.extend(tls::Tls::load(config).err());
+    all.extend(users::Users::load(config).err());
     all.into_iter().flatten().collect()
 }
 

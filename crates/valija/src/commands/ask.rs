@@ -82,6 +82,16 @@ impl<'a> Asker<'a> {
     }
 }
 
+/// The first line of `input`, which is called `name`.
+pub(super) fn first_line(input: &mut dyn BufRead, name: &str) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let mut limited = std::io::Read::take(input, 4096);
+    limited.read_until(b'\n', &mut bytes).map_err(|e| format!("{name}: {e}; nothing was changed"))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| format!("{name} is no UTF-8 text; nothing was changed"))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_string())
+}
+
 /// Reads a secret from the terminal without showing it.
 pub(super) fn secret(question: &str) -> Result<String, String> {
     let stdin = std::io::stdin();

@@ -116,6 +116,23 @@ pub(super) fn running(config: &Config) -> Option<u32> {
     holder(Path::new(&config.get("queue_directory").ok()?))
 }
 
+/// Has a running system read its configuration and files again, and says so. `named` is the directory as the
+/// caller named it.
+pub(super) fn reread(directory: &Path, config: &Config, named: Option<&str>) -> Result<(), String> {
+    let dir = named.map_or(String::new(), |d| format!(" -c {d}"));
+    if running(config).is_none() {
+        println!("The system is not running; start it with: postfix{dir} start");
+        return Ok(());
+    }
+    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    let done = Command::new(&program).args(["postfix", "-c"]).arg(directory).arg("reload").status();
+    match done.is_ok_and(|s| s.success()) {
+        true => println!("The running system reads its settings again (postfix reload)."),
+        false => return Err(format!("the running system was not told; run: postfix{dir} reload")),
+    }
+    Ok(())
+}
+
 fn holder(queue: &Path) -> Option<u32> {
     let path = queue.join("pid/master.pid");
     let file = std::fs::File::open(&path).ok()?;

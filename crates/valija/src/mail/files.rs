@@ -72,6 +72,10 @@ fn unreadable(config: &Config, services: &Services) -> Vec<(String, PathBuf)> {
     for service in &services.all {
         let own = service.config(config);
         service.overrides.iter().for_each(|(name, _)| find(&own, name, &mut all));
+        // Passwords are where they are by default, too.
+        if let Some((name, path)) = login::choose::needs(&own) {
+            add(name, path, &mut all);
+        }
     }
     all
 }
@@ -84,10 +88,15 @@ fn find(config: &Config, name: &str, all: &mut Vec<(String, PathBuf)>) {
             Some(at) => element.get(at + 1..),
             None => Some(element.as_str()).filter(|e| file && e.starts_with('/')),
         };
-        let Some(path) = path.map(PathBuf::from) else { continue };
-        let denied = File::open(&path).is_err_and(|e| e.kind() == ErrorKind::PermissionDenied);
-        if denied && !all.iter().any(|(_, p)| *p == path) {
-            all.push((name.to_string(), path));
+        if let Some(path) = path.map(PathBuf::from) {
+            add(name, path, all);
         }
+    }
+}
+
+fn add(name: &str, path: PathBuf, all: &mut Vec<(String, PathBuf)>) {
+    let denied = File::open(&path).is_err_and(|e| e.kind() == ErrorKind::PermissionDenied);
+    if denied && !all.iter().any(|(_, p)| *p == path) {
+        all.push((name.to_string(), path));
     }
 }

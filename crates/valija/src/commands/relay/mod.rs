@@ -18,7 +18,7 @@ mod settings;
 mod tests;
 mod wire;
 
-use super::ask::{Asker, secret, somebody};
+use super::ask::{Asker, first_line, secret, somebody};
 use super::changes::{Access, Changes, read};
 use super::names::RelayHost;
 use super::{check, postconf, setup};
@@ -31,7 +31,6 @@ use options::{Action, Options};
 use present::{Present, bypasses, in_force};
 use rustls::RootCertStore;
 use sasl::Secret;
-use std::io::BufRead;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -147,15 +146,6 @@ fn who(options: &mut Options, present: &Present) -> Result<Option<Login>, String
     };
     let password = options::password(&text).map_err(|e| format!("{e}; nothing was changed"))?;
     Ok(Some(Login { user, password: Secret::from(password.as_str()) }))
-}
-
-fn first_line(input: &mut dyn BufRead, name: &str) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    let mut limited = std::io::Read::take(input, 4096);
-    limited.read_until(b'\n', &mut bytes).map_err(|e| format!("{name}: {e}; nothing was changed"))?;
-    let text =
-        String::from_utf8(bytes).map_err(|_| format!("{name} is no UTF-8 text; nothing was changed"))?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_string())
 }
 
 fn proposed_sender(options: &Options, present: &Present) -> Result<String, String> {
@@ -301,19 +291,7 @@ fn apply(present: &Present, directory: Option<&str>) -> Result<(), String> {
             return Err(format!("postmap {table} failed; run it again, then postfix reload"));
         }
     }
-    let dir = directory.map_or(String::new(), |d| format!(" -c {d}"));
-    match super::postfix::running(&config) {
-        None => println!("The system is not running; start it with: postfix{dir} start"),
-        Some(_) => {
-            let done =
-                Command::new(&program).args(["postfix", "-c"]).arg(&present.directory).arg("reload").status();
-            match done.is_ok_and(|s| s.success()) {
-                true => println!("The running system reads its settings again (postfix reload)."),
-                false => return Err(format!("the running system was not told; run: postfix{dir} reload")),
-            }
-        }
-    }
-    Ok(())
+    super::postfix::reread(&present.directory, &config, directory)
 }
 
 fn test_here(options: Options) -> Result<(), String> {
