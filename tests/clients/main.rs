@@ -6,6 +6,7 @@
 //!
 //! Needs root and the packages of `./test`. Without them the tests say so and pass; with `VALIJA_TEST_MUST_RUN=1` they fail.
 
+mod desktop;
 mod host;
 #[path = "../runner/install.rs"]
 mod install;
@@ -20,52 +21,114 @@ use valija_tests::world::{Product, World};
 
 #[test]
 fn programs_send_through_postfix_with_dovecot() {
-    in_world(Product::Postfix, Logins::Dovecot, &programs::NEEDED, programs::files(), programs::all);
+    programs(Product::Postfix, Logins::Dovecot);
 }
 
 #[test]
 fn programs_send_through_valija_with_dovecot() {
-    in_world(Product::Valija, Logins::Dovecot, &programs::NEEDED, programs::files(), programs::all);
+    programs(Product::Valija, Logins::Dovecot);
 }
 
 #[test]
 fn programs_send_through_valija_alone() {
-    in_world(Product::Valija, Logins::Own, &programs::NEEDED, programs::files(), programs::all);
+    programs(Product::Valija, Logins::Own);
+}
+
+#[test]
+#[ignore = "needs a desktop: ./test all"]
+fn thunderbird_sends_through_postfix_with_dovecot() {
+    desktop(Product::Postfix, Logins::Dovecot, &desktop::THUNDERBIRD);
+}
+
+#[test]
+#[ignore = "needs a desktop: ./test all"]
+fn thunderbird_sends_through_valija_with_dovecot() {
+    desktop(Product::Valija, Logins::Dovecot, &desktop::THUNDERBIRD);
+}
+
+#[test]
+#[ignore = "needs a desktop: ./test all"]
+fn thunderbird_sends_through_valija_alone() {
+    desktop(Product::Valija, Logins::Own, &desktop::THUNDERBIRD);
+}
+
+#[test]
+#[ignore = "needs a desktop: ./test all"]
+fn evolution_sends_through_postfix_with_dovecot() {
+    desktop(Product::Postfix, Logins::Dovecot, &desktop::EVOLUTION);
+}
+
+#[test]
+#[ignore = "needs a desktop: ./test all"]
+fn evolution_sends_through_valija_with_dovecot() {
+    desktop(Product::Valija, Logins::Dovecot, &desktop::EVOLUTION);
+}
+
+#[test]
+#[ignore = "needs a desktop: ./test all"]
+fn evolution_sends_through_valija_alone() {
+    desktop(Product::Valija, Logins::Own, &desktop::EVOLUTION);
+}
+
+fn programs(product: Product, logins: Logins) {
+    if can_run(&programs::NEEDED) {
+        in_world(product, logins, programs::files(), move |world| programs::all(world, logins)).unwrap();
+    }
+}
+
+/// The pictures of the screen are kept in `$OUT`, or else in `target/tmp/clients`.
+fn desktop(product: Product, logins: Logins, client: &'static desktop::Client) {
+    if !can_run(client.needed) {
+        return;
+    }
+    let (pictures, result) = in_world(product, logins, desktop::files(), move |world| {
+        let mut pictures = Vec::new();
+        let result = desktop::sends(world, logins, client, &mut pictures);
+        Ok((pictures, result))
+    })
+    .unwrap_or_else(|error| (Vec::new(), Err(error)));
+    let folder = match std::env::var_os("OUT") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients"),
+    };
+    for (name, content) in pictures {
+        let path = folder.join(format!("{product:?}-{logins:?}-{name}").to_lowercase());
+        std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&path, content)).unwrap();
+        println!("{}", path.display());
+    }
+    result.unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn can_run(needed: &[&str]) -> bool {
+    let missing = host::missing(needed);
+    if missing.is_empty() {
+        return true;
+    }
+    let what = missing.join("; ");
+    assert!(std::env::var_os("VALIJA_TEST_MUST_RUN").is_none(), "{what}");
+    eprintln!("THE CLIENTS DID NOT RUN: {what}");
+    false
 }
 
 /// Runs a test in a world, on a thread that ends with it.
-fn in_world(
+fn in_world<T: Send + 'static>(
     product: Product,
     logins: Logins,
-    needed: &[&str],
     files: Vec<Placed>,
-    test: impl FnOnce(&World, Logins) -> Result<(), String> + Send + 'static,
-) {
-    let missing = host::missing(needed);
-    if !missing.is_empty() {
-        let what = missing.join("; ");
-        assert!(std::env::var_os("VALIJA_TEST_MUST_RUN").is_none(), "{what}");
-        return eprintln!("THE CLIENTS DID NOT RUN: {what}");
-    }
+    test: impl FnOnce(&World) -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
     let tree = (product == Product::Valija).then(tree);
     let thread = std::thread::spawn(move || {
         let world = host::start(product, logins, tree, files)?;
-        if let Ok(command) = std::env::var("VALIJA_TEST_COMMAND") {
-            println!("{}", world.run_within("root", &command, std::time::Duration::from_secs(3600))?.text);
-            return Ok(());
-        }
-        let result = test(&world, logins);
-        if result.is_err() || std::env::var_os("VALIJA_TEST_LOG").is_some() {
+        let result = test(&world);
+        if std::env::var_os("VALIJA_TEST_LOG").is_some() {
             for line in world.log.lines() {
                 eprintln!("{}", line.shown());
             }
         }
         result
     });
-    match thread.join() {
-        Ok(result) => result.unwrap_or_else(|error| panic!("{error}")),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// valija laid out as installed, once for all tests.

@@ -3,6 +3,7 @@
 use crate::host::{Logins, NAME, OTHER_NAME, RECIPIENT, SENDER};
 use crate::letter::{self, ATTACHMENT_PATH, TEXT, TEXT_PATH};
 use std::time::Instant;
+use valija_tests::log::Line;
 use valija_tests::scenario::Placed;
 use valija_tests::world::{Output, PATIENCE, World};
 
@@ -94,16 +95,30 @@ pub const NEEDED: [&str; 9] = [
 ];
 
 /// Where submission is offered.
-struct Service {
-    port: u16,
+pub struct Service {
+    /// Its port.
+    pub port: u16,
     /// `starttls` or `wrapped`.
-    tls: &'static str,
+    pub tls: &'static str,
     /// Its tag in the log.
-    tag: &'static str,
+    pub tag: &'static str,
 }
 
-const SUBMISSION: Service = Service { port: 587, tls: "starttls", tag: "postfix/submission/smtpd" };
-const SUBMISSIONS: Service = Service { port: 465, tls: "wrapped", tag: "postfix/smtps/smtpd" };
+/// Port 587.
+pub const SUBMISSION: Service = Service { port: 587, tls: "starttls", tag: "postfix/submission/smtpd" };
+/// Port 465.
+pub const SUBMISSIONS: Service = Service { port: 465, tls: "wrapped", tag: "postfix/smtps/smtpd" };
+
+impl Service {
+    /// Whether this line says that the sender's login failed here.
+    pub fn is_failed_login(&self, line: &Line) -> bool {
+        line.tag == self.tag
+            && line.priority == 20
+            && line.text.contains("]: SASL ")
+            && line.text.contains(" authentication failed: ")
+            && line.text.ends_with(&format!(", sasl_username={}", SENDER.0))
+    }
+}
 
 /// One call of a program.
 struct Call<'a> {
@@ -192,7 +207,7 @@ impl Call<'_> {
         if output.status != 0 {
             return Err(format!("it ended with {} and said: {}", output.status, output.text));
         }
-        let found = letter::read_back(world, logins, &self.subject, log)?;
+        let found = letter::read_back(world, logins, &self.subject, (TEXT_PATH, ATTACHMENT_PATH), log)?;
         let mut problems = letter::problems(&found, self.service.tag);
         if !found.has(self.program.mark) {
             problems.push(format!("it has no {:?}:\n{}", self.program.mark, found.text));
@@ -214,15 +229,8 @@ impl Call<'_> {
         if !output.text.contains(self.program.refused) {
             return Err(format!("it does not say {:?} but: {}", self.program.refused, output.text));
         }
-        let end = format!(", sasl_username={}", SENDER.0);
         world.log.wait("a line about the failed login", PATIENCE, |lines| {
-            lines.iter().skip(log).any(|line| {
-                line.tag == self.service.tag
-                    && line.priority == 20
-                    && line.text.contains("]: SASL ")
-                    && line.text.contains(" authentication failed: ")
-                    && line.text.ends_with(&end)
-            })
+            lines.iter().skip(log).any(|line| self.service.is_failed_login(line))
         })?;
         no_mail(world, log)
     }
