@@ -16,6 +16,7 @@ mod programs;
 use host::Logins;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 use valija_tests::scenario::Placed;
 use valija_tests::world::{Product, World};
 
@@ -120,6 +121,9 @@ fn in_world<T: Send + 'static>(
     let tree = (product == Product::Valija).then(tree);
     let thread = std::thread::spawn(move || {
         let world = host::start(product, logins, tree, files)?;
+        if let Ok(command) = std::env::var("VALIJA_TEST_COMMAND") {
+            return Err(world.run_within("root", &command, Duration::from_secs(3600))?.text);
+        }
         let result = test(&world);
         if std::env::var_os("VALIJA_TEST_LOG").is_some() {
             for line in world.log.lines() {
