@@ -555,7 +555,9 @@ impl<'a> Delivery<'a> {
         let mut said_of_all = false;
         // Whether there is another host is not known yet.
         let heard = broken.as_ref().is_none_or(|(stage, _)| *stage == Stage::Rset);
-        let kept = uses > 1 && heard && !last;
+        // A server that was about to close says so before the content; it judged nobody.
+        let closing = |f: &Fate| matches!(f, Fate::Refused(Stage::Mail | Stage::Rcpt(_), a) if a.code == 421);
+        let kept = uses > 1 && heard && !last && !fates.iter().any(closing);
         if kept {
             self.asked.push(session.peer.endpoint.clone());
         }
