@@ -103,6 +103,11 @@ pub fn is_key(der: &[u8]) -> bool {
     parts().is_some()
 }
 
+/// What is inside of the outermost header.
+pub(super) fn content(der: &[u8]) -> Option<&[u8]> {
+    element(der).map(|(_, content, _)| content)
+}
+
 /// More names than this nobody needs to look at.
 const MOST_NAMES: usize = 1024;
 

@@ -1,25 +1,28 @@
 //! Connecting with TLS.
 //!
-//! So far nobody is authenticated (levels may and encrypt): every certificate is taken. A level that
-//! does authenticate adds a verifier of its own beside [`Unauthenticated`] and a variant to [`Wish`];
-//! sessions are kept apart by [`Wish::session`], which must name the policy.
+//! Who is at the other end is judged after the handshake ([`Connected::judgement`]) by what the caller
+//! wishes to have proved ([`Wish::proof`]); it is the caller who then goes on, or does not. Sessions are
+//! kept apart by [`Wish::session`], which must name the policy.
 
 use super::certificate::{Certificate, Key};
-pub use super::roots::Authorities;
+use super::ciphers::Ciphers;
+use super::proof::{Judgement, Manner, Proof, judge};
+pub use super::roots::{Anchors, Authorities, Roots};
 use super::sessions::Sessions;
-use super::verifier::Unauthenticated;
-use super::{Failure, Protocols, SEEN, Seen, Summary, Trust, provider};
+use super::verifier::Signatures;
+use super::{Failure, Protocols, SEEN, Seen, Summary, Trust};
 use crate::Stream;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::OnceCell;
 
+/// Configurations of the library that are kept.
+const MOST_CONFIGS: usize = 32;
 /// Larger chains and replies of servers are refused by the library; what is buffered for one
 /// connection stays below this.
 const BUFFER: usize = 64 * 1024;
@@ -27,71 +30,90 @@ const BUFFER: usize = 64 * 1024;
 /// What a connection should be like.
 #[derive(Clone, Debug)]
 pub struct Wish<'a> {
-    /// Whose sessions may be resumed: service, destination and policy.
+    /// Whose sessions may be resumed: service, destination and policy. What differs in any of the
+    /// fields below, or in who must be proved to be there, must differ in it.
     pub session: &'a str,
     /// The name to ask the server for (SNI); Postfix tells none unless told to.
     pub server_name: Option<&'a str>,
     /// The protocol versions allowed.
     pub protocols: Protocols,
-    /// Find out whether the server's chain verifies, for the log.
+    /// The ciphers allowed.
+    pub ciphers: Ciphers,
+    /// What the server must prove.
+    pub proof: &'a Proof,
+    /// By which authorities, where not by the connector's.
+    pub roots: Option<&'a Roots>,
+    /// How that is judged.
+    pub manner: Manner,
+    /// Find out whether the server's chain verifies though nothing is to be proved, for the log.
     pub judge: bool,
     /// How long it may take.
     pub limit: Duration,
 }
 
+impl<'a> Wish<'a> {
+    /// A connection to nobody in particular.
+    pub fn new(session: &'a str, limit: Duration) -> Wish<'a> {
+        Wish {
+            session,
+            server_name: None,
+            protocols: Protocols::ALL,
+            ciphers: Ciphers::default(),
+            proof: &Proof::Nothing,
+            roots: None,
+            manner: Manner::default(),
+            judge: false,
+            limit,
+        }
+    }
+}
+
+/// What connections with one configuration of the library have in common.
+type Common = (Protocols, Ciphers, bool);
+
 /// Makes encrypted connections. Cheap to make; what is large is read when first needed.
 pub struct Connector {
-    authorities: Authorities,
-    read: OnceCell<Vec<String>>,
-    verifier: Arc<Unauthenticated>,
+    roots: Roots,
+    /// Not so strict, and strict.
+    verifiers: [Arc<Signatures>; 2],
     sessions: Arc<Sessions>,
-    configs: Mutex<Vec<(Protocols, Arc<ClientConfig>)>>,
+    configs: Mutex<Vec<(Common, Arc<ClientConfig>)>>,
 }
 
 impl Connector {
     /// A connector that judges by these authorities.
     pub fn new(authorities: Authorities) -> Connector {
         Connector {
-            authorities,
-            read: OnceCell::new(),
-            verifier: Arc::new(Unauthenticated::new()),
+            roots: Roots::of(authorities),
+            verifiers: [false, true].map(|strict| Arc::new(Signatures::new(strict))),
             sessions: Arc::default(),
             configs: Mutex::default(),
         }
     }
 
-    /// Reads the authorities, once; what could not be read is returned the first time.
-    async fn authorities(&self) -> Vec<String> {
-        let mut first = Vec::new();
-        let read = async {
-            let authorities = self.authorities.clone();
-            let loaded = tokio::task::spawn_blocking(move || authorities.load()).await;
-            let (anchors, trouble) = loaded.unwrap_or_default();
-            let _ = self.verifier.anchors.set(anchors);
-            first = trouble;
-            Vec::new()
-        };
-        self.read.get_or_init(|| read).await;
-        first
-    }
-
-    fn config(&self, protocols: Protocols) -> Result<Arc<ClientConfig>, Failure> {
+    fn config(&self, common: Common) -> Result<Arc<ClientConfig>, Failure> {
         let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, config)) = configs.iter().find(|(p, _)| *p == protocols) {
+        if let Some((_, config)) = configs.iter().find(|(c, _)| *c == common) {
             return Ok(config.clone());
         }
+        let (protocols, ciphers, strict) = common;
         let versions = protocols.versions();
         if versions.is_empty() {
             return Err(Failure::Unusable("no protocol version is allowed that there is".into()));
         }
-        let config = ClientConfig::builder_with_provider(provider())
+        let [lax, exact] = &self.verifiers;
+        let verifier = if strict { exact } else { lax };
+        let config = ClientConfig::builder_with_provider(ciphers.provider())
             .with_protocol_versions(&versions)
             .map_err(|e| Failure::Unusable(e.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(self.verifier.clone())
+            .with_custom_certificate_verifier(verifier.clone())
             .with_no_client_auth();
         let config = Arc::new(config);
-        configs.push((protocols, config.clone()));
+        if configs.len() >= MOST_CONFIGS {
+            configs.remove(0);
+        }
+        configs.push((common, config.clone()));
         Ok(config)
     }
 
@@ -100,12 +122,18 @@ impl Connector {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let trouble = match wish.judge && !self.authorities.is_empty() {
-            true => self.authorities().await,
-            false => Vec::new(),
+        let roots = wish.roots.unwrap_or(&self.roots);
+        let judged_by_roots = match wish.proof {
+            Proof::Nothing => wish.judge,
+            Proof::Names(_) => true,
+            Proof::Fingerprints(..) | Proof::Dane(..) => false,
+        };
+        let (anchors, trouble) = match judged_by_roots && !roots.is_empty() {
+            true => roots.anchors().await,
+            false => (Anchors::NONE, Vec::new()),
         };
         let own = self.sessions.of(wish.session);
-        let mut config = ClientConfig::clone(&*self.config(wish.protocols)?);
+        let mut config = ClientConfig::clone(&*self.config((wish.protocols, wish.ciphers, wish.proof.is_wanted()))?);
         config.resumption = Resumption::store(own.clone());
         let name = wish.server_name.and_then(|n| ServerName::try_from(n.to_string()).ok());
         // An address is never told to the server.
@@ -119,22 +147,29 @@ impl Connector {
         };
         let (stream, seen) = SEEN.scope(RefCell::new(Seen::default()), handshake).await?;
         let state = stream.get_ref().1;
-        let trusted = match &seen.trust {
-            Some(finding) => {
-                own.set_trusted(finding.trusted);
-                finding.trusted
-            }
-            None => own.trusted(),
+        let chain = state.peer_certificates().unwrap_or_default();
+        if seen.unproved {
+            own.close();
+        }
+        let judgement = match wish.judge || wish.proof.is_wanted() {
+            true => judge(wish.proof, chain, anchors, wish.manner, UnixTime::now()),
+            false => Judgement::default(),
         };
-        let trust = if trusted { Trust::Trusted } else { Trust::Untrusted };
-        let der = state.peer_certificates().and_then(<[_]>::first);
+        let trust = match () {
+            () if chain.is_empty() => Trust::Anonymous,
+            () if judgement.proved => Trust::Verified,
+            () if judgement.trusted && !wish.proof.is_wanted() && !seen.unproved => Trust::Trusted,
+            () => Trust::Untrusted,
+        };
+        let der = chain.first();
         let certificate = der.and_then(|der| Certificate::read(der));
         let key: Option<&Key> = certificate.as_ref().map(|c| &c.key);
         let mut summary = Summary::new(state, &seen, trust, key);
         if let (Some(certificate), Some(der)) = (&certificate, der) {
             summary.show(certificate, der);
         }
-        Ok(Connected { stream: Stream::Tls(Box::new(stream.into())), summary, trouble })
+        let chain = chain.to_vec();
+        Ok(Connected { stream: Stream::Tls(Box::new(stream.into())), summary, judgement, chain, trouble })
     }
 }
 
@@ -145,6 +180,11 @@ pub struct Connected<IO> {
     pub stream: Stream<IO>,
     /// What was negotiated.
     pub summary: Summary,
+    /// What the server's certificates prove. **Nothing may be said on the connection before this was
+    /// looked at, where a proof was wished for.**
+    pub judgement: Judgement,
+    /// The certificates, the server's own first.
+    pub chain: Vec<CertificateDer<'static>>,
     /// What of `smtp_tls_CAfile` and its like could not be read: told once.
     pub trouble: Vec<String>,
 }

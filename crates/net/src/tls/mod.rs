@@ -8,7 +8,7 @@
 //! TLS 1.2 with ephemeral keys and TLS 1.3; what a library without older protocols cannot do is not
 //! negotiated. [`Summary`] describes a connection in the words of Postfix's log and headers.
 //!
-//! What a handshake shows but the library forgets (signature scheme, whether the chain verifies) is
+//! What a handshake shows but the library forgets (signature scheme, whether it could be checked) is
 //! noted by our own verifier and signing keys in [`SEEN`], a task-local of the handshake: the library
 //! calls them while it is polled. So configurations are shared among connections, which sessions need
 //! to be resumed.
@@ -20,12 +20,16 @@ pub mod client;
 pub mod server;
 
 pub mod certificate;
+pub mod ciphers;
 pub mod dane;
 pub mod digest;
 pub mod names;
+pub mod proof;
 mod roots;
 mod sessions;
 mod summary;
+#[cfg(test)]
+mod proofs;
 #[cfg(test)]
 mod tests;
 mod verifier;
@@ -140,8 +144,8 @@ pub(crate) struct Seen {
     pub scheme: Option<SignatureScheme>,
     /// Our own key that was used.
     pub key: Option<certificate::Key>,
-    /// Whether the server's chain verifies.
-    pub trust: Option<verifier::Finding>,
+    /// The server's signature could not be checked.
+    pub unproved: bool,
 }
 
 tokio::task_local! {

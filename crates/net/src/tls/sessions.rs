@@ -6,6 +6,7 @@ use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSes
 use rustls::pki_types::ServerName;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many destinations are remembered, and how many tickets of each.
@@ -17,8 +18,6 @@ struct Entry {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
     tls13: VecDeque<Tls13ClientSessionValue>,
-    /// The chain verified when the session began.
-    trusted: bool,
 }
 
 /// All sessions.
@@ -39,7 +38,7 @@ impl Sessions {
 
     /// Those of one destination.
     pub fn of(self: &Arc<Sessions>, key: &str) -> Arc<Own> {
-        Arc::new(Own { all: self.clone(), key: key.into() })
+        Arc::new(Own { all: self.clone(), key: key.into(), closed: AtomicBool::new(false) })
     }
 
     #[cfg(test)]
@@ -66,17 +65,15 @@ impl Inner {
 pub(super) struct Own {
     all: Arc<Sessions>,
     key: Arc<str>,
+    /// What comes of this connection is not remembered.
+    closed: AtomicBool,
 }
 
 impl Own {
-    /// Remembers whether the chain verified, for when it is not shown again.
-    pub fn set_trusted(&self, trusted: bool) {
-        self.all.lock().edit(&self.key, |e| e.trusted = trusted);
-    }
-
-    /// Whether it did.
-    pub fn trusted(&self) -> bool {
-        self.all.lock().entries.get(&self.key).is_some_and(|e| e.trusted)
+    /// Forgets the destination, and whatever this connection may bring yet.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.all.lock().edit(&self.key, |e| (e.tls12, e.tls13) = Default::default());
     }
 }
 
@@ -96,7 +93,9 @@ impl ClientSessionStore for Own {
     }
 
     fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
-        self.all.lock().edit(&self.key, |e| e.tls12 = Some(value));
+        if !self.closed.load(Ordering::Relaxed) {
+            self.all.lock().edit(&self.key, |e| e.tls12 = Some(value));
+        }
     }
 
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
@@ -108,6 +107,9 @@ impl ClientSessionStore for Own {
     }
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+        if self.closed.load(Ordering::Relaxed) {
+            return;
+        }
         self.all.lock().edit(&self.key, |e| {
             if e.tls13.len() >= TICKETS {
                 e.tls13.pop_front();

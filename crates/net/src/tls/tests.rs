@@ -4,6 +4,9 @@ use super::client::{Authorities, Connector, Wish};
 use super::server::{Acceptor, Identity};
 use super::{Failure, Protocols, Summary, Trust};
 use crate::Stream;
+use rustls::NamedGroup;
+use rustls::client::ClientSessionStore;
+use rustls::pki_types::ServerName;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -64,7 +67,7 @@ impl Drop for Site {
 }
 
 fn wish(protocols: Protocols) -> Wish<'static> {
-    Wish { session: "smtp test", server_name: None, protocols, judge: true, limit: LONG }
+    Wish { protocols, judge: true, ..Wish::new("smtp test", LONG) }
 }
 
 /// Both sides of one connection; some bytes are sent each way.
@@ -242,10 +245,12 @@ fn protocol_words() {
 fn sessions_are_bounded() {
     let sessions = std::sync::Arc::new(super::sessions::Sessions::default());
     for n in 0..2000 {
-        sessions.of(&format!("smtp:{n}")).set_trusted(true);
+        let own = sessions.of(&format!("smtp:{n}"));
+        own.set_kx_hint(ServerName::try_from("a.example").unwrap(), NamedGroup::X25519);
     }
     assert_eq!(sessions.len(), 512);
-    assert!(sessions.of("smtp:1999").trusted() && !sessions.of("smtp:0").trusted());
+    let hint = |key: &str| sessions.of(key).kx_hint(&ServerName::try_from("a.example").unwrap());
+    assert_eq!((hint("smtp:1999"), hint("smtp:0")), (Some(NamedGroup::X25519), None));
 }
 
 #[test]

@@ -1,65 +1,44 @@
-//! Verification of servers. At levels that authenticate nobody every certificate is taken, and only
-//! noted whether its chain verifies, for the log. Nothing depends on the certificate
-//! there, so a signature that the library cannot check (an RSA key of 1024 bits) is taken too.
+//! Signatures of servers. Whatever certificate a server shows is taken; what it proves is judged after
+//! the handshake (`proof`). Here is only checked that the server has the key of the certificate.
+//!
+//! Where nothing is to be proved a signature that the library cannot check (an RSA key of 1024 bits) is
+//! taken, too: nothing depends on the certificate there. Then nothing it shows is called trusted, and
+//! the session is not remembered.
 
 use super::certificate::Certificate;
 use super::{note, provider};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::crypto::{
+    WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
+};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
-use std::sync::OnceLock;
 
-/// Whether a chain verifies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
-    pub trusted: bool,
-}
-
-/// The verifier of all connections that authenticate nobody.
+/// The verifier of connections; `strict` where something is to be proved.
 #[derive(Debug)]
-pub(super) struct Unauthenticated {
-    /// Read before the first handshake that wants to know.
-    pub anchors: OnceLock<Vec<TrustAnchor<'static>>>,
+pub(super) struct Signatures {
+    strict: bool,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl Unauthenticated {
-    pub fn new() -> Unauthenticated {
-        let algorithms = provider().signature_verification_algorithms;
-        Unauthenticated { anchors: OnceLock::new(), algorithms }
+impl Signatures {
+    pub fn new(strict: bool) -> Signatures {
+        Signatures { strict, algorithms: provider().signature_verification_algorithms }
     }
 
-    fn judge(&self, leaf: &CertificateDer<'_>, others: &[CertificateDer<'_>], now: UnixTime) -> bool {
-        let anchors = self.anchors.get().map_or(&[][..], Vec::as_slice);
-        if anchors.is_empty() {
-            return false;
-        }
-        // One that is itself among the authorities, such as a self-signed one that was copied there.
-        let itself = Certificate::read(leaf).is_some_and(|c| {
-            let (from, until) = c.validity;
-            (from..=until).contains(&now.as_secs())
-                && anchors.iter().any(|a| {
-                    *a.subject == *c.subject_der.as_slice() && c.spki.ends_with(&a.subject_public_key_info)
-                })
-        });
-        let chains = || {
-            let leaf = webpki::EndEntityCert::try_from(leaf).ok()?;
-            let usage = webpki::KeyUsage::server_auth();
-            leaf.verify_for_usage(self.algorithms.all, anchors, others, now, usage, None, None).ok()?;
-            Some(())
-        };
-        itself || chains().is_some()
-    }
-
-    /// An unchecked signature proves nothing: the chain is anybody's.
-    fn signed(&self, scheme: SignatureScheme, checked: Result<HandshakeSignatureValid, Error>) {
+    fn signed(
+        &self,
+        scheme: SignatureScheme,
+        checked: Result<HandshakeSignatureValid, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
         note(|seen| {
             seen.scheme = Some(scheme);
-            if checked.is_err() {
-                seen.trust = Some(Finding { trusted: false });
-            }
+            seen.unproved |= checked.is_err();
         });
+        match checked {
+            Err(_) if !self.strict => Ok(HandshakeSignatureValid::assertion()),
+            checked => checked,
+        }
     }
 }
 
@@ -77,17 +56,15 @@ const OPENSSL: [SignatureScheme; 10] = [
     SignatureScheme::RSA_PKCS1_SHA512,
 ];
 
-impl ServerCertVerifier for Unauthenticated {
+impl ServerCertVerifier for Signatures {
     fn verify_server_cert(
         &self,
-        leaf: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
+        _leaf: &CertificateDer<'_>,
+        _others: &[CertificateDer<'_>],
         _name: &ServerName<'_>,
         _ocsp: &[u8],
-        now: UnixTime,
+        _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let trusted = self.judge(leaf, others, now);
-        note(|seen| seen.trust = Some(Finding { trusted }));
         Ok(ServerCertVerified::assertion())
     }
 
@@ -97,8 +74,7 @@ impl ServerCertVerifier for Unauthenticated {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signed(signed.scheme, verify_tls12_signature(message, certificate, signed, &self.algorithms));
-        Ok(HandshakeSignatureValid::assertion())
+        self.signed(signed.scheme, verify_tls12_signature(message, certificate, signed, &self.algorithms))
     }
 
     fn verify_tls13_signature(
@@ -107,16 +83,26 @@ impl ServerCertVerifier for Unauthenticated {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signed(signed.scheme, verify_tls13_signature(message, certificate, signed, &self.algorithms));
-        Ok(HandshakeSignatureValid::assertion())
+        let checked = verify_tls13_signature(message, certificate, signed, &self.algorithms);
+        // A certificate may be older than what the library reads; its key is a key all the same.
+        let checked = checked.or_else(|why| match Certificate::read(certificate) {
+            Some(own) => {
+                let key = SubjectPublicKeyInfoDer::from(own.spki);
+                verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
+            }
+            None => Err(why),
+        });
+        self.signed(signed.scheme, checked)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let mut all = self.algorithms.supported_schemes();
         // Servers that follow the client's order should choose as they do for OpenSSL's clients.
         all.sort_by_key(|scheme| OPENSSL.iter().position(|s| s == scheme).unwrap_or(OPENSSL.len()));
-        // Old servers have nothing else for TLS 1.2.
-        all.extend([SignatureScheme::RSA_PKCS1_SHA1, SignatureScheme::ECDSA_SHA1_Legacy]);
+        if !self.strict {
+            // Old servers have nothing else for TLS 1.2.
+            all.extend([SignatureScheme::RSA_PKCS1_SHA1, SignatureScheme::ECDSA_SHA1_Legacy]);
+        }
         all
     }
 }

@@ -1,7 +1,6 @@
 //! STARTTLS over a pipe, with a certificate made for the test.
 
 use super::*;
-use net::tls::Protocols;
 use net::tls::client::{Authorities, Connector, Wish};
 use queue::Store;
 use std::path::PathBuf;
@@ -65,13 +64,7 @@ fn a_session_begins_anew_encrypted() {
             client.write_all(b"RCPT TO:<usuario@example.org>\r\nSTARTTLS\r\n").await.unwrap();
             let said = until(&mut client, "Ready to start TLS\r\n").await;
             assert!(said.contains("Session encryption is required\r\n220 2.0.0 "), "{said}");
-            let wish = Wish {
-                session: "test",
-                server_name: None,
-                protocols: Protocols::ALL,
-                judge: false,
-                limit: Duration::from_secs(20),
-            };
+            let wish = Wish::new("test", Duration::from_secs(20));
             let connector = Connector::new(Authorities::default());
             let mut tls = connector.connect(client, &wish).await.unwrap().stream;
             let text = "RCPT TO:<usuario@example.org>\r\nEHLO b\r\nMAIL FROM:<jose@example.org>\r\n\
@@ -151,13 +144,7 @@ fn a_client_that_reads_nothing_does_not_keep_its_place() {
         let talk = async move {
             client.write_all(b"EHLO a\r\nSTARTTLS\r\n").await.unwrap();
             until(&mut client, "Ready to start TLS\r\n").await;
-            let wish = Wish {
-                session: "test",
-                server_name: None,
-                protocols: Protocols::ALL,
-                judge: false,
-                limit: Duration::from_secs(20),
-            };
+            let wish = Wish::new("test", Duration::from_secs(20));
             let connected = Connector::new(Authorities::default()).connect(client, &wish).await;
             let mut tls = connected.unwrap().stream;
             let asking = async { while tls.write_all(b"EHLO a\r\n").await.is_ok() {} };
