@@ -110,7 +110,8 @@ impl Zone {
             }
             rest = name.split_once('.').map(|(_, parent)| parent);
         }
-        false
+        // All of it, with a line for the root.
+        self.signed.get("").is_some_and(|signed| *signed)
     }
 
     /// The answer to a query, or none.

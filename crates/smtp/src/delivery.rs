@@ -6,9 +6,10 @@
 
 use crate::agent::Service;
 use crate::events::{Discarding, Doubt, ForwardRefused, LongLine, Postponed};
-use crate::route::{self, Circumstances, Hop, LastWord, NoRoute, Random, Target};
+use crate::route::{self, Circumstances, Hop, LastWord, NextHop, NoRoute, Random, Route, Target};
 use crate::session::{Endpoint, Peer, Session};
 use crate::settings::Settings;
+use crate::tls_policy::{Policy, Unencrypted, Way};
 use crate::transfer::{self, Content, Outcome};
 use crate::words;
 use net::stream::Socket;
@@ -182,13 +183,8 @@ impl<'a> Delivery<'a> {
             self.use_session(session, prepared, false).await;
         }
         let settings = self.settings;
-        let mut places: Vec<(&str, bool)> = match settings.route.protocol {
-            // A path may have any character.
-            route::Protocol::Lmtp if self.request.nexthop.starts_with("unix:") => {
-                vec![(self.request.nexthop.as_str(), false)]
-            }
-            _ => route::list(&self.request.nexthop).map(|p| (p, false)).collect(),
-        };
+        let mut places: Vec<(&str, bool)> =
+            places(&self.request.nexthop, settings.route.protocol).map(|p| (p, false)).collect();
         places.extend(settings.fallback.iter().map(|p| (p.as_str(), true)));
         let mut random = Random::new();
         for (n, (text, fallback)) in places.iter().enumerate() {
@@ -205,7 +201,7 @@ impl<'a> Delivery<'a> {
                     let written = path.display().to_string();
                     let whole = settings.queue_directory.join(&path);
                     let peer = Peer::socket(&written, whole, &settings.myhostname);
-                    self.visit_host(peer, prepared, last_place).await;
+                    self.visit_host(peer, Way::local(&written), prepared, last_place).await;
                 }
                 Ok(Target::Inet(hop)) => {
                     let found =
@@ -223,7 +219,7 @@ impl<'a> Delivery<'a> {
                         Ok(route) => {
                             self.warn(&route.warnings);
                             let last_place = last_place || route.we_are_mx;
-                            self.visit_hosts(&route.hops, prepared, last_place).await;
+                            self.visit_hosts(text, &hop, &route, prepared, last_place).await;
                             if route.we_are_mx {
                                 return;
                             }
@@ -237,24 +233,41 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    async fn visit_hosts(&mut self, hops: &[Hop], prepared: &mut Prepared, last_place: bool) {
+    async fn visit_hosts(
+        &mut self,
+        destination: &str,
+        to: &NextHop,
+        route: &Route,
+        prepared: &mut Prepared,
+        last_place: bool,
+    ) {
         let hops: Vec<&Hop> =
-            hops.iter().filter(|h| !self.asked.contains(&Endpoint::Inet(h.address))).collect();
+            route.hops.iter().filter(|h| !self.asked.contains(&Endpoint::Inet(h.address))).collect();
         for (n, hop) in hops.iter().enumerate() {
             if !self.is_open() || self.sessions_used_up() {
                 return;
             }
             let last = last_place && n + 1 == hops.len();
-            self.visit_host(Peer::host(&hop.host, hop.address, hop.best), prepared, last).await;
+            let way = Way {
+                destination,
+                domain: &to.host,
+                domain_alias: route.canonical.as_deref(),
+                by_mx: route.by_mx,
+                mx_secure: route.secure,
+                secure: hop.secure,
+                host_alias: hop.canonical.as_deref(),
+                port: hop.address.port(),
+            };
+            self.visit_host(Peer::host(&hop.host, hop.address, hop.best), way, prepared, last).await;
         }
     }
 
-    async fn visit_host(&mut self, peer: Peer, prepared: &mut Prepared, last: bool) {
+    async fn visit_host(&mut self, peer: Peer, way: Way<'_>, prepared: &mut Prepared, last: bool) {
         if self.asked.contains(&peer.endpoint) {
             return;
         }
         self.go_on();
-        let identity = self.identity(&peer);
+        let identity = self.identity(&peer, way.destination);
         let kept = self.service.pool.take_host(&peer.host, &peer.endpoint, &identity).await;
         if let Some(session) = kept {
             self.use_session(session, prepared, false).await;
@@ -262,6 +275,14 @@ impl<'a> Delivery<'a> {
                 return;
             }
         }
+        let policy = self.settings.tls.policy(&way, &peer, &self.service.resolver, &self.voice);
+        let policy = match Box::pin(policy).await {
+            Ok(policy) => policy,
+            Err(status) => {
+                self.failure = Some(NoRoute { status: *status, loops: false, warnings: Vec::new() });
+                return;
+            }
+        };
         let socket = match self.connect(&peer).await {
             Ok(socket) => socket,
             Err(status) => {
@@ -276,13 +297,13 @@ impl<'a> Delivery<'a> {
         self.sessions += 1;
         let last = last || self.sessions_used_up();
         let relay = peer.relay.clone();
-        let mut made = self.establish(socket, peer.clone(), identity.clone(), false).await;
+        let mut made = self.establish(socket, peer.clone(), identity.clone(), &policy, false).await;
         if let Err(Refusal { status, handshake: true }) = &made
-            && self.may_do_without_tls(&peer)
+            && self.may_do_without_tls(&policy, &peer)
         {
             self.voice.say_of(self.request.id, &Postponed { text: status.text.clone() });
             made = match self.connect(&peer).await {
-                Ok(socket) => self.establish(socket, peer, identity, true).await,
+                Ok(socket) => self.establish(socket, peer, identity, &policy, true).await,
                 Err(status) => Err(status.into()),
             };
         }
@@ -293,13 +314,12 @@ impl<'a> Delivery<'a> {
     }
 
     /// What connections must have in common, beside where they lead, to stand in for each other.
-    fn identity(&self, peer: &Peer) -> String {
-        let login = match self.credentials(peer) {
-            Ok(login) => login.map(|who| who.user),
+    fn identity(&self, peer: &Peer, destination: &str) -> String {
+        match (self.credentials(peer), self.settings.tls.name(destination, &peer.host)) {
+            (Ok(login), Some(rule)) => format!("{rule} {}", login.map(|who| who.user).unwrap_or_default()),
             // No connection that others made stands in for one that cannot be judged.
-            Err(_) => return self.number.to_string(),
-        };
-        format!("{} {}", self.settings.tls.name(), login.unwrap_or_default())
+            _ => self.number.to_string(),
+        }
     }
 
     /// The login at a host; what the table says against it is for the log.
@@ -309,14 +329,17 @@ impl<'a> Delivery<'a> {
     }
 
     /// A message that waited long enough goes without encryption that fails, but never a password.
-    fn may_do_without_tls(&self, peer: &Peer) -> bool {
+    fn may_do_without_tls(&self, policy: &Policy, peer: &Peer) -> bool {
         let age = std::time::Duration::from_micros(self.request.active.saturating_sub(self.request.arrival));
-        self.settings.tls.may_do_without(age) && matches!(self.credentials(peer), Ok(None))
+        self.settings.tls.may_do_without(policy, age) && matches!(self.credentials(peer), Ok(None))
     }
 
     /// A connection that waits for this destination.
     async fn waiting_session(&self) -> Option<Session> {
-        let fits = |s: &Session| s.identity == self.identity(&s.peer);
+        let fits = |s: &Session| {
+            let mut places = places(&self.request.nexthop, self.settings.route.protocol);
+            places.any(|place| s.identity == self.identity(&s.peer, place))
+        };
         self.service.pool.take(&self.request.nexthop, fits).await
     }
 
@@ -354,6 +377,7 @@ impl<'a> Delivery<'a> {
         socket: Socket,
         peer: Peer,
         identity: String,
+        policy: &Policy,
         plain: bool,
     ) -> Result<Session, Refusal> {
         let settings = self.settings;
@@ -375,7 +399,7 @@ impl<'a> Delivery<'a> {
         session.identity = identity;
         let mut handshake = Handshake::new(manner);
         if settings.tls.wrapped {
-            session = self.encrypt(session).await?;
+            session = self.encrypt(policy, session).await?;
         }
         if let Err(unusable) = session.greet(&mut handshake).await {
             if unusable.hears {
@@ -393,13 +417,13 @@ impl<'a> Delivery<'a> {
             let what = format!("bad EHLO SIZE limit \"{size}\" from {}", session.peer.relay);
             self.voice.say(&Doubt { what });
         }
-        let encrypt = match settings.tls.decide(&session, plain, &self.voice) {
-            Ok(true) => settings.tls.ask(&mut session).await,
+        let encrypt = match settings.tls.decide(policy, &session, plain, &self.voice) {
+            Ok(true) => settings.tls.ask(policy, &mut session).await,
             decided => decided.map_err(|s| *s),
         };
         match encrypt {
             Ok(true) => {
-                session = self.encrypt(session).await?;
+                session = self.encrypt(policy, session).await?;
                 session.greet_again(&mut handshake).await.map_err(|u| u.status)?;
             }
             Ok(false) => {}
@@ -413,14 +437,19 @@ impl<'a> Delivery<'a> {
             return Err(status.into());
         }
         // A message that need not go without encryption must not find such a connection.
-        session.reusable &= !plain && (!session.is_encrypted() || settings.tls.reuse);
+        session.reusable &= !plain && (!session.is_encrypted() || policy.reuse);
         Ok(session)
     }
 
-    async fn encrypt(&self, session: Session) -> Result<Session, Refusal> {
-        let nexthop = &self.request.nexthop;
-        let encrypted = self.settings.tls.encrypt(session, nexthop, &self.voice).await;
-        encrypted.map_err(|status| Refusal { status, handshake: true })
+    async fn encrypt(&self, policy: &Policy, session: Session) -> Result<Session, Refusal> {
+        match self.settings.tls.encrypt(policy, session, &self.voice).await {
+            Ok(session) => Ok(session),
+            Err(Unencrypted::Handshake(status)) => Err(Refusal { status, handshake: true }),
+            Err(Unencrypted::Unverified(session, status)) => {
+                session.close(self.settings.skip_quit);
+                Err(status.into())
+            }
+        }
     }
 
     async fn log_in(&self, session: &mut Session) -> Result<(), Status> {
@@ -712,6 +741,13 @@ impl<'a> Delivery<'a> {
             unreachable: self.unreachable,
         }
     }
+}
+
+/// The places that a next hop names.
+fn places(nexthop: &str, protocol: route::Protocol) -> impl Iterator<Item = &str> {
+    // A path may have any character.
+    let path = protocol == route::Protocol::Lmtp && nexthop.starts_with("unix:");
+    path.then_some(nexthop).into_iter().chain(route::list(nexthop).filter(move |_| !path))
 }
 
 fn report(request: &Request, place: usize, address: &Address, told: Told) -> Report {

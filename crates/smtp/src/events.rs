@@ -21,6 +21,8 @@ events::events! {
     PeerCertificate { relay: String, subject: String, issuer: String, fingerprint: String, key: String } Info "{relay}: subject_CN={subject}, issuer_CN={issuer}, fingerprint={fingerprint}, pkey_fingerprint={key}"
     /// A connection is encrypted now.
     TlsEstablished { trust: net::tls::Trust, relay: String, summary: String } Info "{trust} TLS connection established to {relay}: {summary}"
+    /// A server did not prove what it should have.
+    Unverified { whose: &'static str, relay: String, why: String } Info "{whose}certificate verification failed for {relay}: {why}"
     /// A handshake failed.
     TlsFailed { relay: String, what: String } Info "SSL_connect error to {relay}: {what}"
     /// What the library says of a failed handshake.

@@ -291,6 +291,7 @@ impl Settings {
                 Preference::Any
             }
         };
+        let dnssec = params.support == "dnssec";
         let dns = match params.support.as_str() {
             "" => !both.disable_dns_lookups(),
             "disabled" => false,
@@ -390,7 +391,7 @@ impl Settings {
             },
             queue_directory: PathBuf::from(main.queue_directory()),
             outgoing,
-            tls: Tls::load(config, protocol)?,
+            tls: Tls::load(config, around.types, protocol, dnssec)?,
             login: Login::load(config, around.types, protocol)?,
             config: config.clone(),
         })

@@ -2,6 +2,7 @@
 
 pub mod bounce;
 pub mod cleanup;
+pub mod client_tls;
 pub mod filter;
 pub mod local;
 pub mod main;
@@ -52,8 +53,9 @@ pub const GROUPS: &[&[Declared]] = &[
     local::Local::DECLARED,
     virtual_mailbox::VirtualMailbox::DECLARED,
     tls::SmtpdTls::DECLARED,
-    tls::SmtpTls::DECLARED,
-    tls::LmtpTls::DECLARED,
+    client_tls::SmtpTls::DECLARED,
+    client_tls::LmtpTls::DECLARED,
+    client_tls::ClientTls::DECLARED,
     tls::SmtpSasl::DECLARED,
     tls::LmtpSasl::DECLARED,
     tls::Tls::DECLARED,
@@ -82,8 +84,9 @@ pub fn problems(config: &crate::Config) -> Vec<crate::Problem> {
     all.extend(local::Local::load(config).err());
     all.extend(virtual_mailbox::VirtualMailbox::load(config).err());
     all.extend(tls::SmtpdTls::load(config).err());
-    all.extend(tls::SmtpTls::load(config).err());
-    all.extend(tls::LmtpTls::load(config).err());
+    all.extend(client_tls::SmtpTls::load(config).err());
+    all.extend(client_tls::LmtpTls::load(config).err());
+    all.extend(client_tls::ClientTls::load(config).err());
     all.extend(tls::SmtpSasl::load(config).err());
     all.extend(tls::LmtpSasl::load(config).err());
     all.extend(tls::Tls::load(config).err());

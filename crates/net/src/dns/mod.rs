@@ -52,6 +52,8 @@ pub enum Kind {
     Ns,
     /// Certificate associations, RFC 6698.
     Tlsa,
+    /// What an alias stands for; it is not followed.
+    Cname,
 }
 
 impl fmt::Display for Kind {
@@ -64,6 +66,7 @@ impl fmt::Display for Kind {
             Kind::Txt => "TXT",
             Kind::Ns => "NS",
             Kind::Tlsa => "TLSA",
+            Kind::Cname => "CNAME",
         })
     }
 }
@@ -245,6 +248,11 @@ impl Resolver {
     /// Certificate associations.
     pub async fn tlsa(&self, name: &str) -> Result<Answer<Tlsa>, Failure> {
         self.typed(name, Kind::Tlsa, |r| if let Record::Tlsa(t) = r { Some(t.clone()) } else { None }).await
+    }
+
+    /// The name that an alias stands for.
+    pub async fn cname(&self, name: &str) -> Result<Answer<String>, Failure> {
+        self.typed(name, Kind::Cname, named).await
     }
 
     /// Addresses of one family, as [`IpAddr`].

@@ -121,6 +121,7 @@ fn collect<'a>(
                 named(&mx.exchange).map(|host| Record::Mx(Mx { preference: mx.preference, host }))
             }
             RData::PTR(target) => named(&target.0).map(Record::Name),
+            RData::CNAME(target) => named(&target.0).map(Record::Name),
             RData::NS(target) => named(&target.0).map(Record::Name),
             RData::TXT(text) => Some(Record::Txt(joined(&text.txt_data))),
             RData::TLSA(t) => Some(Record::Tlsa(Tlsa {

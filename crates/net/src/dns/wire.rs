@@ -17,6 +17,7 @@ pub(super) fn record_type(kind: Kind) -> RecordType {
         Kind::Txt => RecordType::TXT,
         Kind::Ns => RecordType::NS,
         Kind::Tlsa => RecordType::TLSA,
+        Kind::Cname => RecordType::CNAME,
     }
 }
 

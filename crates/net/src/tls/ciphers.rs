@@ -20,36 +20,36 @@ const GRADES: [&str; 5] = ["high", "medium", "low", "export", "null"];
 
 /// The suites, their names, and what else means them.
 const SUITES: [(CipherSuite, &str, &[&str]); 6] = [
-        (
-            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-            "ECDHE-ECDSA-AES256-GCM-SHA384",
-            &["aECDSA", "ECDSA", "AES", "AES256", "AESGCM"],
-        ),
-        (
-            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-            "ECDHE-ECDSA-AES128-GCM-SHA256",
-            &["aECDSA", "ECDSA", "AES", "AES128", "AESGCM"],
-        ),
-        (
-            CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-            "ECDHE-ECDSA-CHACHA20-POLY1305",
-            &["aECDSA", "ECDSA", "CHACHA20"],
-        ),
-        (
-            CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-            "ECDHE-RSA-AES256-GCM-SHA384",
-            &["aRSA", "AES", "AES256", "AESGCM"],
-        ),
-        (
-            CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-            "ECDHE-RSA-AES128-GCM-SHA256",
-            &["aRSA", "AES", "AES128", "AESGCM"],
-        ),
-        (
-            CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-            "ECDHE-RSA-CHACHA20-POLY1305",
-            &["aRSA", "CHACHA20"],
-        ),
+    (
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        &["aECDSA", "ECDSA", "AES", "AES256", "AESGCM"],
+    ),
+    (
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        &["aECDSA", "ECDSA", "AES", "AES128", "AESGCM"],
+    ),
+    (
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        &["aECDSA", "ECDSA", "CHACHA20"],
+    ),
+    (
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        &["aRSA", "AES", "AES256", "AESGCM"],
+    ),
+    (
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        &["aRSA", "AES", "AES128", "AESGCM"],
+    ),
+    (
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        "ECDHE-RSA-CHACHA20-POLY1305",
+        &["aRSA", "CHACHA20"],
+    ),
 ];
 
 /// What means all of them.

@@ -133,7 +133,8 @@ impl Connector {
             false => (Anchors::NONE, Vec::new()),
         };
         let own = self.sessions.of(wish.session);
-        let mut config = ClientConfig::clone(&*self.config((wish.protocols, wish.ciphers, wish.proof.is_wanted()))?);
+        let mut config =
+            ClientConfig::clone(&*self.config((wish.protocols, wish.ciphers, wish.proof.is_wanted()))?);
         config.resumption = Resumption::store(own.clone());
         let name = wish.server_name.and_then(|n| ServerName::try_from(n.to_string()).ok());
         // An address is never told to the server.

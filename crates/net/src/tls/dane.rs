@@ -30,6 +30,8 @@ pub fn usable(records: &[Tlsa], digests: &[Digest]) -> Usable {
             _ => out.foreign.push(record.clone()),
         }
     }
+    // In the order in which Postfix tells of them.
+    out.broken.sort_by_key(|r| (std::cmp::Reverse((r.usage, r.selector)), r.matching));
     let rank = |r: &Tlsa| digest(r.matching).and_then(|d| digests.iter().position(|known| *known == d));
     let all = out.records.clone();
     out.records.retain(|r| {

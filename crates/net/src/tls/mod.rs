@@ -25,11 +25,11 @@ pub mod dane;
 pub mod digest;
 pub mod names;
 pub mod proof;
+#[cfg(test)]
+mod proofs;
 mod roots;
 mod sessions;
 mod summary;
-#[cfg(test)]
-mod proofs;
 #[cfg(test)]
 mod tests;
 mod verifier;

@@ -104,6 +104,10 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
+    fn nothing_to_compare() -> Fault {
+        Fault::Other("unspecified certificate verification error".into())
+    }
+
     /// The line of the log says that it was the server's own certificate.
     pub fn is_of_server(&self) -> bool {
         !matches!(
@@ -132,6 +136,9 @@ pub fn judge(
     let found = match proof {
         Proof::Nothing => shown.chain_to(anchors),
         Proof::Names(wanted) => shown.named(shown.chain_to(anchors), wanted, manner),
+        // There was something, but nothing that could be compared.
+        Proof::Fingerprints(_, known) if known.is_empty() => Err(Fault::nothing_to_compare()),
+        Proof::Dane(records, _) if records.is_empty() => Err(Fault::nothing_to_compare()),
         Proof::Fingerprints(digest, known) => {
             let (certificate, key) = (digest.of(der), digest.of(&own.spki));
             match known.iter().any(|k| *k == certificate || *k == key) {
@@ -247,12 +254,7 @@ impl Shown<'_> {
     }
 
     /// Adds the question of names. It comes before that of time, as with OpenSSL.
-    fn named(
-        &self,
-        chain: Result<(), Fault>,
-        wanted: &[String],
-        manner: Manner,
-    ) -> Result<(), Fault> {
+    fn named(&self, chain: Result<(), Fault>, wanted: &[String], manner: Manner) -> Result<(), Fault> {
         match chain {
             Err(unknown @ (Fault::SelfSigned | Fault::UnknownIssuer(_))) => Err(unknown),
             _ if !names::fit(self.own, wanted, manner.names) => Err(Fault::Names),

@@ -69,6 +69,8 @@ impl Default for Settings {
 pub struct Hop {
     /// The host's name, for the log and for its certificate; an address where there is no name.
     pub host: String,
+    /// The name that has the address, where that is an alias.
+    pub canonical: Option<String>,
     /// Where to connect.
     pub address: SocketAddr,
     /// Of its MX record; 0 without one.
@@ -86,6 +88,8 @@ pub struct Route {
     pub hops: Vec<Hop>,
     /// They come from MX records.
     pub by_mx: bool,
+    /// The name that has the MX records, where the next hop is an alias.
+    pub canonical: Option<String>,
     /// The name server vouches for the MX records (or there was nothing to look up).
     pub secure: bool,
     /// We are a backup MX of the destination: no other place may be tried after these.
@@ -123,6 +127,7 @@ pub async fn find(
             let best = looked.found.first().map(|f| f.preference);
             let hops = looked.found.into_iter().map(|f| Hop {
                 host: f.host,
+                canonical: f.canonical,
                 address: SocketAddr::new(f.address, hop.port),
                 preference: f.preference,
                 best: Some(f.preference) == best,
@@ -131,6 +136,7 @@ pub async fn find(
             Ok(Route {
                 hops: hops.collect(),
                 by_mx: looked.by_mx,
+                canonical: looked.canonical,
                 secure: looked.secure,
                 we_are_mx: looked.we_are_mx,
                 warnings: search.warnings,
@@ -151,6 +157,7 @@ struct Search<'a> {
 struct Looked {
     found: Vec<Found>,
     by_mx: bool,
+    canonical: Option<String>,
     secure: bool,
     we_are_mx: bool,
 }
@@ -189,7 +196,9 @@ impl Search<'_> {
                 }
                 let status = self.failed(name, Kind::Mx, &failure);
                 if self.settings.ignore_mx_lookup_error {
-                    return self.host(hop, random).await;
+                    // Whoever can make the look-up fail must not choose the host for good.
+                    let looked = self.host(hop, random).await?;
+                    return Ok(Looked { secure: false, ..looked });
                 }
                 return Err(Stop::because(status));
             }
@@ -227,7 +236,8 @@ impl Search<'_> {
             found = better;
         }
         let found = arrange(found, self.settings.rules, random);
-        Ok(Looked { found, by_mx: true, secure: answer.secure, we_are_mx })
+        let canonical = alias(name, &answer.canonical);
+        Ok(Looked { found, by_mx: true, canonical, secure: answer.secure, we_are_mx })
     }
 
     /// The addresses of one host.
@@ -241,7 +251,7 @@ impl Search<'_> {
             return Err(Stop::looping(&hop.host));
         }
         let found = arrange(found, self.settings.rules, random);
-        Ok(Looked { found, by_mx: false, secure: true, we_are_mx: false })
+        Ok(Looked { found, by_mx: false, canonical: None, secure: true, we_are_mx: false })
     }
 
     /// A connection to no address in particular ends here, too.
@@ -260,12 +270,14 @@ impl Search<'_> {
         };
         let mut all = Vec::new();
         for &(host, preference) in hosts {
-            let found =
-                |address: IpAddr, secure: bool| Found { host: host.to_string(), address, preference, secure };
+            let found = |address: IpAddr, canonical: Option<String>, secure: bool| {
+                let host = host.to_string();
+                Found { host, canonical, address, preference, secure }
+            };
             if let Some(address) = literal(host) {
                 let family = if address.is_ipv4() { ipv4 } else { ipv6 };
                 if family {
-                    all.push(found(address, true));
+                    all.push(found(address, None, true));
                 } else if lookup_dns {
                     // It is no name, and as an address it is not for us.
                     self.failed(host, Kind::A, &Failure::BadName);
@@ -279,8 +291,8 @@ impl Search<'_> {
             for (kind, result) in answers.next().unwrap_or_default() {
                 match result {
                     Ok(answer) => {
-                        let secure = answer.secure;
-                        all.extend(answer.records.into_iter().map(|a| found(a, secure)));
+                        let (canonical, secure) = (alias(host, &answer.canonical), answer.secure);
+                        all.extend(answer.records.into_iter().map(|a| found(a, canonical.clone(), secure)));
                     }
                     Err(failure) => {
                         absent |= matches!(failure, Failure::NotFound | Failure::NoData | Failure::BadName);
@@ -301,7 +313,7 @@ impl Search<'_> {
                 self.failed(host, *kind, failure);
             }
             if lookup_native && absent && !temporary {
-                all.extend(self.native(host).await.into_iter().map(|a| found(a, false)));
+                all.extend(self.native(host).await.into_iter().map(|a| found(a, None, false)));
             }
         }
         all
@@ -365,6 +377,12 @@ fn asked(host: &str) -> Cow<'_, str> {
         true => host.strip_suffix('.').unwrap_or(host).into(),
         false => net::dns::ascii(host).map_or(host.into(), Cow::from),
     }
+}
+
+/// The name at the end of an alias.
+fn alias(name: &str, canonical: &str) -> Option<String> {
+    let plain = |n: &str| n.trim_end_matches('.').to_ascii_lowercase();
+    (plain(name) != plain(canonical) && !canonical.is_empty()).then(|| canonical.to_string())
 }
 
 fn literal(host: &str) -> Option<IpAddr> {

@@ -9,6 +9,8 @@ use std::net::IpAddr;
 pub struct Found {
     /// The host's name as the MX record has it, or the next hop.
     pub host: String,
+    /// The name that has the address, where that is an alias.
+    pub canonical: Option<String>,
     /// Where it is.
     pub address: IpAddr,
     /// The lower is tried first.
@@ -147,7 +149,13 @@ mod tests {
                 true => Ipv4Addr::new(192, 0, 2, byte).into(),
                 false => Ipv6Addr::from(u128::from(byte)).into(),
             };
-            Found { host: letter.into(), address, preference: preference.parse().unwrap(), secure: false }
+            Found {
+                host: letter.into(),
+                canonical: None,
+                address,
+                preference: preference.parse().unwrap(),
+                secure: false,
+            }
         };
         text.split_whitespace().map(one).collect()
     }
@@ -213,7 +221,7 @@ mod tests {
         ) {
             let all: Vec<Found> = list.iter().map(|&(preference, v6, n)| {
                 let address = if v6 { Ipv6Addr::from(u128::from(n)).into() } else { Ipv4Addr::from(u32::from(n)).into() };
-                Found { host: n.to_string(), address, preference, secure: false }
+                Found { host: n.to_string(), canonical: None, address, preference, secure: false }
             }).collect();
             let preference = [Preference::Any, Preference::Ipv4, Preference::Ipv6][preference as usize];
             let got = arrange(all.clone(), Rules { preference, randomize, balance, limit }, &mut Random::seeded(seed));

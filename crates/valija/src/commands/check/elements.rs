@@ -125,40 +125,9 @@ pub(super) fn not_for_root(name: &str, text: &str, transport: &str) -> Vec<Strin
         .collect()
 }
 
-/// A TLS level of the client that asks who the server is: that is not asked yet, and must be said.
-pub(super) fn weaker_level(name: &str, value: &str) -> Option<String> {
-    if !matches!(name, "smtp_tls_security_level" | "lmtp_tls_security_level") {
-        return None;
-    }
-    let level = value.trim().to_ascii_lowercase();
-    match level.as_str() {
-        "" | "none" | "may" | "encrypt" => None,
-        "dane" => Some(
-            "dane acts as may: mail is encrypted where the server offers it, but who the server is, is not verified; that comes with a later version".to_string(),
-        ),
-        "dane-only" | "fingerprint" | "verify" | "secure" => Some(format!(
-            "who a server is, is not verified yet, so all mail under {level} waits; that comes with a later version, until then write encrypt"
-        )),
-        _ => Some(format!("{level:?} is no level; write none, may or encrypt")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn levels_that_verify_are_not_claimed() {
-        let of = |level| weaker_level("smtp_tls_security_level", level);
-        for fine in ["", "none", "may", "encrypt", "May"] {
-            assert_eq!(of(fine), None, "{fine}");
-        }
-        for odd in ["dane", "dane-only", "fingerprint", "verify", "secure"] {
-            assert!(of(odd).unwrap().contains("not verified"), "{odd}");
-        }
-        assert!(of("sometimes").unwrap().contains("no level"));
-        assert_eq!(weaker_level("smtpd_tls_security_level", "secure"), None);
-    }
 
     #[test]
     fn patterns_that_root_does_not_open() {

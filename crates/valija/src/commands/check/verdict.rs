@@ -76,9 +76,6 @@ impl Judge {
         if let Some(problem) = bad {
             return (Verdict::Unsupported, format!("{}; {}", problem.what, problem.remedy));
         }
-        if let Some(note) = elements::weaker_level(name, value) {
-            return (Verdict::Differs, note);
-        }
         let odd = elements::unsupported(name, value, &self.classes);
         if odd.is_empty() { (Verdict::Same, String::new()) } else { (Verdict::Differs, odd.join("; ")) }
     }
