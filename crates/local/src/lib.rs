@@ -8,7 +8,7 @@
 //! What became of each recipient goes to the mail role as `proto::job` frames; so do log lines,
 //! because a user's process may not be able to write the log. Modules in reading order: [`switch`]
 //! (the order of things), [`resolve`], [`aliases`], [`include`], [`forward`], [`actions`] (commands, files,
-//! mailboxes), [`leaf`], [`identity`], [`mbox`], [`mbox_lock`], [`maildir`], [`command`],
+//! mailboxes), [`leaf`], [`identity`], [`kept`] (tables), [`mbox`], [`mbox_lock`], [`maildir`], [`command`],
 //! [`content`], [`pipe`], [`virtual_mailbox`].
 
 mod actions;
@@ -22,6 +22,7 @@ mod forward;
 pub mod fuzz;
 mod identity;
 mod include;
+mod kept;
 mod leaf;
 mod lookups;
 mod mail;

@@ -1,11 +1,12 @@
 //! The tables of local delivery. Only types that answer at once and that root may read; patterns
 //! of pcre and remote tables are unknown to the program that links this crate.
 
+use crate::kept::Kept;
 use config::Config;
 use config::params::local::Local;
 use proto::Address;
 use tables::matchlist::StringList;
-use tables::{Hit, Maps, Owner, TableError, Types};
+use tables::{Hit, Maps, Owner, TableError};
 
 /// The tables, opened.
 pub(crate) struct Lookups {
@@ -20,20 +21,19 @@ pub(crate) struct Lookups {
 
 impl Lookups {
     /// Opens what the parameters name. What cannot be opened fails when it is asked.
-    pub fn open(config: &Config, params: &Local) -> Lookups {
-        let types = Types::for_config(config).build();
-        // A stranger's address never becomes part of a command or of the name of a file.
-        let strict = Types::for_config(config).without_substitution().build();
+    pub fn open(config: &Config, kept: &Kept, params: &Local) -> Lookups {
+        // A stranger's address never becomes part of a command or of the name of a file: `strict`.
+        let Kept { plain: types, strict, .. } = kept;
         let text = |name: &str| config.get(name).unwrap_or_default();
-        let of = |name: &str, list: &config::value::List| Maps::of(&types, name, &list.0);
+        let of = |name: &str, list: &config::value::List| Maps::of(types, name, &list.0);
         let mydestination = tables::split_list(&text("mydestination"));
         Lookups {
-            alias: Maps::of(&strict, "alias_maps", &params.alias_maps().0),
+            alias: Maps::of(strict, "alias_maps", &params.alias_maps().0),
             mailbox_transport: of("mailbox_transport_maps", params.mailbox_transport_maps()),
-            mailbox_command: Maps::of(&strict, "mailbox_command_maps", &params.mailbox_command_maps().0),
+            mailbox_command: Maps::of(strict, "mailbox_command_maps", &params.mailbox_command_maps().0),
             fallback_transport: of("fallback_transport_maps", params.fallback_transport_maps()),
-            transport: Maps::open(&types, "transport_maps", &text("transport_maps")),
-            mydestination: StringList::open(&types, "mydestination", &mydestination),
+            transport: Maps::open(types, "transport_maps", &text("transport_maps")),
+            mydestination: StringList::open(types, "mydestination", &mydestination),
             local_transport: text("local_transport"),
         }
     }

@@ -3,6 +3,7 @@
 use crate::answer::{Answer, Tell, say};
 use crate::content::Content;
 use crate::events::{BadJob, BadService};
+use crate::kept::Kept;
 use crate::lookups::Lookups;
 use crate::mail::Mail;
 use crate::mbox_lock::Locks;
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub struct Setup {
     config: Config,
     services: Vec<Service>,
+    kept: Kept,
 }
 
 impl Setup {
@@ -37,13 +39,24 @@ impl Setup {
 
     /// From what was read elsewhere.
     pub fn of(config: Config, services: Vec<Service>) -> Setup {
-        let services = services.into_iter().filter(|s| s.kind == Kind::Unix).collect();
-        Setup { config, services }
+        let services: Vec<Service> = services.into_iter().filter(|s| s.kind == Kind::Unix).collect();
+        let kept = Kept::of(&config, &services);
+        Setup { config, services, kept }
     }
 
     /// main.cf.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The transports of master.cf.
+    pub(crate) fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// How tables are opened.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
     }
 }
 
@@ -74,9 +87,9 @@ pub fn child(setup: &Setup, job: &[u8], content: OwnedFd, answer: OwnedFd) -> i3
     let service = setup.services.iter().find(|s| s.name == job.transport);
     let program = service.map(|s| s.command().rsplit('/').next().unwrap_or_default());
     match (service, program) {
-        (Some(service), Some("local")) => local(&service.config(&setup.config), &mail, &answer),
+        (Some(service), Some("local")) => local(&service.config(&setup.config), &setup.kept, &mail, &answer),
         (Some(service), Some("virtual")) => {
-            virtual_mailbox::deliver(&service.config(&setup.config), &mail, &answer)
+            virtual_mailbox::deliver(&service.config(&setup.config), &setup.kept, &mail, &answer)
         }
         (Some(service), Some("pipe")) => {
             pipe::deliver(service, &service.config(&setup.config), &mail, &answer)
@@ -136,7 +149,7 @@ pub(crate) fn patience(config: &Config) -> Duration {
     time / 10 * 9
 }
 
-fn local(config: &Config, mail: &Mail<'_>, answer: &Answer) {
+fn local(config: &Config, kept: &Kept, mail: &Mail<'_>, answer: &Answer) {
     let fail = |what: String| {
         say(answer, &BadService { what });
         all(mail, answer, &misconfigured());
@@ -163,7 +176,7 @@ fn local(config: &Config, mail: &Mail<'_>, answer: &Answer) {
         );
         return all(mail, answer, &Status::new(Code(4, 3, 0), "mail transport unavailable"));
     }
-    let lookups = Lookups::open(config, &params);
+    let lookups = Lookups::open(config, kept, &params);
     let resolver = match Resolver::load(config) {
         Ok(resolver) => resolver,
         Err(problems) => {

@@ -10,6 +10,7 @@
 use crate::answer::{Answer, Tell, say};
 use crate::events::{BadNumber, BadService, NotRegular, Owner, PartDied, VirtualTable};
 use crate::identity::{self, Rights};
+use crate::kept::Kept;
 use crate::leaf::{self, Leaf, Record};
 use crate::lookups::split_extension;
 use crate::mail::{Headers, Item, Mail, headers};
@@ -27,7 +28,7 @@ use proto::status::{Code, Status};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tables::matchlist::StringList;
-use tables::{AddressSearch, Hit, Maps, TableError, Types};
+use tables::{AddressSearch, Hit, Maps, TableError};
 
 /// Everything that is the same for all recipients of a job.
 struct Virtual {
@@ -48,7 +49,7 @@ struct Virtual {
 type Unusable = String;
 
 impl Virtual {
-    fn load(config: &Config) -> Result<Virtual, Unusable> {
+    fn load(config: &Config, kept: &Kept) -> Result<Virtual, Unusable> {
         let join =
             |problems: Vec<Problem>| problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
         let params = VirtualMailbox::load(config).map_err(join)?;
@@ -71,8 +72,8 @@ impl Virtual {
             return Err("bad string length 0 < 1: virtual_mailbox_base = ".into());
         }
         // A stranger's address never becomes part of the name of a file.
-        let types = Types::for_config(config).without_substitution().build();
-        let of = |name: &str, list: &config::value::List| Maps::of(&types, name, &list.0);
+        let types = &kept.strict;
+        let of = |name: &str, list: &config::value::List| Maps::of(types, name, &list.0);
         let mydestination = tables::split_list(&config.get("mydestination").unwrap_or_default());
         Ok(Virtual {
             base,
@@ -83,7 +84,7 @@ impl Virtual {
             limit,
             locks,
             strict_owner: *local.strict_mailbox_ownership(),
-            mydestination: StringList::open(&types, "mydestination", &mydestination),
+            mydestination: StringList::open(types, "mydestination", &mydestination),
             resolver: Resolver::load(config).map_err(join)?,
             patience: patience(config),
         })
@@ -238,8 +239,8 @@ impl Virtual {
 const LATER: Code = Code(4, 2, 0);
 
 /// Delivers a job to virtual mailboxes.
-pub(crate) fn deliver(config: &Config, mail: &Mail<'_>, answer: &Answer) {
-    let setting = match Virtual::load(config) {
+pub(crate) fn deliver(config: &Config, kept: &Kept, mail: &Mail<'_>, answer: &Answer) {
+    let setting = match Virtual::load(config, kept) {
         Ok(setting) => setting,
         Err(what) => {
             say(answer, &BadService { what });

@@ -125,6 +125,12 @@ pub fn open_trusted(config: &Config, name: &str, path: &str) -> Result<File, Str
     Ok(file)
 }
 
+/// Whether what a path leads to can have been put there by nobody but root; started by an ordinary user, everything is that
+/// user's own affair.
+pub fn is_roots(path: &Path) -> bool {
+    sys::spawn::effective_uid() != 0 || only_root(path, 0).is_ok()
+}
+
 /// Refuses a path if others than root could have put there what it leads to: every directory and
 /// every link on the way is looked at, not only where they end. A link of a user's in a user's
 /// directory could point to root's secrets.
