@@ -37,7 +37,13 @@ pub fn header(origin: &Origin, here: &Here<'_>, only: Option<&str>) -> String {
             // RFC 6531 4.3
             let protocol = if origin.smtputf8 { "UTF8SMTP" } else { &client.protocol };
             // RFC 3848; there is no such word for sessions that began with HELO.
-            let suffix = if origin.encrypted && client.protocol == "ESMTP" { "S" } else { "" };
+            let suffix = match (origin.encrypted, !client.sasl_username.is_empty()) {
+                _ if client.protocol != "ESMTP" => "",
+                (true, true) => "SA",
+                (true, false) => "S",
+                (false, true) => "A",
+                (false, false) => "",
+            };
             out.push_str(&format!("\tby {myhostname} ({mail_name}) with {protocol}{suffix}"));
             if !id.is_empty() {
                 out.push_str(&format!(" id {id}"));

@@ -16,9 +16,11 @@ pub mod about;
 pub mod attempts;
 pub mod choose;
 pub mod cyrus;
+pub mod dovecot;
 pub mod hash;
 mod machine;
 pub mod offer;
+pub mod open;
 pub mod users;
 pub mod workers;
 
@@ -26,6 +28,7 @@ pub use about::{About, Encryption};
 pub use attempts::Attempts;
 pub use machine::{Common, DENIED};
 pub use offer::{Offer, Properties};
+pub use open::{Shared, open};
 pub use workers::Workers;
 
 use sasl::Secret;
@@ -48,7 +51,7 @@ pub trait Authenticator: Send + Sync {
 }
 
 /// One login under way.
-pub trait Exchange: Send {
+pub trait Exchange: Send + Sync {
     /// Takes what the client said and gives the next step. The first call has the initial response,
     /// or `None` where the client gave none; an empty one is not none (RFC 4954 4). Each further call
     /// answers a challenge. Ends in bounded time whatever is behind.

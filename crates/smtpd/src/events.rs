@@ -113,4 +113,16 @@ events::events! {
     NoTls { what: String } Warning "{what}"
     /// A level of smtpd_tls_security_level that is for clients.
     ClientLevel { level: String } Warning "smtpd_tls_security_level: unsupported TLS level \"{level}\", using \"encrypt\""
+    /// A login failed.
+    AuthFailed { client: String, method: String, reason: String, user: String } Warning "{client}: SASL {method} authentication failed: {reason}, sasl_username={user}"
+    /// The client gave its login up.
+    AuthAborted { client: String, method: String } Warning "{client}: SASL {method} authentication aborted"
+    /// Whoever decides about logins cannot be had.
+    AuthTrouble { what: String } Warning "SASL: {what}"
+    /// AUTH is not offered, though smtpd_sasl_auth_enable says so.
+    NoAuth { } Warning "no SASL authentication mechanisms"
+    /// smtpd_client_auth_rate_limit.
+    TooManyLogins { count: u64, client: String, service: String } Warning "AUTH command rate limit exceeded: {count} from {client} for service {service}"
+    /// A restriction on logins where nobody can log in.
+    NoSaslSupport { name: String } Warning "restriction `{name}' ignored: no SASL support"
 }

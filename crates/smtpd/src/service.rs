@@ -1,5 +1,6 @@
 //! One listener's snapshot of everything it obeys. A session keeps the one it began with.
 
+use crate::auth::Logins;
 use crate::backend::Backend;
 use crate::client::Client;
 use crate::commands;
@@ -12,6 +13,7 @@ use crate::restrictions::policy::About;
 use crate::restrictions::{List, Notes, OpenTable, Question, Subject, Tempfail, Verdict};
 use crate::tls::Tls;
 use crate::world::World;
+use config::params::auth::SmtpdSasl;
 use config::params::bounce::Bounce;
 use config::params::cleanup::Cleanup;
 use config::params::main::Main;
@@ -39,6 +41,10 @@ pub struct Parts<B: Backend> {
     pub types: Types,
     /// Counters of clients, shared by all listeners and kept across reloads.
     pub limits: Arc<Limits>,
+    /// Shared by all who decide about logins, and kept across reloads.
+    pub logins: Arc<login::Shared>,
+    /// master.cf has Postfix's smtpd locked into the queue directory: that is where saslauthd was told to be.
+    pub chroot: bool,
     /// The name of the service in master.cf, such as `smtp`.
     pub name: String,
     /// This host's own addresses, as `inet_interfaces` says.
@@ -46,7 +52,7 @@ pub struct Parts<B: Backend> {
 }
 
 /// A list of clients, such as mynetworks.
-pub struct Clients(AddressList);
+pub struct Clients(pub(crate) AddressList);
 
 impl Clients {
     /// The element that matches; an error is words for the administrator.
@@ -115,6 +121,9 @@ pub struct Rules {
     pub relay_domains_reject_code: u16,
     pub multi_recipient_bounce_reject_code: u16,
     pub plaintext_reject_code: u16,
+    /// Clients may log in.
+    pub sasl: bool,
+    pub sender_logins: Maps,
 }
 
 /// The restriction lists.
@@ -144,6 +153,10 @@ pub struct Service<B: Backend> {
     pub(crate) minfree: u64,
     pub(crate) postmaster: Postmaster,
     pub(crate) tls: Tls,
+    /// Nothing where nobody may log in.
+    pub(crate) logins: Option<Logins>,
+    /// `smtpd_client_auth_rate_limit`.
+    pub(crate) auth_rate: u64,
     /// A filter before the queue.
     pub(crate) proxy: Option<crate::proxy::Settings>,
     /// Connections to policy services.
@@ -226,6 +239,8 @@ impl<B: Backend> Service<B> {
             }
         };
         let tls = Tls::load(config, types, &source)?;
+        let sasl = SmtpdSasl::load(config)?;
+        let logins = Logins::load(config, types, (&parts.logins, parts.chroot), &source)?;
         let proxy = crate::proxy::Settings::load(config, &main)?;
         settings.keep_line = proxy.is_some();
         let proxy_filter = proxy.is_some();
@@ -241,6 +256,7 @@ impl<B: Backend> Service<B> {
         Ok(Service {
             policies: Arc::default(),
             tls,
+            auth_rate: number(sasl.smtpd_client_auth_rate_limit()),
             proxy,
             lists: Lists {
                 client: read("smtpd_client_restrictions", smtpd.smtpd_client_restrictions()),
@@ -307,6 +323,7 @@ impl<B: Backend> Service<B> {
             ),
             footers: Footers::read(&smtpd, main.myhostname(), types).map(Arc::new),
             upstream,
+            logins,
             postmaster,
             minfree,
             size_limit,
@@ -388,6 +405,7 @@ impl<B: Backend> Service<B> {
                 encrypted: self.tls.is_possible(),
                 login: None,
                 about: About::nothing(),
+                logins_fail: false,
             };
             match commands::may_receive(self, question, &mut Notes::default()) {
                 Verdict::Reject(_) => None,
@@ -557,6 +575,8 @@ fn rules(
         own_addresses,
         proxy_addresses: HashSet::new(),
         proxy_filter: false,
+        sasl: false,
+        sender_logins: Maps::of(types, "smtpd_sender_login_maps", &[] as &[&str]),
         inet6: true,
         stress: String::new(),
         permit_mx_backup_networks: None,

@@ -3,6 +3,7 @@
 //! Everything said to the client goes through the machine; replies of a pipelined group leave in
 //! one write. The commands' own work is in `commands`, one file per verb.
 
+use crate::auth;
 use crate::backend::{Backend, Incoming};
 use crate::client::{Client, Peer};
 use crate::events::{self as say, *};
@@ -58,7 +59,11 @@ pub(crate) struct Session<B: Backend> {
     /// The session is encrypted so.
     pub(crate) tls: Option<Box<net::tls::Summary>>,
     /// Who the client logged in as.
-    pub(crate) login: Option<Box<crate::auth::Login>>,
+    pub(crate) login: Option<Box<auth::Login>>,
+    /// The mechanisms it may use, once that was found out.
+    pub(crate) mechanisms: Option<Arc<auth::Offered>>,
+    /// A login that waits for the client.
+    pub(crate) underway: Option<Box<auth::Underway>>,
     /// What name servers and others said to questions of this transaction.
     pub(crate) facts: Facts,
     /// Where the session is.
@@ -158,6 +163,7 @@ where
             }
         },
     }
+    session.begin_logins(&mut machine);
     let mut stream = Some(Stream::Plain(stream));
     let ended = talk(&mut stream, &mut machine, &mut session).await;
     session.report(ended, &mut machine).await;
@@ -223,6 +229,7 @@ where
                 *connection = session.encrypt(io).await;
             }
             machine.encrypted(connection.is_some());
+            session.begin_logins(machine);
             continue;
         }
         if !machine.in_content() {
@@ -322,6 +329,8 @@ impl<B: Backend> Session<B> {
             shown: Shown::default(),
             tls: None,
             login: None,
+            mechanisms: None,
+            underway: None,
             facts: Facts::default(),
             stage: Stage::Connect,
             server: None,
@@ -358,7 +367,7 @@ impl<B: Backend> Session<B> {
         let limit = match kind {
             Kind::Messages => *smtpd.smtpd_client_message_rate_limit(),
             Kind::Recipients => *smtpd.smtpd_client_recipient_rate_limit(),
-            Kind::Connections => 0,
+            Kind::Connections | Kind::Logins => 0,
         };
         let Some(ip) = self.client.ip.filter(|_| limit > 0 && !self.unlimited) else { return false };
         let count = service.limits.count(kind, &service.name, ip, Instant::now());
@@ -420,7 +429,17 @@ impl<B: Backend> Session<B> {
                     continue;
                 }
                 Event::Close(reason) => return Some(reason),
-                Event::Helo { extended, name } => Box::pin(self.helo(extended, name)).await,
+                Event::Helo { extended, name } => {
+                    Box::pin(self.offer_logins(machine)).await;
+                    Box::pin(self.helo(extended, name)).await
+                }
+                Event::Auth { mechanism, initial } => {
+                    if self.mechanisms.is_none() {
+                        Box::pin(self.offer_logins(machine)).await;
+                    }
+                    Box::pin(self.auth(mechanism, initial)).await
+                }
+                Event::AuthResponse(text) => Box::pin(self.auth_response(&text)).await,
                 Event::Mail(mail) => {
                     let decision = Box::pin(self.mail(mail)).await;
                     if decision == Decision::Accept {
@@ -473,10 +492,8 @@ impl<B: Backend> Session<B> {
                 self.pipelined = true;
                 self.source.say(&Pipelining { place: after.into(), client, text });
             }
-            Notice::LongLine(text) => {
-                let limit = machine.settings_mut().line_limit;
-                self.source.say(&LongLine { client, limit, text });
-            }
+            Notice::LongLine { limit, text } => self.source.say(&LongLine { client, limit, text }),
+            Notice::AuthAborted { given_up } => self.abandon(given_up),
             Notice::IllegalAddress { verb, text } => self.source.say(&IllegalAddress { client, verb, text }),
             Notice::NonSmtp(text) => self.source.say(&NonSmtp { client, text }),
             Notice::MalformedBdat(text) => self.source.say(&MalformedBdat { id, client, text }),
@@ -592,6 +609,7 @@ impl<B: Backend> Session<B> {
                 },
                 tls: self.tls.as_deref(),
             },
+            logins_fail: self.logins_fail(),
         }
     }
 
@@ -642,6 +660,7 @@ impl<B: Backend> Session<B> {
                         self.source.say(&OldLists {});
                     }
                 }
+                Say::NoSaslSupport(name) => self.source.say(&NoSaslSupport { name }),
                 Say::UnknownMacro(name) => self.source.say(&say::UnknownMacro { name }),
                 Say::Permit(action, subject, table) => {
                     let table = if table.is_empty() { table } else { format!("from {table}") };

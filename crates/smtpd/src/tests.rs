@@ -38,6 +38,14 @@ impl crate::World for Faked {
         crate::World::existence(&*self.0, address)
     }
 
+    fn owners(
+        &self,
+        maps: &tables::Maps,
+        sender: &Address,
+    ) -> Result<Option<tables::Hit>, crate::world::Trouble> {
+        crate::World::owners(&*self.0, maps, sender)
+    }
+
     fn look_up<'a>(&'a self, wanted: &'a Wanted) -> crate::world::Looking<'a> {
         Box::pin(crate::world::ask(&self.1, wanted))
     }
@@ -56,6 +64,8 @@ fn world(settings: &str) -> World {
         world: Arc::new(Faked(rewriter, Resolver::of_zone(Zone::parse(ZONE).unwrap()))),
         types,
         limits: Arc::new(Limits::new(Duration::from_secs(60))),
+        logins: Arc::default(),
+        chroot: false,
         name: "smtp".into(),
         own_addresses: HashSet::from([IpAddr::from([127, 0, 0, 1])]),
     };

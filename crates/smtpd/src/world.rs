@@ -6,6 +6,7 @@ use proto::Address;
 use rewrite::{Class, Existence, Rewriter};
 use std::future::Future;
 use std::pin::Pin;
+use tables::{Hit, Maps};
 
 /// What an address means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,9 @@ pub trait World: Send + Sync + 'static {
     /// Whether `address` exists, as far as tables tell.
     fn existence(&self, address: &Address) -> Result<Existence, Trouble>;
 
+    /// What `maps` have for a sender address, completed: the users who own it.
+    fn owners(&self, maps: &Maps, sender: &Address) -> Result<Option<Hit>, Trouble>;
+
     /// Asks name servers. By default there are none.
     fn look_up<'a>(&'a self, wanted: &'a Wanted) -> Looking<'a> {
         Box::pin(std::future::ready(facts::not_now(wanted, "no name server is asked")))
@@ -60,6 +64,11 @@ impl World for Rewriter {
 
     fn existence(&self, address: &Address) -> Result<Existence, Trouble> {
         existence(self, self, address)
+    }
+
+    fn owners(&self, maps: &Maps, sender: &Address) -> Result<Option<Hit>, Trouble> {
+        let found = self.find(maps, &self.complete_local(sender), true);
+        found.map(|f| f.map(|(hit, _)| hit)).map_err(Trouble::Unavailable)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Every declared parameter, by the crate that obeys it.
 
+pub mod auth;
 pub mod bounce;
 pub mod cleanup;
 pub mod client_tls;
@@ -42,6 +43,7 @@ pub const GROUPS: &[&[Declared]] = &[
     smtp::Smtp::DECLARED,
     smtp::Lmtp::DECLARED,
     smtpd::Smtpd::DECLARED,
+    auth::SmtpdSasl::DECLARED,
     filter::Proxy::DECLARED,
     policy::Policy::DECLARED,
     submission::Submission::DECLARED,
@@ -75,6 +77,7 @@ pub fn problems(config: &crate::Config) -> Vec<crate::Problem> {
     all.extend(smtp::Lmtp::load(config).err());
     all.extend(smtpd::Smtpd::load(config).err());
     all.extend(policy::Policy::load(config).err());
+    all.extend(auth::SmtpdSasl::load(config).err());
     all.extend(submission::Submission::load(config).err());
     all.extend(tables::Tables::load(config).err());
     all.extend(qmgr::Qmgr::load(config).err());

@@ -69,13 +69,15 @@ impl Verb {
     /// Must be the last of a pipelined group. RFC 2920 3.1.
     pub fn ends_group(self) -> bool {
         use Verb::*;
-        !matches!(self, Mail | Rcpt | Bdat | Rset | Quit | Starttls | Unknown)
+        // Not AUTH, whatever RFC 4954 4 says of it: Postfix takes responses that come along.
+        !matches!(self, Mail | Rcpt | Bdat | Rset | Quit | Starttls | Auth | Unknown)
     }
 
-    /// Belongs to a transaction, or asks about addresses: not before STARTTLS where that is required.
+    /// Belongs to a transaction, asks about addresses or logs in: not before STARTTLS where that is
+    /// required.
     pub fn is_of_transaction(self) -> bool {
         use Verb::*;
-        matches!(self, Mail | Rcpt | Data | Bdat | Rset | Vrfy | Etrn)
+        matches!(self, Auth | Mail | Rcpt | Data | Bdat | Rset | Vrfy | Etrn)
     }
 
     /// Counts for `smtpd_junk_command_limit`.
@@ -103,6 +105,8 @@ pub struct Mail {
     pub envid: Option<String>,
     /// XVERP: its delimiters, unchecked; empty for the usual ones. VERP_README
     pub verp: Option<String>,
+    /// AUTH, as written, unless it is `<>`. RFC 4954 5.
+    pub auth: Option<String>,
 }
 
 /// RCPT TO and its parameters.
@@ -193,10 +197,12 @@ pub fn mail(arguments: &str, allowed: Allowed) -> Result<Mail, Refused> {
                 };
             }
             ("XVERP", value) if allowed.verp => mail.verp = Some(value.unwrap_or_default().to_string()),
+            // As in Postfix it need not be xtext: it is shown, and nothing else comes of it.
             ("AUTH", Some(value)) => {
-                if !is_xtext(value) {
-                    return Err(unknown());
+                if mail.auth.is_some() {
+                    return Err(Refused::because(503, "5.5.4 Error: multiple AUTH= options"));
                 }
+                mail.auth = Some(value.to_string()).filter(|v| v != "<>");
             }
             ("RET" | "ENVID", Some(_)) if !allowed.dsn => return Err(dsn_disabled()),
             ("RET", Some(value)) => {

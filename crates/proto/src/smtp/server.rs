@@ -19,6 +19,7 @@ use super::reply::Reply;
 use crate::Address;
 use std::sync::Arc;
 
+mod auth;
 mod commands;
 mod content;
 mod settings;
@@ -26,7 +27,7 @@ mod settings;
 mod tests;
 mod transcript;
 
-pub use settings::{Extensions, Footer, LineFilter, Settings, Starttls};
+pub use settings::{Auth, Extensions, Footer, Gate, LineFilter, Settings, Starttls};
 pub use transcript::{Faults, Transcript};
 
 /// What happened, for the driver.
@@ -70,6 +71,16 @@ pub enum Event<'a> {
     /// STARTTLS: may encryption begin? After a yes the machine takes nothing until
     /// [`Session::encrypted`] tells how the handshake went.
     StartTls,
+    /// AUTH: a client wants to log in. Answered by 334 (a response follows), by a yes (it is logged in),
+    /// or by a refusal. RFC 4954 4.
+    Auth {
+        /// As the client wrote it.
+        mechanism: String,
+        /// The initial response, if there is one, in base64 (`=` for an empty one).
+        initial: Option<String>,
+    },
+    /// What the client says to the challenge of a 334, in base64. Answered like AUTH.
+    AuthResponse(String),
     /// Something for the log. No answer.
     Notice(Notice),
     /// The postmaster wants to hear of this part of the session, which goes on. No answer.
@@ -98,8 +109,19 @@ pub enum Notice {
         /// The first of them, with control characters escaped.
         text: String,
     },
-    /// The command was longer than `line_length_limit`.
-    LongLine(String),
+    /// The command was longer than `line_length_limit`, or a response of a login than
+    /// `smtpd_sasl_response_limit`.
+    LongLine {
+        /// Which is this much.
+        limit: usize,
+        /// How it began.
+        text: String,
+    },
+    /// The client gave up its login (`*`), or its response was too long: forget the login.
+    AuthAborted {
+        /// The client's doing.
+        given_up: bool,
+    },
     /// `Illegal address syntax … in MAIL command`.
     IllegalAddress {
         /// The verb.
@@ -163,11 +185,14 @@ enum Pending {
     Xclient,
     Xforward,
     StartTls,
+    Auth,
 }
 
 #[derive(Debug)]
 enum Phase {
     Commands,
+    /// A response to a challenge is awaited.
+    Auth,
     /// The driver encrypts the connection.
     Handshake,
     Data(Receiver),
@@ -211,6 +236,7 @@ pub struct Session {
     line: String,
     helo: Option<bool>,
     encrypted: bool,
+    logged_in: bool,
     in_mail: bool,
     smtputf8: bool,
     recipients: u64,
@@ -245,6 +271,7 @@ impl Session {
             line: String::new(),
             helo: None,
             encrypted: false,
+            logged_in: false,
             in_mail: false,
             smtputf8: false,
             recipients: 0,
@@ -287,6 +314,7 @@ impl Session {
                 Verb::Bdat
             }
             Phase::Discard { .. } => Verb::Bdat,
+            Phase::Auth => Verb::Auth,
             _ => return,
         };
         self.count(verb, false);
@@ -334,7 +362,7 @@ impl Session {
             return;
         }
         self.count(Verb::Starttls, good);
-        (self.encrypted, self.helo) = (good, None);
+        (self.encrypted, self.helo, self.logged_in) = (good, None, false);
         (self.input, self.at, self.skipping) = (Vec::new(), 0, false);
         self.phase = if good { Phase::Commands } else { Phase::Closed };
     }
@@ -416,6 +444,7 @@ impl Session {
             let found = match self.phase {
                 Phase::Closed | Phase::Handshake => break Found::Nothing,
                 Phase::Commands => self.command(),
+                Phase::Auth => self.auth_response(),
                 Phase::Discard { .. } => self.discard(),
                 Phase::Data(_) | Phase::Chunk { .. } => self.content(),
             };
@@ -493,8 +522,17 @@ impl Session {
             Pending::Vrfy(text) if good => {
                 self.say(reply.unwrap_or_else(|| Reply::new(252, format!("2.0.0 {text}"))));
             }
+            Pending::Auth if reply.as_ref().is_some_and(|r| r.code == 334) => {
+                self.phase = Phase::Auth;
+                reply.into_iter().for_each(|reply| self.say(reply));
+                return; // counted when the login is over
+            }
+            Pending::Auth if good => {
+                self.logged_in = true;
+                self.say(reply.unwrap_or_else(|| Reply::new(235, "2.7.0 Authentication successful")));
+            }
             Pending::Xclient if good => {
-                self.helo = None;
+                (self.helo, self.logged_in) = (None, false);
                 self.reset_transaction();
                 self.flush_transcript(false);
                 let usual = || Reply::new(220, &*self.settings.hostname);
@@ -564,6 +602,10 @@ impl Session {
         line(offers.etrn, "ETRN");
         let starttls = offers.starttls && s.starttls == Starttls::Offered && !self.encrypted;
         line(starttls, "STARTTLS");
+        if let Some(auth) = self.auth().filter(|auth| !auth.offered.is_empty()) {
+            line(true, &format!("AUTH {}", auth.offered));
+            line(auth.old_syntax, &format!("AUTH={}", auth.offered));
+        }
         line(offers.verp && s.verp, "XVERP");
         line(offers.xclient && s.xclient, &format!("XCLIENT {}", command::XCLIENT.join(" ")));
         line(offers.xforward && s.xforward, &format!("XFORWARD {}", command::XFORWARD.join(" ")));

@@ -98,9 +98,15 @@ impl<B: Backend> Session<B> {
             protocol: self.protocol().into(),
             ..Client::default()
         };
+        if let Some(login) = &self.login {
+            origin.client.sasl_method.clone_from(&login.method);
+            origin.client.sasl_username.clone_from(&login.user);
+        }
         origin.received_extra = self.tls_received();
+        origin.received_extra.extend(self.login_received());
         origin.encrypted = self.tls.is_some();
         if let Some(mail) = &self.mail {
+            origin.client.sasl_sender = mail.auth.clone().unwrap_or_default();
             origin.encoding = mail.encoding;
             origin.smtputf8 = mail.smtputf8;
             origin.dsn_envid.clone_from(&mail.envid);
@@ -114,7 +120,7 @@ impl<B: Backend> Session<B> {
     /// Tells the log whose message this is.
     pub(crate) fn announce(&self, id: &str) {
         let attribute = |name: &str| self.forwarded.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-        let mut more = String::new();
+        let mut more = self.login_logged();
         if let Some(ident) = attribute("IDENT") {
             more.push_str(&format!(", orig_queue_id={ident}"));
         }

@@ -12,6 +12,7 @@ impl<B: Backend> Session<B> {
     pub(crate) fn xclient(&mut self, attributes: Attributes) -> Decision {
         let reverse_given = attributes.iter().any(|(name, _)| name == "REVERSE_NAME");
         (self.helo, self.extended) = (None, false);
+        (self.login, self.mechanisms) = (None, None);
         for (name, value) in attributes {
             let not_now = value.as_ref().is_some_and(|v| v.eq_ignore_ascii_case("[TEMPUNAVAIL]"));
             let value = value.filter(|_| !not_now);
@@ -50,7 +51,12 @@ impl<B: Backend> Session<B> {
                         server.set_port(port);
                     }
                 }
-                // LOGIN means nothing yet: nobody authenticates.
+                "LOGIN" => {
+                    let as_user = |user| {
+                        Box::new(crate::auth::Login { method: "XCLIENT".into(), user, ..Default::default() })
+                    };
+                    self.login = value.filter(|_| self.service.logins.is_some()).map(as_user);
+                }
                 _ => {}
             }
         }

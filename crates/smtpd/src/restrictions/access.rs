@@ -19,6 +19,7 @@ pub(super) enum Of {
     Sender,
     Recipient,
     Etrn,
+    Login,
 }
 
 /// What a restriction of this name looks up, and whether it is the servers of that.
@@ -30,6 +31,7 @@ pub(super) fn subject_of(name: &str) -> Option<(Of, Option<Via>)> {
         "check_sender_access" => Of::Sender,
         "check_recipient_access" => Of::Recipient,
         "check_etrn_access" => Of::Etrn,
+        "check_sasl_access" => Of::Login,
         name => return servers::meaning(name).map(|(of, via)| (of, Some(via))),
     };
     Some((of, None))
@@ -286,6 +288,10 @@ fn keys_of(a: &Asked<'_, '_>, of: Of) -> Option<(Keys, Subject)> {
         Of::Sender => (address_keys(q.sender?, q), Subject::sender(q.sender?)),
         Of::Recipient => (address_keys(q.recipient?, q), Subject::recipient(q.recipient?)),
         Of::Etrn => (domain_keys(q.etrn), a.subject.clone()),
+        Of::Login => {
+            let user = q.login?.user.clone();
+            (vec![(user.clone(), false)], Subject { value: user, class: "SASL login name" })
+        }
     })
 }
 

@@ -7,8 +7,7 @@ use proto::smtp::server::Faults;
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("permit_mynetworks", permit_mynetworks),
     ("permit_inet_interfaces", permit_inet_interfaces),
-    // Nobody is authenticated, by password or certificate: neither is asked for.
-    ("permit_sasl_authenticated", |_| Verdict::Dunno),
+    // Nobody is authenticated by certificate: none is asked for.
     ("permit_tls_all_clientcerts", |_| Verdict::Dunno),
     ("permit_tls_clientcerts", |_| Verdict::Dunno),
     ("reject_plaintext_session", |a| {

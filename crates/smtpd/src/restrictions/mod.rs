@@ -10,6 +10,7 @@ mod client;
 mod data;
 pub mod facts;
 mod helo;
+mod login;
 pub mod policy;
 pub(crate) mod rbl;
 mod recipient;
@@ -141,6 +142,8 @@ pub struct Question<'a> {
     pub login: Option<&'a Login>,
     /// What policy services hear, too.
     pub about: policy::About<'a>,
+    /// Nobody can log in now, though users do.
+    pub logins_fail: bool,
 }
 
 /// What a `…_tempfail_action` has done when a name server cannot answer.
@@ -200,6 +203,8 @@ pub enum Say {
     Once(String),
     /// `reject_maps_rbl` was asked.
     OldLists,
+    /// A restriction on logins where nobody can log in.
+    NoSaslSupport(String),
     /// A template names what there is not.
     UnknownMacro(String),
     /// `smtpd_log_access_permit_actions`: what permits, what about, by which table.
@@ -246,6 +251,7 @@ const FAMILIES: &[&[(&str, Rule)]] = &[
     client::RULES,
     helo::RULES,
     sender::RULES,
+    login::RULES,
     recipient::RULES,
     relay::RULES,
     data::RULES,
@@ -514,10 +520,14 @@ impl<'a> Asked<'a, '_> {
 
     /// An answer could not be had: refuse for now.
     fn trouble(&mut self, trouble: Trouble) -> Verdict {
+        let subject = self.subject.clone();
+        self.trouble_of(trouble, &subject)
+    }
+
+    fn trouble_of(&mut self, trouble: Trouble, subject: &Subject) -> Verdict {
         if let Trouble::Unavailable(what) = trouble {
             self.notes.says.push(Say::Trouble(what));
         }
-        let subject = self.subject.clone();
         let text = format!("4.3.0 <{}>: Temporary lookup failure", subject.value);
         let (reply, why) = (Reply::new(451, text), self.why.clone());
         Verdict::Reject(Rejection { reply, why, fault: Faults::DATA })

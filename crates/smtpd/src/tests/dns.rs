@@ -291,6 +291,14 @@ fn no_name_server() {
             crate::World::existence(&*self.0, address)
         }
 
+        fn owners(
+            &self,
+            maps: &tables::Maps,
+            sender: &Address,
+        ) -> Result<Option<tables::Hit>, crate::world::Trouble> {
+            crate::World::owners(&*self.0, maps, sender)
+        }
+
         fn look_up<'a>(&'a self, _: &'a Wanted) -> crate::world::Looking<'a> {
             Box::pin(std::future::pending())
         }
@@ -309,6 +317,8 @@ fn no_name_server() {
         world: Arc::new(Deaf(rewriter)),
         types,
         limits: Arc::new(Limits::new(Duration::from_secs(60))),
+        logins: Arc::default(),
+        chroot: false,
         name: "smtp".into(),
         own_addresses: HashSet::new(),
     };

@@ -145,14 +145,22 @@ fn run(directory: PathBuf, channel: Channel, prepared: Prepared) -> Result<(), S
 async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<(), String> {
     let Prepared { queue, queue_directory, config, services, syslog_name } = prepared;
     let counters = Arc::new(smtpd::limits::Limits::of(&config));
+    let logins = Arc::new(login::Shared::default());
     let say = events::Source::new(&syslog_name, "master", std::process::id());
     let Equipment { mut sockets, jobs, log } = equipment(master).await.ok_or("master is gone")?;
     log.into_iter().for_each(events::adopt);
     let Some(passed) = Passed::fetch(&config, &services, master).await else { return Ok(()) };
     let (wishes, wished) = world::wishes();
     let resolvers = Resolvers::system();
-    let snapshot =
-        Arc::new(Snapshot::build(config, services, &queue, &counters, &wishes, &resolvers, passed)?);
+    let snapshot = Arc::new(Snapshot::build(
+        config,
+        services,
+        &queue,
+        (&counters, &logins),
+        &wishes,
+        &resolvers,
+        passed,
+    )?);
     let patience = *MasterParams::load(&snapshot.config).map_err(join)?.daemon_timeout();
     let agent = Arc::new(Deliver::new(snapshot.voices(), patience));
     if let Some(jobs) = jobs {
@@ -179,7 +187,15 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
                 let built = match Snapshot::read(directory) {
                     Ok((config, services)) => {
                         let Some(passed) = Passed::fetch(&config, &services, master).await else { break };
-                        Snapshot::build(config, services, &queue, &counters, &wishes, &resolvers, passed)
+                        Snapshot::build(
+                            config,
+                            services,
+                            &queue,
+                            (&counters, &logins),
+                            &wishes,
+                            &resolvers,
+                            passed,
+                        )
                     }
                     Err(what) => Err(what),
                 };

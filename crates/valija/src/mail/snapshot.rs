@@ -80,7 +80,7 @@ impl Snapshot {
         config: Config,
         services: Services,
         queue: &Arc<Queue>,
-        counters: &Arc<Limits>,
+        (counters, logins): (&Arc<Limits>, &Arc<login::Shared>),
         wishes: &Wishes,
         resolvers: &Resolvers,
         passed: Passed,
@@ -119,6 +119,8 @@ impl Snapshot {
                 )),
                 types: types.clone(),
                 limits: counters.clone(),
+                logins: logins.clone(),
+                chroot: service.chroot(&config),
                 name: service.name.clone(),
                 own_addresses: own.iter().copied().collect(),
             };

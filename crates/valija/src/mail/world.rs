@@ -69,6 +69,10 @@ impl smtpd::World for World {
         smtpd::world::existence(&self.rewriter, &self.lister, address)
     }
 
+    fn owners(&self, maps: &tables::Maps, sender: &Address) -> Result<Option<tables::Hit>, Trouble> {
+        smtpd::World::owners(self.rewriter.as_ref(), maps, sender)
+    }
+
     fn look_up<'a>(&'a self, wanted: &'a Wanted) -> Looking<'a> {
         Box::pin(smtpd::world::ask(&self.resolver, wanted))
     }

@@ -1,5 +1,6 @@
 //! Lines and commands: what the protocol alone decides about each.
 
+use super::auth::without_secret;
 use super::{Event, Faults, Found, Notice, Pending, Phase, Reason, Session, Starttls};
 use crate::smtp::chunk::{self, Chunks};
 use crate::smtp::command::{self, Verb};
@@ -43,7 +44,7 @@ impl Session {
         self.skipping = long;
         if long {
             let start: String = text.as_deref().unwrap_or("").chars().take(30).collect();
-            self.note(Notice::LongLine(start));
+            self.note(Notice::LongLine { limit, text: start });
         }
         let Ok(text) = text else {
             if self.settings.notify != Faults::NONE {
@@ -78,7 +79,7 @@ impl Session {
 
     pub(super) fn obey(&mut self, line: &str) {
         if self.settings.notify != Faults::NONE {
-            self.transcript.client(line);
+            self.transcript.client(&without_secret(line));
         }
         if self.settings.keep_line {
             line.clone_into(&mut self.line);
@@ -148,8 +149,7 @@ impl Session {
             Verb::Etrn => self.etrn(arguments),
             Verb::Xclient | Verb::Xforward => self.extension(verb, arguments),
             Verb::Starttls => self.starttls(arguments),
-            // Not offered yet; the reply is that of a server that has none.
-            Verb::Auth => self.refuse(verb, Reply::new(503, "5.5.1 Error: authentication not enabled")),
+            Verb::Auth => self.auth_command(arguments),
             Verb::Unknown => {}
         }
     }
@@ -176,7 +176,9 @@ impl Session {
                     c => shown.push(c),
                 }
             }
-            self.note(Notice::Pipelining { after: verb.name(), text: shown });
+            // What comes along with AUTH may be a password.
+            let text = if verb == Verb::Auth { String::new() } else { shown };
+            self.note(Notice::Pipelining { after: verb.name(), text });
         }
         if !self.settings.forbid_unauth_pipelining {
             return false;
@@ -241,7 +243,7 @@ impl Session {
         self.refuse(Verb::Starttls, reply);
     }
 
-    fn send_helo_first(&mut self, verb: Verb, enhanced: &str) {
+    pub(super) fn send_helo_first(&mut self, verb: Verb, enhanced: &str) {
         let reply = Reply::new(503, format!("{enhanced}Error: send HELO/EHLO first"));
         self.refuse_for(Faults::POLICY, verb, reply);
     }

@@ -23,6 +23,7 @@ pub struct Extensions {
     pub smtputf8: bool,
     pub chunking: bool,
     pub starttls: bool,
+    pub auth: bool,
 }
 
 impl Extensions {
@@ -41,10 +42,10 @@ impl Extensions {
         smtputf8: true,
         chunking: true,
         starttls: true,
+        auth: true,
     };
 
     /// Takes away what a word of `smtpd_discard_ehlo_keywords` names; false for unknown words.
-    /// `auth` is not offered anyway.
     pub fn discard(&mut self, word: &str) -> bool {
         match word.to_ascii_lowercase().as_str() {
             "pipelining" => self.pipelining = false,
@@ -60,7 +61,8 @@ impl Extensions {
             "smtputf8" => self.smtputf8 = false,
             "chunking" => self.chunking = false,
             "starttls" => self.starttls = false,
-            "auth" | "silent-discard" => {}
+            "auth" => self.auth = false,
+            "silent-discard" => {}
             _ => return false,
         }
         true
@@ -77,6 +79,17 @@ pub enum Starttls {
     Offered,
     /// It should be there, but certificate or key cannot be used: not offered, and refused for now.
     Broken,
+}
+
+/// What becomes of AUTH. RFC 4954.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// The mechanisms to show in reply to EHLO; empty to show none, though AUTH is taken.
+    pub offered: Arc<str>,
+    /// `broken_sasl_auth_clients`: show them in an older syntax, too.
+    pub old_syntax: bool,
+    /// `smtpd_sasl_response_limit`: the longest response.
+    pub response_limit: usize,
 }
 
 /// Limits and rules of a session.
@@ -142,7 +155,14 @@ pub struct Settings {
     pub starttls: Starttls,
     /// `smtpd_tls_security_level = encrypt`: nothing of a transaction without encryption.
     pub encrypted_only: bool,
+    /// Clients may log in, as things stand; changes with encryption.
+    pub auth: Option<Auth>,
+    /// `smtpd_client_auth_rate_limit`: asked for each AUTH.
+    pub auth_gate: Option<Gate>,
 }
+
+/// Counts a command; a reply when there were too many.
+pub type Gate = Arc<dyn Fn() -> Option<Reply> + Send + Sync>;
 
 /// What stands instead of a line, if anything; an error when nobody can tell.
 pub type LineFilter = Arc<dyn Fn(&str) -> Result<Option<String>, ()> + Send + Sync>;
@@ -184,6 +204,8 @@ impl Default for Settings {
             no_offers: false,
             starttls: Starttls::Absent,
             encrypted_only: false,
+            auth: None,
+            auth_gate: None,
         }
     }
 }

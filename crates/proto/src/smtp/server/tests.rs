@@ -105,7 +105,9 @@ fn long_lines_are_cut() {
         let (out, log, _) = run(settings(), &pieces);
         assert_eq!(out, "250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n");
         assert_eq!(
-            log.iter().filter(|l| l.contains("LongLine(\"NOOP xxxxxxxxxxxxxxxxxxxxxxxxx\")")).count(),
+            log.iter()
+                .filter(|l| l.contains("LongLine { limit: 2048, text: \"NOOP xxxxxxxxxxxxxxxxxxxxxxxxx\" }"))
+                .count(),
             1,
             "{log:?}"
         );

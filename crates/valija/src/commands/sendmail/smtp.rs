@@ -121,6 +121,10 @@ impl Driver<'_> {
             Event::Etrn(_) => Decision::Reply(Reply::new(458, "4.0.0 Unable to queue messages")),
             // Not offered: there is nobody to hide from.
             Event::StartTls => Decision::Reply(Reply::new(502, "5.5.1 Error: command not implemented")),
+            // Nor this: everybody here is known.
+            Event::Auth { .. } | Event::AuthResponse(_) => {
+                Decision::Reply(Reply::new(503, "5.5.1 Error: authentication not enabled"))
+            }
             Event::Xclient(_) | Event::Xforward(_) => {
                 Decision::Reply(Reply::new(550, "5.7.0 Error: insufficient authorization"))
             }

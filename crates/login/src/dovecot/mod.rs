@@ -1,0 +1,238 @@
+//! Logins that a Dovecot decides: `smtpd_sasl_type = dovecot`.
+//!
+//! Dovecot has the mechanisms and the users; what clients say passes through. A connection that is
+//! lost is made anew for the next login, so a Dovecot may restart at any time; the mechanisms that it
+//! once told of are offered meanwhile, and whoever tries one is told to come back.
+
+mod link;
+pub mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use crate::about::About;
+use crate::attempts::{Attempts, Rates, Ticket};
+use crate::offer::Offer;
+use crate::{Authenticator, Exchange, Failure, Step, Waiting};
+use link::{Link, Lost};
+use net::Endpoint;
+use sasl::Secret;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use wire::Line;
+
+/// How long Dovecot may take to answer. It lets wrong passwords wait for up to 17 seconds.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// How soon after a failure the next connection is tried: a Dovecot that hangs is not asked by each client
+/// anew.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Words for a connection that ended.
+const LOST: &str = "Connection lost to authentication server";
+
+/// A Dovecot.
+pub struct Dovecot {
+    endpoint: Endpoint,
+    attempts: Arc<Attempts>,
+    rates: Rates,
+    state: Mutex<State>,
+    /// One connects at a time; the others use what it brings.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    link: Option<Arc<Link>>,
+    /// What it offered last.
+    offers: Option<Arc<[Offer]>>,
+    failed: Option<(Instant, String)>,
+}
+
+impl Dovecot {
+    /// The one at `endpoint`; `rates.of_user` is Dovecot's own business.
+    pub fn new(endpoint: Endpoint, attempts: Arc<Attempts>, rates: Rates) -> Arc<Dovecot> {
+        let (state, connecting) = (Mutex::default(), tokio::sync::Mutex::default());
+        let rates = Rates { of_user: 0, ..rates };
+        Arc::new(Dovecot { endpoint, attempts, rates, state, connecting })
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection, or what failed of late.
+    fn present(&self) -> Option<Result<Arc<Link>, String>> {
+        let mut state = self.state();
+        match state.link.take_if(|link| !link.is_open()) {
+            Some(_) => None,
+            None => match (&state.link, &state.failed) {
+                (Some(link), _) => Some(Ok(link.clone())),
+                (None, Some((at, why))) if at.elapsed() < PAUSE => Some(Err(why.clone())),
+                _ => None,
+            },
+        }
+    }
+
+    /// The connection that there is, or a new one.
+    async fn link(&self) -> Result<Arc<Link>, String> {
+        if let Some(present) = self.present() {
+            return present;
+        }
+        let _alone = self.connecting.lock().await;
+        if let Some(present) = self.present() {
+            return present;
+        }
+        let made = Link::open(&self.endpoint).await.map(Arc::new);
+        let mut state = self.state();
+        match &made {
+            Ok(link) => {
+                (state.link, state.failed) = (Some(link.clone()), None);
+                state.offers = Some(link.offers.clone());
+            }
+            Err(why) => state.failed = Some((Instant::now(), why.clone())),
+        }
+        made
+    }
+}
+
+impl Authenticator for Arc<Dovecot> {
+    fn mechanisms(&self) -> Waiting<'_, Result<Arc<[Offer]>, String>> {
+        Box::pin(async {
+            match self.link().await {
+                Ok(link) => Ok(link.offers.clone()),
+                // It will be back.
+                Err(why) => self.state().offers.clone().ok_or(why),
+            }
+        })
+    }
+
+    fn begin(&self, mechanism: &str, about: Arc<About>) -> Box<dyn Exchange> {
+        let mechanism = mechanism.to_string();
+        Box::new(Login { dovecot: self.clone(), mechanism, about, ticket: None, open: None })
+    }
+}
+
+/// A login under way.
+struct Login {
+    dovecot: Arc<Dovecot>,
+    mechanism: String,
+    about: Arc<About>,
+    ticket: Option<Ticket>,
+    open: Option<Open>,
+}
+
+/// Dovecot waits for a response.
+struct Open {
+    link: Arc<Link>,
+    number: u32,
+    over: bool,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.over {
+            self.link.tell(wire::cancel(self.number));
+        }
+    }
+}
+
+impl Exchange for Login {
+    fn step(&mut self, response: Option<Secret>) -> Waiting<'_, Step> {
+        Box::pin(async move {
+            let step = match tokio::time::timeout(PATIENCE, self.advance(response)).await {
+                Ok(step) => step,
+                Err(_) => Step::Failure(Failure::temporary("Connection timed out", None)),
+            };
+            match &step {
+                Step::Challenge(_) => {}
+                Step::Failure(Failure { temporary: false, .. }) => self.ticket = None,
+                _ => {
+                    if let Some(ticket) = self.ticket.take() {
+                        ticket.succeeded();
+                    }
+                }
+            }
+            if !matches!(step, Step::Challenge(_)) {
+                self.open = None;
+            }
+            step
+        })
+    }
+}
+
+impl Login {
+    async fn advance(&mut self, response: Option<Secret>) -> Step {
+        let temporary = |why: &str| Step::Failure(Failure::temporary(why, None));
+        let too_long = || Step::Failure(Failure::denied("Authentication request too long", None));
+        let answer = match (self.open.take(), response) {
+            (None, initial) => {
+                let address = self.about.remote.map(|a| a.ip());
+                let begun = self.dovecot.attempts.begin(self.dovecot.rates, address, "", Instant::now());
+                let Some(ticket) = begun else {
+                    return temporary("too many failed logins, try again later");
+                };
+                self.ticket = Some(ticket);
+                self.first(initial).await
+            }
+            (Some(open), Some(response)) => {
+                let Some(line) = wire::respond(open.number, &response) else { return too_long() };
+                let answer = open.link.ask(open.number, line).await;
+                answer.map(|line| (open, line)).map_err(|Lost| temporary(LOST))
+            }
+            (Some(_), None) => return temporary("Authentication backend error"),
+        };
+        match answer {
+            Err(step) => step,
+            Ok((mut open, line)) => {
+                let step = step(line);
+                open.over = !matches!(step, Step::Challenge(_));
+                self.open = Some(open);
+                step
+            }
+        }
+    }
+
+    /// Begins the login. A connection that died while nobody looked costs nothing: it is made anew.
+    async fn first(&self, initial: Option<Secret>) -> Result<(Open, Line), Step> {
+        let temporary = |why: &str| Step::Failure(Failure::temporary(why, None));
+        for attempt in 0..2 {
+            let link = self.dovecot.link().await.map_err(|why| temporary(&short(&why)))?;
+            let number = link.number();
+            let known = wire::is_mechanism(&self.mechanism)
+                && link.offers.iter().any(|o| o.name.eq_ignore_ascii_case(&self.mechanism));
+            if !known {
+                return Err(Step::Failure(Failure::denied("Invalid authentication mechanism", None)));
+            }
+            let Some(line) = wire::begin(number, &self.mechanism, &self.about, initial.as_ref()) else {
+                return Err(Step::Failure(Failure::denied("Authentication request too long", None)));
+            };
+            let mut open = Open { link, number, over: false };
+            match open.link.ask(number, line).await {
+                Ok(line) => return Ok((open, line)),
+                Err(Lost) if attempt == 0 => open.over = true,
+                Err(Lost) => break,
+            }
+        }
+        Err(temporary(LOST))
+    }
+}
+
+/// What the client may know of why there is no Dovecot.
+fn short(why: &str) -> String {
+    let connected = !why.starts_with("Connect to ");
+    if connected { LOST.into() } else { "Can't connect to authentication server".into() }
+}
+
+/// Only a success with a name is one.
+fn step(line: Line) -> Step {
+    match line {
+        Line::Challenge(_, challenge) => Step::Challenge(challenge),
+        Line::Success(_, Some(user)) => Step::Success { user },
+        Line::Failure(_, refusal) => Step::Failure(Failure {
+            temporary: refusal.temporary,
+            reason: refusal.reason.unwrap_or_else(|| "(reason unavailable)".into()),
+            user: refusal.user,
+        }),
+        _ => Step::Failure(Failure::denied("Authentication backend error", None)),
+    }
+}
