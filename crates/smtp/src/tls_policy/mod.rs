@@ -19,7 +19,7 @@ pub use level::Level;
 pub use rule::{Rule, Unclear};
 
 use crate::events::*;
-use crate::session::{Peer, Session};
+use crate::session::{Endpoint, Peer, Session};
 use crate::words;
 use net::dns::Resolver;
 use net::tls::ciphers::Ciphers;
@@ -114,6 +114,10 @@ impl<'a> Way<'a> {
     }
 }
 
+/// Nobody listens in on a socket in the file system.
+const LOCAL: &str =
+    "smtp_connect_local: opportunistic TLS encryption is not appropriate for unix-domain destinations.";
+
 /// What holds for one host.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -194,6 +198,10 @@ impl Tls {
             domain,
         };
         match rule.level {
+            Level::May if matches!(peer.endpoint, Endpoint::Unix(_)) => {
+                policy.level = Level::None;
+                warnings.push(LOCAL.to_string());
+            }
             Level::None | Level::May | Level::Encrypt => {}
             Level::Fingerprint => self.fingerprint(&mut policy, &rule.matching, peer),
             Level::Verify | Level::Secure => {
