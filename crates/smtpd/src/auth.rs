@@ -16,7 +16,7 @@ use config::params::auth::SmtpdSasl;
 use config::params::main::Main;
 use config::{Config, Problem};
 use proto::smtp::reply::Reply;
-use proto::smtp::server::{Auth, Decision, Faults, Gate, Session as Machine};
+use proto::smtp::server::{Auth, Decision, Gate, Session as Machine};
 use sasl::Secret;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,11 +90,13 @@ impl Rules {
 }
 
 impl Logins {
-    /// Reads what a listener obeys; `None` where nobody may log in.
+    /// Reads what a listener obeys; `None` where nobody may log in. As in Postfix,
+    /// where clients must encrypt they do so before they log in.
     pub(crate) fn load(
         config: &Config,
         types: &Types,
         (shared, chroot): (&::login::Shared, bool),
+        must_encrypt: bool,
         source: &events::Source,
     ) -> Result<Option<Logins>, Vec<Problem>> {
         let (p, main) = (SmtpdSasl::load(config)?, Main::load(config)?);
@@ -125,7 +127,7 @@ impl Logins {
             host: main.myhostname().clone(),
             old_syntax: *p.broken_sasl_auth_clients(),
             response_limit: usize::try_from(*p.smtpd_sasl_response_limit()).unwrap_or(12288),
-            encrypted_only: *p.smtpd_tls_auth_only(),
+            encrypted_only: *p.smtpd_tls_auth_only() || must_encrypt,
             header: *p.smtpd_sasl_authenticated_header(),
         }))
     }
@@ -289,8 +291,6 @@ impl<B: Backend> Session<B> {
         let reason = shown(&failure.reason);
         let client = self.label.clone();
         self.source.say(&AuthFailed { client, method: short(method), reason: reason.clone(), user });
-        let fault = if failure.temporary { Faults::RESOURCE } else { Faults::POLICY };
-        self.faults = self.faults | fault;
         Decision::Reply(match failure.temporary {
             true => Reply::new(454, format!("4.7.0 Temporary authentication failure: {reason}")),
             false => Reply::new(535, format!("5.7.8 Error: authentication failed: {reason}")),

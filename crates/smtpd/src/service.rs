@@ -240,7 +240,7 @@ impl<B: Backend> Service<B> {
         };
         let tls = Tls::load(config, types, &source)?;
         let sasl = SmtpdSasl::load(config)?;
-        let logins = Logins::load(config, types, (&parts.logins, parts.chroot), &source)?;
+        let logins = Logins::load(config, types, (&parts.logins, parts.chroot), tls.is_required(), &source)?;
         let proxy = crate::proxy::Settings::load(config, &main)?;
         settings.keep_line = proxy.is_some();
         let proxy_filter = proxy.is_some();
@@ -269,6 +269,12 @@ impl<B: Backend> Service<B> {
                 etrn: read("smtpd_etrn_restrictions", smtpd.smtpd_etrn_restrictions()),
             },
             rules: Rules {
+                sasl: logins.is_some(),
+                sender_logins: Maps::of(
+                    types,
+                    "smtpd_sender_login_maps",
+                    &sasl.smtpd_sender_login_maps().0,
+                ),
                 proxy_filter,
                 stress: config.get("stress").unwrap_or_default(),
                 inet6: config.get("inet_protocols").is_ok_and(|p| p.contains("all") || p.contains("ipv6")),

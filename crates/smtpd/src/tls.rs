@@ -91,6 +91,11 @@ impl Tls {
         self.level != Level::None
     }
 
+    /// Clients must encrypt.
+    pub(crate) fn is_required(&self) -> bool {
+        self.level == Level::Encrypt
+    }
+
     /// Tells the machine what to offer.
     pub(crate) fn offer(&self, settings: &mut Settings, source: &events::Source) {
         settings.encrypted_only = self.level == Level::Encrypt;
