@@ -270,11 +270,7 @@ impl<B: Backend> Service<B> {
             },
             rules: Rules {
                 sasl: logins.is_some(),
-                sender_logins: Maps::of(
-                    types,
-                    "smtpd_sender_login_maps",
-                    &sasl.smtpd_sender_login_maps().0,
-                ),
+                sender_logins: Maps::of(types, "smtpd_sender_login_maps", &sasl.smtpd_sender_login_maps().0),
                 proxy_filter,
                 stress: config.get("stress").unwrap_or_default(),
                 inet6: config.get("inet_protocols").is_ok_and(|p| p.contains("all") || p.contains("ipv6")),
