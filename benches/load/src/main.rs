@@ -4,17 +4,22 @@
 //! Everything runs in network, mount and process namespaces of its own, which end with it: no
 //! port and no name of the host is touched, nothing gets out, and nothing stays behind but the
 //! folder with logs and queues. In reading order: [`relay`] (rounds, and the table of ratios), [`bad`]
-//! (a busy queue with bad destinations), [`mta`] (an instance of Postfix or valija, configured in
-//! the same way), [`source`] and [`sink`] (the load; one thread each, no more than epoll), [`wire`],
+//! (a busy queue with bad destinations), [`tls`] (handshakes, idle connections), [`logins`] (guessed
+//! passwords), [`mta`] (an instance of Postfix or valija, configured in
+//! the same way), [`source`] and [`sink`] (the load; one thread each, no more than epoll), [`client`] (sessions over TLS), [`table`], [`wire`],
 //! [`usage`] (what an MTA cost), [`namespace`].
 
 mod bad;
+mod client;
+mod logins;
 mod mta;
 mod namespace;
 mod options;
 mod relay;
 mod sink;
 mod source;
+mod table;
+mod tls;
 mod usage;
 mod wire;
 
@@ -38,6 +43,10 @@ fn main() -> ExitCode {
         What::Ceiling => relay::ceiling(&options),
         What::Relay => {
             prepare(&options).and_then(|inside| if inside { relay::run(&options) } else { Ok(()) })
+        }
+        What::Tls => prepare(&options).and_then(|inside| if inside { tls::run(&options) } else { Ok(()) }),
+        What::Logins => {
+            prepare(&options).and_then(|inside| if inside { logins::run(&options) } else { Ok(()) })
         }
         What::Bad => prepare(&options).and_then(|inside| if inside { bad::run(&options) } else { Ok(()) }),
     };

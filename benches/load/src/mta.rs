@@ -132,6 +132,17 @@ fn make(folder: &Path) -> Result<(), String> {
 
 /// Configures and starts a system; `settings` are further lines of main.cf.
 pub fn start(system: System, port: u16, settings: &str, options: &Options) -> Result<Mta, String> {
+    start_with(system, port, settings, options, &|_| Ok(()))
+}
+
+/// The same; `prepare` gets the folder of the configuration before the start.
+pub fn start_with(
+    system: System,
+    port: u16,
+    settings: &str,
+    options: &Options,
+    prepare: &dyn Fn(&Path) -> Result<(), String>,
+) -> Result<Mta, String> {
     let folder = options.folder.join(system.name());
     let _ = fs::remove_dir_all(&folder);
     let etc = folder.join("etc");
@@ -185,6 +196,7 @@ pub fn start(system: System, port: u16, settings: &str, options: &Options) -> Re
     for (name, text) in [("main.cf", &main), ("master.cf", &lines)] {
         fs::write(etc.join(name), text).map_err(|e| format!("{}: {e}", etc.join(name).display()))?;
     }
+    prepare(&etc)?;
     let control = match system {
         System::Valija => namespace::tree()?.join("usr/sbin/postfix"),
         _ => "/usr/sbin/postfix".into(),

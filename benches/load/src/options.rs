@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 /// What `help` prints.
 pub const HELP: &str = "\
-usage: cargo run --release -p load -- [relay|bad|ceiling|help] [options]
+usage: cargo run --release -p load -- [relay|bad|tls|logins|ceiling|help] [options]
 
   relay     valija beside a well-tuned Postfix, interleaved: a table of ratios (the default)
   bad       valija alone: many destinations, with dead, greylisting and slow ones among them, and without
+  tls       valija beside Postfix, interleaved: TLS handshakes a second, new and resumed; memory of an idle connection
+  logins    an honest user's sessions while a thousand passwords a second are guessed, with own users and with Dovecot
   ceiling   the tools alone, source straight into sink
 
   --sessions 100,10,1   scenarios of relay: sessions of the source
@@ -16,6 +18,9 @@ usage: cargo run --release -p load -- [relay|bad|ceiling|help] [options]
   --rounds 3            how often each is measured
   --pipelining          the source sends MAIL, RCPT and DATA together
   --per-connection 0    messages on a connection before the next; 0 for all
+  --seconds 10          how long handshakes are counted, or logins guessed
+  --connections 1000    idle connections of tls
+  --rate 1000           guesses a second of logins
   --only NAME           postfix, debian or valija alone
   --debian              a third system: Postfix as Debian configures it
   --folder DIR          where queues and logs are (default /var/tmp/valija-load; the disk that is measured)
@@ -32,6 +37,10 @@ pub enum What {
     Relay,
     /// With bad destinations.
     Bad,
+    /// Handshakes, and connections over TLS that wait.
+    Tls,
+    /// Passwords are guessed.
+    Logins,
     /// The tools alone.
     Ceiling,
     /// Words.
@@ -55,6 +64,12 @@ pub struct Options {
     pub pipelining: bool,
     /// Messages on a connection; 0 for all.
     pub per_connection: u64,
+    /// How long something is counted.
+    pub seconds: u64,
+    /// Connections that wait.
+    pub connections: usize,
+    /// Guesses a second.
+    pub rate: u64,
     /// One system alone.
     pub only: Option<String>,
     /// Debian's Postfix, too.
@@ -80,6 +95,9 @@ impl Options {
             rounds: 3,
             pipelining: false,
             per_connection: 0,
+            seconds: 10,
+            connections: 1000,
+            rate: 1000,
             only: None,
             debian: false,
             folder: "/var/tmp/valija-load".into(),
@@ -93,6 +111,8 @@ impl Options {
             match word.as_str() {
                 "relay" => options.what = What::Relay,
                 "bad" => options.what = What::Bad,
+                "tls" => options.what = What::Tls,
+                "logins" => options.what = What::Logins,
                 "ceiling" => options.what = What::Ceiling,
                 "help" | "--help" | "-h" => options.what = What::Help,
                 "--sessions" => {
@@ -104,6 +124,9 @@ impl Options {
                 "--rounds" => options.rounds = number::<usize>(&value()?)?.max(1),
                 "--pipelining" => options.pipelining = true,
                 "--per-connection" => options.per_connection = number(&value()?)?,
+                "--seconds" => options.seconds = number::<u64>(&value()?)?.max(1),
+                "--connections" => options.connections = number(&value()?)?,
+                "--rate" => options.rate = number::<u64>(&value()?)?.max(1),
                 "--only" => options.only = Some(value()?),
                 "--debian" => options.debian = true,
                 "--folder" => options.folder = value()?.into(),

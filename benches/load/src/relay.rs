@@ -5,6 +5,7 @@ use crate::namespace;
 use crate::options::Options;
 use crate::sink::{Manner, Sink};
 use crate::source::{self, Outcome, Plan};
+use crate::table;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
@@ -122,7 +123,11 @@ pub fn run(options: &Options) -> Result<(), String> {
     }
     println!();
     for sessions in &options.sessions {
-        table(options, *sessions, &runs);
+        let title = format!("{} bytes, {sessions} sessions, {} rounds", options.size, options.rounds);
+        let of = runs.iter().filter(|r| r.sessions == *sessions);
+        let values = of.map(|r| (r.system, MEASURES.iter().map(|(_, take, _)| take(r)).collect()));
+        let measures = MEASURES.map(|(name, _, more)| (name, more));
+        table::print(&title, &measures, &values.collect::<Vec<_>>());
     }
     let (lost, twice): (u64, u64) = (runs.iter().map(|r| r.lost).sum(), runs.iter().map(|r| r.twice).sum());
     println!("lost {lost}, twice {twice}; logs in {}", options.folder.display());
@@ -189,50 +194,4 @@ fn measure(options: &Options, mta: &Mta, sink: &Sink, sessions: usize, number: u
         twice: stats.twice,
         foreign: foreign / wall / processors,
     })
-}
-
-fn table(options: &Options, sessions: usize, runs: &[Run]) {
-    println!(
-        "## {} bytes, {sessions} sessions, {} rounds: best (median, worst)\n",
-        options.size, options.rounds
-    );
-    let systems: Vec<System> = [System::Postfix, System::Debian, System::Valija]
-        .into_iter()
-        .filter(|s| runs.iter().any(|r| r.system == *s))
-        .collect();
-    let names: Vec<&str> = systems.iter().map(|s| s.name()).collect();
-    println!("| | {} | ratio of the best |\n|---|{}---|", names.join(" | "), "---|".repeat(names.len()));
-    for (name, take, more) in MEASURES {
-        let mut best = Vec::new();
-        let mut cells = Vec::new();
-        for system in &systems {
-            let of = |r: &&Run| r.system == *system && r.sessions == sessions;
-            let mut all: Vec<f64> = runs.iter().filter(of).map(take).collect();
-            all.sort_by(|a, b| if more { b.total_cmp(a) } else { a.total_cmp(b) });
-            let (Some(first), Some(last), Some(middle)) = (all.first(), all.last(), all.get(all.len() / 2))
-            else {
-                continue;
-            };
-            best.push((*system, *first));
-            cells.push(format!("{} ({}, {})", digits(*first), digits(*middle), digits(*last)));
-        }
-        let own = best.iter().find(|(s, _)| *s == System::Valija).map(|(_, v)| *v);
-        let others = best.iter().filter(|(s, _)| *s != System::Valija).map(|(_, v)| *v);
-        let theirs = others.reduce(if more { f64::max } else { f64::min });
-        let ratio = match (own, theirs) {
-            (Some(own), Some(theirs)) if theirs > 0.0 => format!("{:.2}", own / theirs),
-            _ => "-".into(),
-        };
-        println!("| {name} | {} | {ratio} |", cells.join(" | "));
-    }
-    println!();
-}
-
-/// As many digits as mean something.
-fn digits(n: f64) -> String {
-    match n {
-        n if n >= 100.0 => format!("{n:.0}"),
-        n if n >= 10.0 => format!("{n:.1}"),
-        n => format!("{n:.2}"),
-    }
 }
