@@ -109,10 +109,8 @@ events::events! {
     TlsFailed { client: String, what: String } Info "SSL_accept error from {client}: {what}"
     /// What the library says of a failed handshake.
     TlsLibrary { what: String } Warning "TLS library problem: {what}"
-    /// Certificate or key cannot be used: STARTTLS is not offered.
+    /// Certificate or key cannot be used, or settings of encryption are odd.
     NoTls { what: String } Warning "{what}"
-    /// A level of smtpd_tls_security_level that is for clients.
-    ClientLevel { level: String } Warning "smtpd_tls_security_level: unsupported TLS level \"{level}\", using \"encrypt\""
     /// A login failed.
     AuthFailed { client: String, method: String, reason: String, user: String } Warning "{client}: SASL {method} authentication failed: {reason}, sasl_username={user}"
     /// The client gave its login up.
@@ -125,4 +123,18 @@ events::events! {
     TooManyLogins { count: u64, client: String, service: String } Warning "AUTH command rate limit exceeded: {count} from {client} for service {service}"
     /// A restriction on logins where nobody can log in.
     NoSaslSupport { name: String } Warning "restriction `{name}' ignored: no SASL support"
+    /// A line about certificates and keys that is no warning.
+    TlsNews { what: String } Info "{what}"
+    /// The first client of a service that encrypts has come.
+    StartingTls { } Info "initializing the server-side TLS engine"
+    /// A name that a client asks for has no certificate of its own.
+    UnmatchedName { name: String, client: String } Info "TLS SNI {name} from {client} not matched, using default chain"
+    /// What a client shows.
+    ClientCertificate { client: String, subject: String, issuer: String, fingerprint: String, key: String } Info "{client}: subject_CN={subject}, issuer={issuer}, fingerprint={fingerprint}, pkey_fingerprint={key}"
+    /// A client without a certificate that can be trusted is not served.
+    TlsAbort { client: String, why: &'static str } Info "abort: TLS from {client}: {why}"
+    /// smtpd_client_new_tls_session_rate_limit.
+    TooManyHandshakes { count: u64, client: String, service: String } Warning "New TLS session rate limit exceeded: {count} from {client} for service {service}"
+    /// In wrapper mode nothing can be said without encryption.
+    WrapperDropped { client: String, service: String } Warning "Wrapper-mode request dropped from {client} for service {service}. TLS context initialization failed. For details see earlier warnings in your logs."
 }

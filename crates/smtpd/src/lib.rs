@@ -9,6 +9,7 @@
 //!
 //! Modules in reading order:
 
+mod encryption;
 pub mod events;
 
 pub mod auth;

@@ -1,5 +1,5 @@
-//! How much one client may do: connections at a time, and connections, messages, recipients and
-//! logins per time unit. What anvil(8) does for Postfix, in memory. Time comes in as an argument.
+//! How much one client may do: connections at a time, and connections, messages, recipients, logins and
+//! new TLS sessions per time unit. What anvil(8) does for Postfix, in memory. Time comes in as an argument.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,13 +17,15 @@ pub enum Kind {
     Recipients,
     /// Logins tried.
     Logins,
+    /// New TLS sessions.
+    Handshakes,
 }
 
 #[derive(Debug)]
 struct Entry {
     open: u64,
     since: Instant,
-    rates: [u64; 4],
+    rates: [u64; 5],
 }
 
 /// Counters of all clients of all listeners, by service and address.
@@ -77,10 +79,10 @@ impl Limits {
         let entry = clients.entry((service.to_string(), client)).or_insert(Entry {
             open: 0,
             since: now,
-            rates: [0; 4],
+            rates: [0; 5],
         });
         if now.saturating_duration_since(entry.since) >= self.unit {
-            (entry.since, entry.rates) = (now, [0; 4]);
+            (entry.since, entry.rates) = (now, [0; 5]);
         }
         act(entry)
     }

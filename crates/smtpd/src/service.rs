@@ -92,6 +92,9 @@ pub struct Rules {
     /// IPv6 is in use (`inet_protocols`): addresses of that kind count.
     pub inet6: bool,
     pub permit_mx_backup_networks: Option<Clients>,
+    /// Clients are asked for certificates.
+    pub asks_clients: bool,
+    pub relay_clientcerts: Maps,
     pub log_permits: Option<StringList>,
     pub rbl_reply_maps: Maps,
     pub default_rbl_reply: String,
@@ -181,6 +184,10 @@ pub struct Service<B: Backend> {
 enum RewriteClients {
     InetInterfaces,
     Mynetworks,
+    /// A certificate that is listed, or verifies.
+    Certified {
+        all: bool,
+    },
     Table(Arc<dyn tables::Table>),
 }
 
@@ -238,7 +245,7 @@ impl<B: Backend> Service<B> {
                 return Err(vec![config.placed("smtpd_upstream_proxy_protocol", problem)]);
             }
         };
-        let tls = Tls::load(config, types, &source)?;
+        let tls = Tls::load(config, types)?;
         let sasl = SmtpdSasl::load(config)?;
         let logins = Logins::load(config, types, (&parts.logins, parts.chroot), tls.is_required(), &source)?;
         let proxy = crate::proxy::Settings::load(config, &main)?;
@@ -255,7 +262,6 @@ impl<B: Backend> Service<B> {
         let rewrite_clients = rewrite_clients(&smtpd.local_header_rewrite_clients().0, types);
         Ok(Service {
             policies: Arc::default(),
-            tls,
             auth_rate: number(sasl.smtpd_client_auth_rate_limit()),
             proxy,
             lists: Lists {
@@ -273,6 +279,8 @@ impl<B: Backend> Service<B> {
                 sender_logins: Maps::of(types, "smtpd_sender_login_maps", &sasl.smtpd_sender_login_maps().0),
                 proxy_filter,
                 stress: config.get("stress").unwrap_or_default(),
+                asks_clients: tls.asks_clients,
+                relay_clientcerts: Maps::of(types, "relay_clientcerts", &tls.relay_clientcerts),
                 inet6: config.get("inet_protocols").is_ok_and(|p| p.contains("all") || p.contains("ipv6")),
                 proxy_addresses: rewrite
                     .proxy_interfaces()
@@ -326,6 +334,7 @@ impl<B: Backend> Service<B> {
             footers: Footers::read(&smtpd, main.myhostname(), types).map(Arc::new),
             upstream,
             logins,
+            tls,
             postmaster,
             minfree,
             size_limit,
@@ -405,6 +414,7 @@ impl<B: Backend> Service<B> {
                 pipelined: false,
                 // Anybody may encrypt where it is offered.
                 encrypted: self.tls.is_possible(),
+                tls: None,
                 login: None,
                 about: About::nothing(),
                 logins_fail: false,
@@ -434,12 +444,18 @@ impl<B: Backend> Service<B> {
     }
 
     /// Mail of this client gets missing headers and complete addresses.
-    pub(crate) fn rewrites_headers_of(&self, client: &Client, source: &events::Source) -> bool {
+    pub(crate) fn rewrites_headers_of(
+        &self,
+        client: &Client,
+        tls: Option<&net::tls::Summary>,
+        source: &events::Source,
+    ) -> bool {
         self.rewrite_clients.iter().any(|element| match element {
             RewriteClients::InetInterfaces => {
                 client.ip.is_some_and(|ip| self.rules.own_addresses.contains(&ip))
             }
             RewriteClients::Mynetworks => self.rules.mynetworks.has(client, source),
+            RewriteClients::Certified { all } => self.is_certified(tls, *all, source),
             RewriteClients::Table(table) => [&client.name, &client.address].into_iter().any(|key| {
                 table
                     .lookup(key)
@@ -450,6 +466,19 @@ impl<B: Backend> Service<B> {
                     .is_some()
             }),
         })
+    }
+
+    /// `permit_tls_clientcerts` among `local_header_rewrite_clients`.
+    fn is_certified(&self, tls: Option<&net::tls::Summary>, all: bool, source: &events::Source) -> bool {
+        let Some(tls) = tls.filter(|_| self.rules.asks_clients) else { return false };
+        let listed = |print: &str| {
+            self.rules.relay_clientcerts.lookup(print).unwrap_or_else(|e| {
+                source.say(&TableTrouble { what: e.to_string() });
+                None
+            })
+        };
+        let prints = tls.peer.iter().flat_map(|peer| [&peer.fingerprint, &peer.key_fingerprint]);
+        all && tls.trusted_peer().is_some() || prints.into_iter().any(|print| listed(print).is_some())
     }
 
     /// Nobody is refused for good.
@@ -582,6 +611,8 @@ fn rules(
         inet6: true,
         stress: String::new(),
         permit_mx_backup_networks: None,
+        asks_clients: false,
+        relay_clientcerts: Maps::of(types, "relay_clientcerts", &[""; 0]),
         log_permits: None,
         rbl_reply_maps: Maps::of(types, "rbl_reply_maps", &smtpd.rbl_reply_maps().0),
         unknown_address_tempfail_action: Tempfail::DeferIfPermit,
@@ -653,6 +684,8 @@ fn rewrite_clients(elements: &[String], types: &Types) -> Vec<RewriteClients> {
         match word.to_ascii_lowercase().as_str() {
             "permit_inet_interfaces" => out.push(RewriteClients::InetInterfaces),
             "permit_mynetworks" => out.push(RewriteClients::Mynetworks),
+            "permit_tls_clientcerts" => out.push(RewriteClients::Certified { all: false }),
+            "permit_tls_all_clientcerts" => out.push(RewriteClients::Certified { all: true }),
             "check_address_map" => {
                 out.extend(words.next().map(|table| RewriteClients::Table(types.open_or_broken(table))));
             }

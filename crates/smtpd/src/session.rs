@@ -56,6 +56,8 @@ pub(crate) struct Session<B: Backend> {
     said: Vec<String>,
     /// What footers of refusals show.
     pub(crate) shown: Shown,
+    /// The connection broke in a handshake that came first of all.
+    pub(crate) lost: bool,
     /// The session is encrypted so.
     pub(crate) tls: Option<Box<net::tls::Summary>>,
     /// Who the client logged in as.
@@ -151,7 +153,16 @@ where
         Some(ip) => session.admit(ip),
         None => None,
     };
+    let mut stream = Some(Stream::Plain(stream));
+    if service.tls.wrapper {
+        // Who is refused costs no handshake, and in plain text nothing is said.
+        stream = match greeting.is_none() {
+            true => Box::pin(session.wrap(stream, &mut machine)).await,
+            false => None,
+        };
+    }
     match greeting {
+        _ if stream.is_none() || machine.is_closed() => {}
         Some(refusal) => machine.end(&refusal),
         None => match Box::pin(session.greet()).await {
             Ok(greeting) => machine.greet(&greeting),
@@ -164,8 +175,10 @@ where
         },
     }
     session.begin_logins(&mut machine);
-    let mut stream = Some(Stream::Plain(stream));
-    let ended = talk(&mut stream, &mut machine, &mut session).await;
+    let ended = match stream.is_none() && !session.lost {
+        true => Ended::ByServer(Reason::Ended),
+        false => talk(&mut stream, &mut machine, &mut session).await,
+    };
     session.report(ended, &mut machine).await;
     drop(counting);
     if let Some(mut stream) = stream {
@@ -226,9 +239,8 @@ where
         }
         if machine.wants_handshake() {
             if let Some(Stream::Plain(io)) = connection.take() {
-                *connection = session.encrypt(io).await;
+                *connection = session.starttls(io, machine).await;
             }
-            machine.encrypted(connection.is_some());
             session.begin_logins(machine);
             continue;
         }
@@ -327,6 +339,7 @@ impl<B: Backend> Session<B> {
             pipelined: false,
             said: Vec::new(),
             shown: Shown::default(),
+            lost: false,
             tls: None,
             login: None,
             mechanisms: None,
@@ -367,7 +380,7 @@ impl<B: Backend> Session<B> {
         let limit = match kind {
             Kind::Messages => *smtpd.smtpd_client_message_rate_limit(),
             Kind::Recipients => *smtpd.smtpd_client_recipient_rate_limit(),
-            Kind::Connections | Kind::Logins => 0,
+            Kind::Connections | Kind::Logins | Kind::Handshakes => 0,
         };
         let Some(ip) = self.client.ip.filter(|_| limit > 0 && !self.unlimited) else { return false };
         let count = service.limits.count(kind, &service.name, ip, Instant::now());
@@ -594,6 +607,7 @@ impl<B: Backend> Session<B> {
             etrn: "",
             pipelined: self.pipelined,
             encrypted: self.tls.is_some(),
+            tls: self.tls.as_deref(),
             login: self.login.as_deref(),
             about: About {
                 stage: self.stage,

@@ -32,6 +32,40 @@ params! {
         smtpd_tls_protocols: List = ">=TLSv1";
         /// The protocol versions where encryption is required. There are TLSv1.2 and TLSv1.3.
         smtpd_tls_mandatory_protocols: List = ">=TLSv1";
+        /// The handshake comes first of all, as on port 465, without STARTTLS; the level does not matter then.
+        smtpd_tls_wrappermode: Bool = "no";
+        /// The weakest ciphers of voluntary encryption: all there are, are `high`.
+        smtpd_tls_ciphers: Text = "medium";
+        /// The weakest ciphers where encryption is required: all there are, are `high`.
+        smtpd_tls_mandatory_ciphers: Text = "medium";
+        /// Ciphers of TLS 1.2 that are not used, by name or by properties joined with `+`.
+        smtpd_tls_exclude_ciphers: List = "";
+        /// The same, where encryption is required.
+        smtpd_tls_mandatory_exclude_ciphers: List = "";
+        /// The server's order of ciphers counts, and not the client's.
+        tls_preempt_cipherlist: Bool = "no";
+        /// Ask clients for certificates.
+        smtpd_tls_ask_ccert: Bool = "no";
+        /// Serve clients only with a certificate that verifies, where encryption is required.
+        smtpd_tls_req_ccert: Bool = "no";
+        /// A file with the certificates of authorities that clients may be verified by.
+        smtpd_tls_ca_file as "smtpd_tls_CAfile": Text = "";
+        /// A directory of them, named by their hashes.
+        smtpd_tls_ca_path as "smtpd_tls_CApath": Text = "";
+        /// How many certificates may lie above a client's own.
+        smtpd_tls_ccert_verifydepth: Count = "9", min 0;
+        /// How fingerprints of clients' certificates and keys are made: md5, sha1, sha256, sha512 …
+        smtpd_tls_fingerprint_digest: Text = "${{$compatibility_level} <level {3.6} ? {md5} : {sha256}}";
+        /// Tables of fingerprints of certificates or keys that permit_tls_clientcerts permits.
+        relay_clientcerts: List = "";
+        /// Tables of certificates for names that clients ask for: keys and chains, as files or as `postmap -F` keeps them.
+        tls_server_sni_maps: List = "";
+        /// How long TLS sessions can be taken up again; 0 for not at all.
+        smtpd_tls_session_cache_timeout: Time = "3600s";
+        /// An empty value means that no tickets are given out; the cipher is the library's.
+        tls_session_ticket_cipher: Text = "aes-256-cbc";
+        /// How many new TLS sessions a client may begin per time unit; 0 for any number.
+        smtpd_client_new_tls_session_rate_limit: Count = "0", min 0;
     }
 }
 

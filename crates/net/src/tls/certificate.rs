@@ -1,7 +1,7 @@
 //! What is read from certificates besides their verification: names and the kind of key, for the log;
 //! and PEM files. DER is walked only as far as needed, RFC 5280 4.1; every length is checked.
 
-use rustls::pki_types::pem::{PemObject, SectionKind as Kind};
+use rustls::pki_types::pem::{self, PemObject, SectionKind as Kind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
 use std::io::{self, Read};
@@ -24,7 +24,7 @@ pub enum Key {
 pub struct Certificate {
     /// Common name of the subject, or nothing.
     pub subject: String,
-    /// Common name of the issuer, or nothing.
+    /// Common name of the issuer, else its organization, or nothing.
     pub issuer: String,
     /// What kind of key it is for.
     pub key: Key,
@@ -63,7 +63,7 @@ impl Certificate {
         let (kind, until, _) = element(later)?;
         Some(Certificate {
             subject: common_name(subject).unwrap_or_default(),
-            issuer: common_name(issuer).unwrap_or_default(),
+            issuer: common_name(issuer).or_else(|| last_of(issuer, &ORGANIZATION)).unwrap_or_default(),
             key: key(spki).unwrap_or(Key::Other),
             spki: rest.get(..rest.len() - after.len())?.to_vec(),
             names: names(after).into_iter().take(MOST_NAMES).collect(),
@@ -211,15 +211,23 @@ fn text(tag: u8, text: &[u8]) -> String {
     text.chars().take(255).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
+const COMMON_NAME: [u8; 3] = [0x55, 0x04, 0x03];
+const ORGANIZATION: [u8; 3] = [0x55, 0x04, 0x0a];
+
 /// The last common name in a distinguished name.
-fn common_name(mut name: &[u8]) -> Option<String> {
+fn common_name(name: &[u8]) -> Option<String> {
+    last_of(name, &COMMON_NAME)
+}
+
+/// The last part of this kind in a distinguished name.
+fn last_of(mut name: &[u8], wanted: &[u8]) -> Option<String> {
     let mut found = None;
     while !name.is_empty() {
         let (_, set, rest) = element(name)?;
         name = rest;
         let (_, pair, _) = element(set)?;
         let (_, kind, value) = element(pair)?;
-        if kind == [0x55, 0x04, 0x03] {
+        if kind == wanted {
             let (tag, value, _) = element(value)?;
             found = Some(text(tag, value));
         }
@@ -300,9 +308,19 @@ pub enum Item {
 pub fn read_pem(mut file: impl Read) -> io::Result<Vec<Item>> {
     let mut text = Vec::new();
     (&mut file).take(LARGEST).read_to_end(&mut text)?;
+    let has = |words: &[u8]| text.windows(words.len()).any(|w| w == words);
+    if has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type: 4,ENCRYPTED") {
+        return Err(io::Error::other("the key has a password; take it off: openssl pkey -in OLD -out NEW"));
+    }
     let mut items = Vec::new();
     for section in <(Kind, Vec<u8>)>::pem_slice_iter(&text) {
-        let (kind, der) = section.map_err(|e| io::Error::other(e.to_string()))?;
+        let (kind, der) = section.map_err(|e| {
+            io::Error::other(match e {
+                pem::Error::MissingSectionEnd { .. } => "a PEM section has no end",
+                pem::Error::Base64Decode(_) => "a PEM section is no base64",
+                _ => "it is not in PEM format",
+            })
+        })?;
         match kind {
             Kind::Certificate => items.push(Item::Certificate(der.into())),
             Kind::PrivateKey => items.push(Item::Key(PrivateKeyDer::Pkcs8(der.into()))),

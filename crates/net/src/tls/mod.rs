@@ -18,17 +18,24 @@
 
 pub mod client;
 pub mod server;
+#[cfg(test)]
+mod server_tests;
 
 pub mod certificate;
+mod chooser;
 pub mod ciphers;
 pub mod dane;
 pub mod digest;
+mod guests;
+mod keys;
 pub mod names;
 pub mod proof;
 #[cfg(test)]
 mod proofs;
+mod reader;
 mod roots;
 mod sessions;
+mod stand_in;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -146,6 +153,16 @@ pub(crate) struct Seen {
     pub key: Option<certificate::Key>,
     /// The server's signature could not be checked.
     pub unproved: bool,
+    /// Whether the client's does, or why not.
+    pub guest: Option<Result<(), String>>,
+    /// How the client signed.
+    pub guest_scheme: Option<SignatureScheme>,
+    /// The name that the client asked for and got a certificate for.
+    pub name: Option<String>,
+    /// The name that it asked for in vain.
+    pub unmatched: Option<String>,
+    /// Further lines for the log.
+    pub says: Vec<reader::Say>,
 }
 
 tokio::task_local! {

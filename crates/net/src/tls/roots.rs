@@ -75,7 +75,7 @@ const MOST: usize = 4096;
 
 impl Authorities {
     /// Reads them all; what could not be read is said in words.
-    fn load(&self) -> (Anchors, Vec<String>) {
+    pub(super) fn load(&self) -> (Anchors, Vec<String>) {
         if !self.only.is_empty() {
             return self.load_only();
         }

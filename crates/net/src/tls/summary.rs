@@ -2,6 +2,7 @@
 
 use super::Seen;
 use super::certificate::{Certificate, Key};
+use super::digest::Digest;
 use rustls::{CipherSuite, CommonState, HandshakeKind, NamedGroup, ProtocolVersion, SignatureScheme};
 use std::fmt;
 
@@ -48,6 +49,12 @@ pub struct Summary {
     pub digest: Option<&'static str>,
     /// An earlier session goes on.
     pub resumed: bool,
+    /// `ECDSA (prime256v1)`: the key of the client's certificate; TLS 1.3 only.
+    pub client_signature: Option<String>,
+    /// `SHA256`; nothing when a session was resumed.
+    pub client_digest: Option<&'static str>,
+    /// The server's name that the client asked for, where it has a certificate of its own.
+    pub name: Option<String>,
     /// The certificate that the peer showed.
     pub peer: Option<Box<Peer>>,
 }
@@ -90,17 +97,33 @@ impl Summary {
             signature: key.filter(|_| new).and_then(name_of_signature),
             digest: scheme.and_then(name_of_digest),
             resumed,
+            client_signature: None,
+            client_digest: None,
+            name: None,
             peer: None,
         }
     }
 
     pub(super) fn show(&mut self, certificate: &Certificate, der: &[u8]) {
+        self.show_by(certificate, der, Digest::Sha256);
+    }
+
+    /// Shows the peer's certificate, with fingerprints by this digest.
+    pub(super) fn show_by(&mut self, certificate: &Certificate, der: &[u8], digest: Digest) {
         self.peer = Some(Box::new(Peer {
             subject: certificate.subject.clone(),
             issuer: certificate.issuer.clone(),
-            fingerprint: super::certificate::fingerprint(der),
-            key_fingerprint: super::certificate::fingerprint(&certificate.spki),
+            fingerprint: digest.shown(der),
+            key_fingerprint: digest.shown(&certificate.spki),
         }));
+    }
+
+    /// How a client signed; TLS 1.3 only, as in Postfix.
+    pub(super) fn show_signature(&mut self, key: &Key, scheme: Option<SignatureScheme>) {
+        if self.protocol == "TLSv1.3" {
+            self.client_signature = name_of_signature(key);
+            self.client_digest = scheme.and_then(name_of_digest);
+        }
     }
 
     /// The comments of a Received header: one line each.
@@ -114,6 +137,12 @@ impl Summary {
                 if let Some(digest) = self.digest {
                     line.push_str(&format!(" server-digest {digest}"));
                 }
+            }
+        }
+        if let Some(signature) = &self.client_signature {
+            lines.push(std::mem::replace(&mut line, format!(" client-signature {signature}")));
+            if let Some(digest) = self.client_digest {
+                line.push_str(&format!(" client-digest {digest}"));
             }
         }
         line.push(')');
@@ -138,11 +167,17 @@ impl fmt::Display for Summary {
         if let Some(digest) = self.digest {
             write!(f, " server-digest {digest}")?;
         }
+        if let Some(signature) = &self.client_signature {
+            write!(f, " client-signature {signature}")?;
+        }
+        if let Some(digest) = self.client_digest {
+            write!(f, " client-digest {digest}")?;
+        }
         Ok(())
     }
 }
 
-fn name_of_suite(suite: CipherSuite) -> (&'static str, u16) {
+pub(super) fn name_of_suite(suite: CipherSuite) -> (&'static str, u16) {
     match suite {
         CipherSuite::TLS13_AES_256_GCM_SHA384 => ("TLS_AES_256_GCM_SHA384", 256),
         CipherSuite::TLS13_AES_128_GCM_SHA256 => ("TLS_AES_128_GCM_SHA256", 128),

@@ -1,7 +1,7 @@
 //! Handshakes between both sides, with keys of several kinds and with peers that misbehave.
 
 use super::client::{Authorities, Connector, Wish};
-use super::server::{Acceptor, Identity};
+use super::server::{Acceptor, Identity, Say, Setup, Trouble};
 use super::{Failure, Protocols, Summary, Trust};
 use crate::Stream;
 use rustls::NamedGroup;
@@ -9,6 +9,7 @@ use rustls::client::ClientSessionStore;
 use rustls::pki_types::ServerName;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -56,7 +57,8 @@ impl Site {
     }
 
     fn acceptor(&self, protocols: Protocols) -> Acceptor {
-        Acceptor::load(&[self.pair()], protocols, &|p| File::open(p)).unwrap()
+        let setup = Setup { identities: vec![self.pair()], protocols, ..Setup::default() };
+        Acceptor::load(&setup, Arc::new(|p| File::open(p))).unwrap().0
     }
 }
 
@@ -83,7 +85,7 @@ async fn meet(acceptor: &Acceptor, connector: &Connector, protocols: Protocols) 
         connected.summary
     };
     let server = async {
-        let (mut stream, summary) = acceptor.accept(there, LONG).await.unwrap();
+        let (mut stream, summary) = acceptor.accept(there, LONG).await.outcome.unwrap();
         let mut said = [0; 8];
         stream.read_exact(&mut said).await.unwrap();
         stream.write_all(b"250 x").await.unwrap();
@@ -197,28 +199,57 @@ fn peers_that_misbehave() {
         let client = async move { connector.connect(here, &wish).await.map(|_| ()) };
         let (client, server) = tokio::join!(client, acceptor.accept(there, LONG));
         assert!(matches!(client, Err(Failure::Handshake(_))));
-        assert!(matches!(server, Err(Failure::Handshake(_))));
+        assert!(matches!(server.outcome, Err(Failure::Handshake(_))));
     });
 }
 
 #[test]
 fn certificates_and_keys_that_cannot_be_used() {
     let (site, other) = (Site::new(&rcgen::PKCS_ED25519), Site::new(&rcgen::PKCS_ED25519));
-    let load = |identity: Identity| {
-        Acceptor::load(&[identity], Protocols::ALL, &|p| File::open(p)).err().unwrap_or_default()
+    let load = |identity: Identity| -> Trouble {
+        let setup = Setup { identities: vec![identity], ..Setup::default() };
+        Acceptor::load(&setup, Arc::new(|p| File::open(p))).err().unwrap_or_default()
     };
     let pair = |certificate: PathBuf, key: PathBuf| Identity::Pair { kind: "RSA", certificate, key };
-    assert_eq!(load(site.pair()), "");
-    assert_eq!(load(Identity::Chains(vec![site.file("chain.pem"), other.file("chain.pem")])), "");
+    let warning = |trouble: &Trouble, text: &str| {
+        assert!(trouble.iter().any(|s| *s == Say::Warning(text.to_string())), "{trouble:#?} has no {text}");
+    };
+    let library = |trouble: Trouble, text: &str| {
+        let has = |s: &Say| matches!(s, Say::Library(what) if what.contains(text));
+        assert!(trouble.iter().any(has), "{trouble:#?} has no {text}");
+    };
+    assert_eq!(load(site.pair()), []);
+    assert_eq!(load(Identity::Chains(vec![site.file("chain.pem"), other.file("chain.pem")])), []);
     let missing = load(pair("/nonexistent/x.pem".into(), site.file("key.pem")));
-    let words = "cannot get RSA certificate from file \"/nonexistent/x.pem\": No such file or directory: \
-                 disabling TLS support";
-    assert_eq!(missing, words);
-    assert!(load(pair(site.file("key.pem"), site.file("key.pem"))).contains("holds no certificate"));
-    assert!(load(pair(site.file("cert.pem"), site.file("cert.pem"))).contains("no unencrypted private key"));
-    assert!(load(pair(site.file("cert.pem"), other.file("key.pem"))).contains("do not belong together"));
-    assert!(load(Identity::Chains(vec![site.file("cert.pem")])).contains("put the key first"));
-    assert!(load(Identity::Chains(vec![site.file("key.pem")])).contains("no certificate follows"));
+    warning(&missing, "cannot get RSA certificate from file \"/nonexistent/x.pem\": disabling TLS support");
+    library(missing, "No such file or directory");
+    library(load(pair(site.file("key.pem"), site.file("key.pem"))), "no certificate in PEM");
+    library(load(pair(site.file("cert.pem"), site.file("cert.pem"))), "no private key in PEM");
+    library(load(pair(site.file("cert.pem"), other.file("key.pem"))), "do not belong together");
+    let rsa = Site::new(&rcgen::PKCS_RSA_SHA256);
+    let (cert, key) = (site.file("cert.pem"), rsa.file("key.pem"));
+    let words = format!(
+        "RSA private key in {} does not match public key in {}: disabling TLS support",
+        key.display(),
+        cert.display()
+    );
+    warning(&load(pair(cert, key)), &words);
+    let chain = |name: &str, words: &str| {
+        let file = site.file(name);
+        let trouble = load(Identity::Chains(vec![file.clone()]));
+        warning(&trouble, &words.replace("FILE", &file.display().to_string()));
+        let last = "error loading private keys and certificates from: FILE: disabling TLS support";
+        warning(&trouble, &last.replace("FILE", &file.display().to_string()));
+    };
+    std::fs::write(site.file("empty.pem"), "").unwrap();
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    std::fs::write(site.file("password.pem"), encrypted).unwrap();
+    chain("cert.pem", "error loading chain from FILE: key not first");
+    chain("key.pem", "No certs for key at index 1 in FILE");
+    chain("empty.pem", "No PEM data in FILE");
+    chain("missing.pem", "error opening chain file: FILE: No such file or directory");
+    library(load(pair(site.file("cert.pem"), site.file("password.pem"))), "openssl pkey");
+    warning(&load(Identity::Chains(vec![])), "No server certs available. TLS won't be enabled");
 }
 
 #[test]

@@ -355,6 +355,11 @@ impl Session {
         matches!(self.phase, Phase::Handshake)
     }
 
+    /// The connection is encrypted from its beginning, as on port 465. RFC 8314 3.3
+    pub fn begin_encrypted(&mut self) {
+        self.encrypted = true;
+    }
+
     /// The handshake is over. A good one begins a fresh session (RFC 3207 4.2); after another nothing
     /// is listened to.
     pub fn encrypted(&mut self, good: bool) {
@@ -600,7 +605,7 @@ impl Session {
         line(offers.size, &size);
         line(offers.vrfy && !s.disable_vrfy, "VRFY");
         line(offers.etrn, "ETRN");
-        let starttls = offers.starttls && s.starttls == Starttls::Offered && !self.encrypted;
+        let starttls = offers.starttls && s.starttls != Starttls::Absent && !self.encrypted;
         line(starttls, "STARTTLS");
         if let Some(auth) = self.auth().filter(|auth| !auth.offered.is_empty()) {
             line(true, &format!("AUTH {}", auth.offered));

@@ -83,7 +83,7 @@ impl<B: Backend> Session<B> {
     /// Where the message comes from.
     pub(crate) fn origin(&self, sender: Address) -> Origin {
         let service = &self.service;
-        let local_rewrite = service.rewrites_headers_of(&self.client, &self.source);
+        let local_rewrite = service.rewrites_headers_of(&self.client, self.tls.as_deref(), &self.source);
         let mut origin = Origin::new(Source::Smtp { local_rewrite }, sender, sys::time::now_micros());
         origin.number = self.source.number();
         origin.service.clone_from(service.smtpd.cleanup_service_name());

@@ -155,7 +155,7 @@ impl<B: Backend> Session<B> {
             forwarded.map_or_else(|| own.to_string(), |(_, value)| value.clone())
         };
         let client = &self.client;
-        let local = self.service.rewrites_headers_of(client, &self.source);
+        let local = self.service.rewrites_headers_of(client, self.tls.as_deref(), &self.source);
         let address = if client.address.contains(':') { "IPv6:" } else { "" };
         [
             ("NAME", told("NAME", &client.name)),

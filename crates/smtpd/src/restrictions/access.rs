@@ -20,7 +20,43 @@ pub(super) enum Of {
     Recipient,
     Etrn,
     Login,
+    /// The client's certificate.
+    Certificate,
 }
+
+/// What of a certificate is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Print {
+    Certificate,
+    Key,
+}
+
+/// The table and the order of `{ type:table, { search_order = cert_fingerprint, … } }`.
+pub(super) fn certificate_order(set: &str) -> Result<(String, Vec<Print>), String> {
+    let inside = config::value::in_braces(set).ok_or("has a brace too few")?;
+    let mut parts = config::value::split_list(inside).into_iter();
+    let table = parts.next().filter(|t| t.contains(':')).ok_or("expects a table, type:name, after it")?;
+    let mut order = BOTH.to_vec();
+    for part in parts {
+        let setting = config::value::in_braces(&part).and_then(|s| s.split_once('='));
+        let Some((name, value)) = setting.filter(|(name, _)| name.trim() == "search_order") else {
+            return Err(format!(
+                "does not know {part}; write {{ search_order = cert_fingerprint, pubkey_fingerprint }}"
+            ));
+        };
+        let words = config::value::split_list(value).into_iter().map(|word| match word.as_str() {
+            "cert_fingerprint" => Ok(Print::Certificate),
+            "pubkey_fingerprint" => Ok(Print::Key),
+            other => {
+                Err(format!("does not know {other} in {name}; write cert_fingerprint or pubkey_fingerprint"))
+            }
+        });
+        order = words.collect::<Result<_, _>>()?;
+    }
+    Ok((table, order))
+}
+
+const BOTH: [Print; 2] = [Print::Certificate, Print::Key];
 
 /// What a restriction of this name looks up, and whether it is the servers of that.
 pub(super) fn subject_of(name: &str) -> Option<(Of, Option<Via>)> {
@@ -32,6 +68,7 @@ pub(super) fn subject_of(name: &str) -> Option<(Of, Option<Via>)> {
         "check_recipient_access" => Of::Recipient,
         "check_etrn_access" => Of::Etrn,
         "check_sasl_access" => Of::Login,
+        "check_ccert_access" => Of::Certificate,
         name => return servers::meaning(name).map(|(of, via)| (of, Some(via))),
     };
     Some((of, None))
@@ -43,11 +80,18 @@ pub(super) struct Access {
     via: Option<Via>,
     table: String,
     rows: Arc<dyn Table>,
+    prints: Vec<Print>,
 }
 
 impl Access {
     pub(super) fn new(of: Of, via: Option<Via>, table: &str, rows: Arc<dyn Table>) -> Access {
-        Access { of, via, table: table.to_string(), rows }
+        let prints = if of == Of::Certificate { BOTH.to_vec() } else { Vec::new() };
+        Access { of, via, table: table.to_string(), rows, prints }
+    }
+
+    /// With the fingerprints of a certificate looked up in this order.
+    pub(super) fn of_prints(self, prints: Vec<Print>) -> Access {
+        Access { prints, ..self }
     }
 
     /// Name servers are asked, not only the table.
@@ -67,8 +111,27 @@ impl Access {
         if let Some(via) = self.via {
             return servers::ask(self, of, via, a);
         }
+        if of == Of::Certificate {
+            return self.ask_certificate(a);
+        }
         let Some((keys, subject)) = keys_of(a, of) else { return Verdict::Dunno };
         self.decide(a, &subject, keys)
+    }
+
+    /// Whoever vouches for it.
+    fn ask_certificate(&self, a: &mut Asked<'_, '_>) -> Verdict {
+        if !a.q.rules.asks_clients {
+            let what = "check_ccert_access is requested, but \"smtpd_tls_ask_ccert = no\"";
+            a.notes.says.push(Say::Trouble(what.into()));
+            return Verdict::Dunno;
+        }
+        let Some(peer) = a.q.tls.and_then(|tls| tls.peer.as_ref()) else { return Verdict::Dunno };
+        let keys = self.prints.iter().map(|print| match print {
+            Print::Certificate => (peer.fingerprint.clone(), false),
+            Print::Key => (peer.key_fingerprint.clone(), false),
+        });
+        let subject = Subject { value: peer.subject.clone(), class: "Client certificate" };
+        self.decide(a, &subject, keys.collect())
     }
 
     /// What the first of `keys` that is in the table says.
@@ -281,7 +344,7 @@ pub(super) type Keys = Vec<(String, bool)>;
 fn keys_of(a: &Asked<'_, '_>, of: Of) -> Option<(Keys, Subject)> {
     let q = &a.q;
     Some(match of {
-        Of::Subject => return None,
+        Of::Subject | Of::Certificate => return None,
         Of::Client => (client_keys(&q.client.name, &q.client.address), Subject::client(q.client)),
         Of::ReverseClient => (client_keys(&q.client.reverse_name, ""), Subject::reverse_client(q.client)),
         Of::Helo => (domain_keys(q.helo?), Subject::helo(q.helo?)),

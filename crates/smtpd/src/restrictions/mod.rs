@@ -138,6 +138,8 @@ pub struct Question<'a> {
     pub pipelined: bool,
     /// The session is encrypted.
     pub encrypted: bool,
+    /// It is encrypted so; not known where anybody's session is supposed.
+    pub tls: Option<&'a net::tls::Summary>,
     /// Who the client logged in as.
     pub login: Option<&'a Login>,
     /// What policy services hear, too.
@@ -676,6 +678,15 @@ impl Reader<'_> {
         }
         if let Some((subject, via)) = access::subject_of(&name) {
             return match more.next() {
+                Some(set) if subject == access::Of::Certificate && set.starts_with('{') => {
+                    match access::certificate_order(set) {
+                        Ok((table, order)) => {
+                            let access = access::Access::new(subject, via, &table, (self.open)(&table));
+                            Element::Access(format!("{name} {table}"), access.of_prints(order))
+                        }
+                        Err(what) => broken(&what),
+                    }
+                }
                 Some(table) if table.contains(':') => {
                     let access = access::Access::new(subject, via, table, (self.open)(table));
                     Element::Access(format!("{name} {table}"), access)

@@ -144,7 +144,7 @@ fn domain_of(a: &Asked<'_, '_>, of: Of) -> Option<(String, Subject)> {
             let recipient = q.recipient?;
             (recipient.domain().unwrap_or(&q.rules.myorigin).to_string(), Subject::recipient(recipient))
         }
-        Of::Subject | Of::Etrn | Of::Login => return None,
+        Of::Subject | Of::Etrn | Of::Login | Of::Certificate => return None,
     })
 }
 

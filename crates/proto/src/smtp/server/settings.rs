@@ -77,7 +77,8 @@ pub enum Starttls {
     Absent,
     /// It is offered.
     Offered,
-    /// It should be there, but certificate or key cannot be used: not offered, and refused for now.
+    /// It should be there, but certificate or key cannot be used: offered as in Postfix, so that a
+    /// client which must encrypt tries again later, and refused for now.
     Broken,
 }
 
