@@ -51,7 +51,9 @@ pub fn run(product: Product, scenario: &Scenario, tree: Option<&Path>) -> Result
         if scenario.distinct {
             log = distinct(&log);
         }
-        results.insert(format!("{prefix}log"), if scenario.counted { count(&log) } else { log });
+        if !scenario.unheard {
+            results.insert(format!("{prefix}log"), if scenario.counted { count(&log) } else { log });
+        }
     }
     Ok(results)
 }

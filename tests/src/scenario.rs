@@ -122,6 +122,8 @@ pub struct Scenario {
     pub counted: bool,
     /// Whether lines that repeat themselves count once: how often something is tried depends on the clock.
     pub distinct: bool,
+    /// Whether the log is compared with nothing: what is said depends on the moment, and only what came out counts.
+    pub unheard: bool,
     /// The steps.
     pub steps: Vec<Step>,
     /// Dialogues by name.
@@ -225,6 +227,7 @@ fn read(root: &Path, folder: &Path) -> io::Result<Scenario> {
     let log = settings.get("log").map_or("ordered", String::as_str);
     Ok(Scenario {
         distinct: log == "distinct",
+        unheard: log == "none",
         counted: log == "counted",
         differs: optional("differs"),
         folder: folder.to_path_buf(),
