@@ -5,6 +5,7 @@
 pub mod dial;
 pub mod dns;
 pub mod endpoint;
+pub mod https;
 pub mod proxy;
 pub mod stream;
 pub mod tls;

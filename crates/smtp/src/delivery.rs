@@ -252,6 +252,7 @@ impl<'a> Delivery<'a> {
                 destination,
                 domain: &to.host,
                 domain_alias: route.canonical.as_deref(),
+                bracketed: to.bracketed,
                 by_mx: route.by_mx,
                 mx_secure: route.secure,
                 secure: hop.secure,

@@ -45,6 +45,9 @@ pub struct Wish<'a> {
     pub roots: Option<&'a Roots>,
     /// How that is judged.
     pub manner: Manner,
+    /// Look whether it is proved, but take a signature that cannot be checked, as if nothing was to be
+    /// proved: for policies that are only tested.
+    pub observe: bool,
     /// Find out whether the server's chain verifies though nothing is to be proved, for the log.
     pub judge: bool,
     /// How long it may take.
@@ -62,6 +65,7 @@ impl<'a> Wish<'a> {
             proof: &Proof::Nothing,
             roots: None,
             manner: Manner::default(),
+            observe: false,
             judge: false,
             limit,
         }
@@ -133,8 +137,11 @@ impl Connector {
             false => (Anchors::NONE, Vec::new()),
         };
         let own = self.sessions.of(wish.session);
-        let mut config =
-            ClientConfig::clone(&*self.config((wish.protocols, wish.ciphers, wish.proof.is_wanted()))?);
+        let mut config = ClientConfig::clone(&*self.config((
+            wish.protocols,
+            wish.ciphers,
+            wish.proof.is_wanted() && !wish.observe,
+        ))?);
         config.resumption = Resumption::store(own.clone());
         let name = wish.server_name.and_then(|n| ServerName::try_from(n.to_string()).ok());
         // An address is never told to the server.
@@ -152,10 +159,11 @@ impl Connector {
         if seen.unproved {
             own.close();
         }
-        let judgement = match wish.judge || wish.proof.is_wanted() {
+        let mut judgement = match wish.judge || wish.proof.is_wanted() {
             true => judge(wish.proof, chain, anchors, wish.manner, UnixTime::now()),
             false => Judgement::default(),
         };
+        judgement.proved &= !seen.unproved;
         let trust = match () {
             () if chain.is_empty() => Trust::Anonymous,
             () if judgement.proved => Trust::Verified,

@@ -19,14 +19,16 @@ pub use level::Level;
 pub use rule::{Rule, Unclear};
 
 use crate::events::*;
+use crate::report::{Kind, Ledger, Outcome};
 use crate::session::{Endpoint, Peer, Session};
+use crate::sts::{self, Means, Mode, Sts};
 use crate::words;
 use net::dns::Resolver;
 use net::tls::ciphers::Ciphers;
 use net::tls::client::{Connector, Roots, Wish};
 use net::tls::dane::{usable, written};
 use net::tls::digest::{Digest, bytes_of};
-use net::tls::proof::{Manner, Proof};
+use net::tls::proof::{Fault, Judgement, Manner, Proof};
 use net::tls::{Failure, Protocols, Trust};
 use proto::smtp::client::Stage;
 use proto::status::{Code, Status};
@@ -69,6 +71,11 @@ pub struct Tls {
     force: bool,
     /// What name servers vouch for is believed.
     dnssec: bool,
+    /// Published policies, when they are obeyed, and who vouches for exchangers and web servers then.
+    sts: Option<(Arc<Sts>, Arc<Roots>)>,
+    ledger: Arc<Ledger>,
+    /// Over IPv4, over IPv6.
+    families: (bool, bool),
     service: &'static str,
     /// From this age of a message on, `may` does without after a handshake that failed.
     patience: Duration,
@@ -86,6 +93,8 @@ pub struct Way<'a> {
     pub domain: &'a str,
     /// The name that the domain is an alias of.
     pub domain_alias: Option<&'a str>,
+    /// The next hop is a host, whatever MX records it may have.
+    pub bracketed: bool,
     /// MX records led to the host.
     pub by_mx: bool,
     /// They are vouched for, or there was nothing to look up.
@@ -105,6 +114,7 @@ impl<'a> Way<'a> {
             destination,
             domain: destination,
             domain_alias: None,
+            bracketed: true,
             by_mx: false,
             mx_secure: true,
             secure: false,
@@ -135,6 +145,10 @@ pub struct Policy {
     warnings: Vec<String>,
     /// The domain of the next hop.
     domain: String,
+    /// What is to be proved is only looked at.
+    observe: bool,
+    /// The kind of policy that the domain publishes, to be counted.
+    published: Option<Kind>,
 }
 
 impl Tls {
@@ -142,8 +156,8 @@ impl Tls {
     /// cannot be said.
     pub fn name(&self, destination: &str, host: &str) -> Option<String> {
         let rule = self.rule(destination, host, &mut Vec::new()).ok()?;
-        // What a host proved for one destination is not proved for another.
-        Some(match rule.level.authenticates() {
+        // What a host proved for one destination is not proved for another; nor need it have been proved.
+        Some(match rule.level.authenticates() || self.sts.is_some() {
             true => format!("{} for {destination}", rule.key),
             false => rule.key,
         })
@@ -196,6 +210,8 @@ impl Tls {
             reuse: rule.reuse,
             warnings: Vec::new(),
             domain,
+            observe: false,
+            published: None,
         };
         match rule.level {
             Level::May if matches!(peer.endpoint, Endpoint::Unix(_)) => {
@@ -210,6 +226,10 @@ impl Tls {
             Level::Dane | Level::DaneOnly | Level::HalfDane => {
                 self.dane(&mut policy, way, peer, resolver, warnings).await?;
             }
+        }
+        // DANE first, RFC 8461 2; and what the administrator wrote for the destination.
+        if !rule.from_table && !policy.proof.is_wanted() && policy.level != Level::None && !way.bracketed {
+            self.published(&mut policy, peer, resolver, warnings).await?;
         }
         Ok(policy)
     }
@@ -235,6 +255,57 @@ impl Tls {
             policy.warnings.push(format!("{}: all fingerprints unusable", peer.relay));
         }
         policy.proof = Proof::Fingerprints(self.digest, known);
+    }
+
+    /// What the domain published (MTA-STS). RFC 8461 5
+    async fn published(
+        &self,
+        policy: &mut Policy,
+        peer: &Peer,
+        resolver: &Resolver,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), String> {
+        let Some((sts, roots)) = &self.sts else { return Ok(()) };
+        let means = Means { resolver, connector: &self.connector, roots, families: self.families };
+        let found = Box::pin(sts.find(&policy.domain, means)).await;
+        if let Some(failure) = &found.failure {
+            warnings.push(format!("MTA-STS policy of {}: {failure}", policy.domain));
+            let outcome = match failure {
+                sts::Failure::Certificate(_) => Outcome::StsWebpkiInvalid,
+                sts::Failure::Fetch(_) => Outcome::StsPolicyFetchError,
+                sts::Failure::Invalid(_) => Outcome::StsPolicyInvalid,
+            };
+            self.ledger.count(Kind::Sts, &policy.domain, "", outcome);
+        }
+        let Some(published) = found.policy.filter(|p| p.mode != Mode::None) else { return Ok(()) };
+        policy.published = Some(Kind::Sts);
+        let named = published.names(&peer.host);
+        if !named {
+            self.count(policy, peer, Outcome::ValidationFailure);
+        }
+        if published.mode == Mode::Enforce {
+            if !named {
+                return Err(format!(
+                    "the MTA-STS policy of {} does not name host {}",
+                    policy.domain, peer.host
+                ));
+            }
+            policy.level = Level::Verify;
+        } else if !named {
+            policy.published = None;
+            return Ok(());
+        }
+        policy.observe = published.mode == Mode::Testing;
+        policy.proof = Proof::Names(vec![peer.host.clone()]);
+        policy.server_name = Some(peer.host.clone());
+        policy.anchors = Some(roots.clone());
+        Ok(())
+    }
+
+    fn count(&self, policy: &Policy, peer: &Peer, outcome: Outcome) {
+        if let Some(kind) = policy.published {
+            self.ledger.count(kind, &policy.domain, &peer.host, outcome);
+        }
     }
 
     /// RFC 7672 2.2
@@ -271,6 +342,7 @@ impl Tls {
             dane::Host { name: &peer.host, canonical: way.host_alias, secure: way.secure, port: way.port };
         let found = dane::find(resolver, host, self.force).await.map_err(|dane::Unknown(why)| {
             warnings.push(format!("DANE TLSA lookup problem: {why}"));
+            self.ledger.count(Kind::Tlsa, &policy.domain, &peer.host, Outcome::DnssecInvalid);
             format!("TLSA lookup error for {}:{}", peer.host, way.port)
         })?;
         let Some(found) = found else {
@@ -280,7 +352,11 @@ impl Tls {
             policy.level = Level::May;
             return Ok(());
         };
+        policy.published = Some(Kind::Tlsa);
         let sorted = usable(&found.records, &self.digests);
+        if sorted.records.is_empty() {
+            self.count(policy, peer, Outcome::TlsaInvalid);
+        }
         for record in &sorted.foreign {
             warnings.push(format!(
                 "_{}._tcp.{} unsupported TLSA certificate usage: {}",
@@ -332,6 +408,9 @@ impl Tls {
         if session.is_encrypted() {
             return Ok(false);
         }
+        if !offered {
+            self.count(policy, &session.peer, Outcome::StarttlsNotSupported);
+        }
         if policy.level.is_mandatory() && !offered {
             let text = format!("TLS is required, but was not offered by host {}", session.peer.label);
             return Err(Box::new(Status::new(Code(4, 7, 4), text)));
@@ -353,6 +432,7 @@ impl Tls {
         if answer.is_positive() {
             return Ok(true);
         }
+        self.count(policy, &session.peer, Outcome::StarttlsNotSupported);
         if !policy.level.is_mandatory() {
             session.features.starttls = false;
             return Ok(false);
@@ -400,6 +480,7 @@ impl Tls {
             proof: &policy.proof,
             roots: policy.anchors.as_deref(),
             manner: self.manner,
+            observe: policy.observe,
             judge: self.loglevel >= 1,
             ..Wish::new(&key, self.limit)
         };
@@ -411,7 +492,8 @@ impl Tls {
                     voice.say(&Doubt { what: format!("cannot load Certification Authority data, {what}") });
                 }
                 let mut summary = connected.summary;
-                if policy.level == Level::HalfDane && summary.trust == Trust::Verified {
+                let only_trusted = policy.level == Level::HalfDane || policy.observe;
+                if only_trusted && summary.trust == Trust::Verified {
                     summary.trust = Trust::Trusted;
                 }
                 if let Some(seen) = summary.peer.as_ref().filter(|_| self.loglevel >= 2) {
@@ -439,13 +521,16 @@ impl Tls {
                 Failure::Timeout | Failure::Lost => failure.to_string(),
                 Failure::Handshake(_) | Failure::Unusable(_) => "-1".into(),
             };
+            self.count(policy, &peer, Outcome::ValidationFailure);
             voice.say(&TlsFailed { relay: peer.relay.clone(), what });
             if let Failure::Handshake(what) | Failure::Unusable(what) = failure {
                 voice.say(&TlsLibrary { what });
             }
             failed()
         })?;
-        match policy.proof.is_wanted() && !judgement.is_some_and(|j| j.proved) {
+        let proved = judgement.as_ref().is_some_and(|j| j.proved);
+        self.count(policy, &peer, outcome(judgement.as_ref(), proved || !policy.proof.is_wanted()));
+        match policy.proof.is_wanted() && !proved && !policy.observe {
             true => {
                 let status = Status::new(Code(4, 7, 5), "Server certificate not verified");
                 Err(Unencrypted::Unverified(Box::new(session), status))
@@ -457,8 +542,9 @@ impl Tls {
     /// Sessions go on only under the very same demands.
     fn session_key(&self, policy: &Policy, relay: &str) -> String {
         let demands = format!(
-            "{} {:?} {:?} {:?} {:?} {:?}",
+            "{} {} {:?} {:?} {:?} {:?} {:?}",
             policy.level,
+            policy.observe,
             policy.proof,
             policy.protocols,
             policy.ciphers,
@@ -476,6 +562,17 @@ pub enum Unencrypted {
     /// It did not, but the server did not prove what it had to. The session can be closed in good form,
     /// and that is all.
     Unverified(Box<Session>, Status),
+}
+
+/// As reports call it. RFC 8460 4.3
+fn outcome(judgement: Option<&Judgement>, good: bool) -> Outcome {
+    match judgement.and_then(|j| j.fault.as_ref()) {
+        _ if good => Outcome::Success,
+        Some(Fault::Names) => Outcome::CertificateHostMismatch,
+        Some(Fault::Expired | Fault::NotYetValid) => Outcome::CertificateExpired,
+        Some(Fault::SelfSigned | Fault::UnknownIssuer(_)) => Outcome::CertificateNotTrusted,
+        _ => Outcome::ValidationFailure,
+    }
 }
 
 const UNUSABLE: &str = "client TLS configuration problem";

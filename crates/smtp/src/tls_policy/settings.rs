@@ -1,8 +1,11 @@
 //! The parameters of encryption, of both clients, read into one form.
 
 use super::{Level, Tls};
+use crate::report::Ledger;
 use crate::route::Protocol;
+use crate::sts::Sts;
 use config::params::client_tls::{ClientTls, LmtpTls, SmtpTls};
+use config::params::master::Master;
 use config::params::qmgr::Qmgr;
 use config::params::tls::Tls as Common;
 use config::value::List;
@@ -210,6 +213,12 @@ impl Tls {
         let only: Vec<PathBuf> = values.anchors.0.iter().map(PathBuf::from).collect();
         let anchors =
             (!only.is_empty()).then(|| Arc::new(Roots::of(Authorities { only, ..Authorities::default() })));
+        let data = PathBuf::from(Master::load(config)?.data_directory());
+        let wanted = protocol == Protocol::Smtp && *all.valija_mta_sts();
+        // For the web as for mail exchangers: those that the system trusts, and those that are set.
+        let roots = || Roots::of(Authorities { system: true, ..authorities.clone() });
+        let sts = wanted.then(|| (Sts::of(&data.join("mta-sts")), Arc::new(roots())));
+        let ledger = Ledger::of(&data.join("tls-reports"));
         let many_labels = *all.tls_wildcard_matches_multiple_labels();
         Ok(Tls {
             level,
@@ -244,6 +253,13 @@ impl Tls {
             dnssec,
             service: prefix,
             patience: *Qmgr::load(config)?.minimal_backoff_time(),
+            sts,
+            ledger,
+            families: {
+                let spoken = &Master::load(config)?.inet_protocols().0.clone();
+                let speaks = |name: &str| spoken.iter().any(|p| p == name || p == "all");
+                (speaks("ipv4"), speaks("ipv6"))
+            },
             connector: Connector::new(authorities),
             doubts: Vec::new(),
         })
