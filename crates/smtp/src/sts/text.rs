@@ -146,7 +146,7 @@ mod tests {
         ] {
             assert_eq!(policy.names(host), named, "{host}");
         }
-        assert_eq!(Policy::read("version:STSv1\nmode:none\nmax_age:99999999999\n").is_err(), true);
+        assert!(Policy::read("version:STSv1\nmode:none\nmax_age:99999999999\n").is_err());
         assert_eq!(Policy::read("version:STSv1\nmode:none\nmax_age:9999999999\n").unwrap().max_age, LONGEST);
         for bad in [
             "",
