@@ -2,9 +2,8 @@
 
 use super::*;
 use net::dns::Zone;
-use net::tls::Protocols;
 use net::tls::client::Authorities;
-use net::tls::server::{Acceptor, Identity};
+use net::tls::server::{Acceptor, Identity, Setup};
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -44,7 +43,8 @@ async fn web(place: &Path, name: &str) -> (u16, Page, Arc<AtomicU32>) {
         rcgen::CertificateParams::new(vec![name.to_string()]).unwrap().signed_by(&key, &issuer).unwrap();
     std::fs::write(place.join("web.pem"), format!("{}{}", key.serialize_pem(), leaf.pem())).unwrap();
     let chains = Identity::Chains(vec![place.join("web.pem")]);
-    let acceptor = Acceptor::load(&[chains], Protocols::ALL, &|p| File::open(p)).unwrap();
+    let setup = Setup { identities: vec![chains], ..Setup::default() };
+    let acceptor = Acceptor::load(&setup, Arc::new(|p: &Path| File::open(p))).unwrap().0;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (page, asked): (Page, Arc<AtomicU32>) = Default::default();
@@ -52,7 +52,8 @@ async fn web(place: &Path, name: &str) -> (u16, Page, Arc<AtomicU32>) {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             count.fetch_add(1, Ordering::Relaxed);
-            let Ok((mut stream, _)) = acceptor.accept(stream, Duration::from_secs(5)).await else { continue };
+            let accepted = acceptor.accept(stream, Duration::from_secs(5)).await;
+            let Ok((mut stream, _)) = accepted.outcome else { continue };
             let mut buffer = [0; 2000];
             let _ = stream.read(&mut buffer).await;
             let text = says.lock().unwrap().clone();
