@@ -3,7 +3,7 @@
 //!
 //! In reading order: `scenario` (what lies in a folder), `debian` (the configuration Debian generates), `world` (the
 //! namespaces, files and processes), `site` (the network around it, with `names`, a name server, and `remote`, scripted
-//! servers), `dovecot` (a real one beside the mail system), `log` (what was said on /dev/log), `dialogue` (SMTP by the line; `tls`, its
+//! servers, `milter`, scripted mail filters), `dovecot` (a real one beside the mail system), `log` (what was said on /dev/log), `dialogue` (SMTP by the line; `tls`, its
 //! encryption), `normal` (what
 //! changes from run to run becomes a placeholder), `run` (steps, results, comparison).
 //! Nothing here knows how valija works inside.
@@ -12,6 +12,7 @@ pub mod debian;
 pub mod dialogue;
 pub mod dovecot;
 pub mod log;
+pub mod milter;
 pub mod names;
 pub mod normal;
 pub mod remote;

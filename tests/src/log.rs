@@ -156,6 +156,7 @@ pub fn unsettled(lines: &[Line]) -> BTreeMap<String, bool> {
         if text == "removed"
             || text.starts_with("hold: ")
             || text.starts_with("milter-reject")
+            || text.starts_with("milter-discard: END")
             || text.starts_with("reject: ")
         {
             message.done = true;

@@ -59,6 +59,7 @@ impl Normal {
             (r#""message_size": \d+"#.to_string(), "\"message_size\": 0"),
             // As long as the queue ids in the header.
             (r"message size \d+ exceeds".to_string(), "message size <SIZE> exceeds"),
+            (r"\{client_port\}=\(\d+\)".to_string(), "{client_port}=(<PORT>)"),
             (r"\bpid[ =]\d+".to_string(), "pid <PID>"),
             (r"process id \d+".to_string(), "process id <PID>"),
             (r"\bid [0-9A-F]{6,}\b".to_string(), "id <QID?>"),

@@ -153,7 +153,7 @@ fn action(text: &str) -> Option<Action> {
     })
 }
 
-fn place_of(text: &str) -> Option<Place> {
+pub(crate) fn place_of(text: &str) -> Option<Place> {
     if text.starts_with('/') {
         return Some(Place::Path(text.into()));
     }
@@ -162,7 +162,7 @@ fn place_of(text: &str) -> Option<Place> {
 }
 
 /// A connection of either kind.
-trait Stream: Read + Write + Send {
+pub(crate) trait Stream: Read + Write + Send {
     fn patience(&self, limit: Duration);
     fn end(&self);
     fn tear(&self) {}
@@ -195,13 +195,13 @@ impl Stream for UnixStream {
 }
 
 /// A listening socket of either kind.
-enum Listener {
+pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 impl Listener {
-    fn bind(place: &Place) -> std::io::Result<Listener> {
+    pub(crate) fn bind(place: &Place) -> std::io::Result<Listener> {
         Ok(match place {
             Place::Address(address) => Listener::Tcp(TcpListener::bind(address)?),
             Place::Path(path) => {
@@ -213,7 +213,7 @@ impl Listener {
         })
     }
 
-    fn again(&self) -> std::io::Result<Listener> {
+    pub(crate) fn again(&self) -> std::io::Result<Listener> {
         Ok(match self {
             Listener::Tcp(listener) => Listener::Tcp(listener.try_clone()?),
             Listener::Unix(listener) => Listener::Unix(listener.try_clone()?),
@@ -221,7 +221,7 @@ impl Listener {
     }
 
     /// The next connection, and from where.
-    fn accept(&self) -> std::io::Result<(Box<dyn Stream>, Option<String>)> {
+    pub(crate) fn accept(&self) -> std::io::Result<(Box<dyn Stream>, Option<String>)> {
         Ok(match self {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
@@ -232,7 +232,7 @@ impl Listener {
     }
 
     /// Refuses connections, and wakes the thread that accepts.
-    fn shut(&self) {
+    pub(crate) fn shut(&self) {
         let socket = match self {
             Listener::Tcp(listener) => listener.as_raw_fd(),
             Listener::Unix(listener) => listener.as_raw_fd(),

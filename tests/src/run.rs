@@ -115,7 +115,7 @@ fn steps(site: &Site, scenario: &Scenario, results: &mut Results) -> Result<(), 
             let rule = Regex::new(rule).map_err(|error| error.to_string())?;
             text = rule.replace_all(&text, replacement).into_owned();
         }
-        results.insert(format!("server/{name}"), text);
+        results.insert(name, text);
     }
     site.rest()?;
     site.world.log.drain(SYSLOG)

@@ -1,6 +1,7 @@
 //! What lies in the folder of a scenario, read before its worlds exist (they may hide the folder).
 
 use crate::debian::{self, Answers, Kind};
+use crate::milter;
 use crate::names::Zone;
 use crate::remote::Script;
 use crate::tls::Options;
@@ -118,6 +119,8 @@ pub struct Scenario {
     pub zones: BTreeMap<String, Zone>,
     /// The scripted servers and their further scripts (which listen nowhere).
     pub servers: BTreeMap<String, Script>,
+    /// The scripted milters and their further scripts.
+    pub milters: BTreeMap<String, milter::Script>,
     /// Whether the log's lines are only counted: many messages at once have no order.
     pub counted: bool,
     /// Whether lines that repeat themselves count once: how often something is tried depends on the clock.
@@ -191,6 +194,13 @@ fn read(root: &Path, folder: &Path) -> io::Result<Scenario> {
             .map_err(|line| bad(&format!("server/{name}: cannot read {line:?}")))?;
         servers.insert(name, script);
     }
+    let mut milters = BTreeMap::new();
+    for path in sorted(&folder.join("milter")).unwrap_or_default() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let script = milter::Script::parse(&fs::read_to_string(&path)?)
+            .map_err(|line| bad(&format!("milter/{name}: cannot read {line:?}")))?;
+        milters.insert(name, script);
+    }
     let zone = match folder.join("zone") {
         path if path.exists() => Some(zone(&path).map_err(|line| bad(&format!("zone: {line:?}")))?),
         _ => None,
@@ -213,6 +223,10 @@ fn read(root: &Path, folder: &Path) -> io::Result<Scenario> {
             }
             Step::On(peer, _) => !peers.contains_key(peer),
             Step::Zone(name) => zone.is_none() || !zones.contains_key(name),
+            Step::Server(name, Change::Use(script)) if milters.contains_key(name) => {
+                !milters.contains_key(script)
+            }
+            Step::Server(name, _) if milters.contains_key(name) => false,
             Step::Server(name, Change::Use(script)) => {
                 !servers.contains_key(name) || !servers.contains_key(script)
             }
@@ -237,6 +251,7 @@ fn read(root: &Path, folder: &Path) -> io::Result<Scenario> {
         zone,
         zones,
         servers,
+        milters,
         steps,
         dialogues,
         expect,

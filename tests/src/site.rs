@@ -2,6 +2,7 @@
 //! further mail hosts, each a world of its own with a Postfix.
 
 use crate::dovecot;
+use crate::milter::Milter;
 use crate::names;
 use crate::remote;
 use crate::scenario::{Change, Host, Scenario, Step, usual_prefix};
@@ -22,6 +23,7 @@ pub struct Site {
     /// The host it is about.
     pub world: World,
     servers: BTreeMap<String, remote::Server>,
+    milters: BTreeMap<String, Milter>,
     names: Option<names::Server>,
     outside: Actor<()>,
     home: Vec<String>,
@@ -127,6 +129,7 @@ impl Site {
             peers: hosts,
             world,
             servers: BTreeMap::new(),
+            milters: BTreeMap::new(),
             names: None,
             outside,
             home: host.addresses.iter().map(|(address, _)| address.to_string()).collect(),
@@ -142,6 +145,13 @@ impl Site {
             site.servers.insert(name.clone(), server.clone());
             if script.up {
                 site.outside.call(move |()| server.up())?;
+            }
+        }
+        for (name, script) in scenario.milters.iter().filter(|(_, script)| !script.listen.is_empty()) {
+            let milter = Milter::new(script.clone());
+            site.milters.insert(name.clone(), milter.clone());
+            if script.up {
+                site.outside.call(move |()| milter.up())?;
             }
         }
         Ok(site)
@@ -222,6 +232,17 @@ impl Site {
                 self.names.as_ref().ok_or("no name server")?.replace(zone.clone());
                 Ok(())
             }
+            Step::Server(name, change) if self.milters.contains_key(name) => {
+                let milter = self.milters.get(name).ok_or("no such milter")?.clone();
+                match change {
+                    Change::Up => return self.outside.call(move |()| milter.up()),
+                    Change::Down => milter.down(),
+                    Change::Use(script) => {
+                        milter.replace(scenario.milters.get(script).ok_or("no such script")?);
+                    }
+                }
+                Ok(())
+            }
             Step::Server(name, change) => {
                 let server = self.servers.get(name).ok_or("no such server")?.clone();
                 match change {
@@ -240,15 +261,18 @@ impl Site {
         }
     }
 
-    /// What each scripted server saw.
-    pub fn seen(&self) -> impl Iterator<Item = (&String, String)> {
-        self.servers.iter().map(|(name, server)| (name, server.text(&self.home)))
+    /// What each scripted server and milter saw, by `server/NAME` and `milter/NAME`.
+    pub fn seen(&self) -> impl Iterator<Item = (String, String)> {
+        let servers = self.servers.iter();
+        let servers = servers.map(|(name, server)| (format!("server/{name}"), server.text(&self.home)));
+        servers.chain(self.milters.iter().map(|(name, milter)| (format!("milter/{name}"), milter.text())))
     }
 }
 
 impl Drop for Site {
     fn drop(&mut self) {
         self.servers.values().for_each(remote::Server::down);
+        self.milters.values().for_each(Milter::down);
     }
 }
 
@@ -268,7 +292,8 @@ impl Plan {
             Step::Smtp { from, .. } => Some(from.as_str()),
             _ => None,
         });
-        let places = scenario.servers.values().flat_map(|script| &script.listen);
+        let servers = scenario.servers.values().flat_map(|script| &script.listen);
+        let places = servers.chain(scenario.milters.values().flat_map(|script| &script.listen));
         let listening = places.filter_map(|place| match place {
             remote::Place::Address(address) => Some(address.ip()),
             remote::Place::Path(_) => None,

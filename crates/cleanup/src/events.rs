@@ -22,6 +22,10 @@ events::events! {
     OutgoingCheck { action: &'static str, class: &'static str, content: String, more: String } Info "{action}: {class} {content}{more}"
     /// A table of address rewriting could not answer, or leads round in circles.
     MapProblem { what: String } Warning "{what}"
+    /// What mail filters want done with a message.
+    MilterSays { action: &'static str, client: String, text: String, sender: String, recipient: String, via: String } Info "{action}: END-OF-MESSAGE from {client}: {text}; from=<{sender}>{recipient}{via}"
+    /// A mail filter deleted all recipients of a message.
+    NobodyLeft { } Info "milter-discard: a milter deleted all recipients"
     /// A message with too many Received headers.
     TooManyHops { } Warning "message rejected: hopcount exceeded"
     /// A message beyond message_size_limit.

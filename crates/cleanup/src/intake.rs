@@ -13,12 +13,14 @@ use crate::size::Counter;
 use crate::verp::Delimiters;
 use config::params::cleanup::Cleanup;
 use config::params::main::Main;
+use config::params::milter::Milter;
 use config::{Config, Problem};
 use proto::date::DateTime;
 use proto::envelope::{Client, Encoding, Envelope, Notify, Recipient, Ret, Trace};
 use proto::{Address, QueueId, mime};
 use queue::{Draft, Store, StoreError};
 use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tables::Types;
 
@@ -66,6 +68,10 @@ pub struct Origin {
     pub verp: Option<String>,
     /// A notice made here (see `Envelope::notice`).
     pub notice: bool,
+    /// Of what was made here: the class that `internal_mail_filter_classes` may name, `bounce` or `notify`.
+    pub class: Option<&'static str>,
+    /// The filters of the session that it comes by will see it: they are given to [`Message::finish_with`].
+    pub milters: bool,
     /// A report by mail that the submitter asked for.
     pub trace: Trace,
     /// When it arrived, microseconds since 1970.
@@ -101,6 +107,8 @@ impl Origin {
             dsn_ret: None,
             verp: None,
             notice: false,
+            class: None,
+            milters: false,
             trace: Trace::None,
             arrival,
             declared_size: 0,
@@ -174,6 +182,12 @@ pub struct Door {
     cleanup: Cleanup,
     rewriting: Arc<dyn Rewriting>,
     checks: Option<Arc<Checks>>,
+    /// `non_smtpd_milters`.
+    milters: Option<Arc<milter::Plan>>,
+    milter_checks: Option<Arc<Checks>>,
+    internal_classes: Vec<String>,
+    /// Where long content waits for filters.
+    room: PathBuf,
     syslog_name: String,
 }
 
@@ -208,7 +222,25 @@ impl Door {
         ];
         let checks = Checks::open(types, checks::RECEIVING, tables, manner);
         let checks = (!checks.is_empty()).then(|| Arc::new(checks));
-        Ok(Door { cleanup, main, rewriting, checks, syslog_name })
+        let params = Milter::load(config)?;
+        let manner_of_milters = Arc::new(milter::plan::Manner::load(config)?);
+        let milters = milter::Plan::of_others(config, &manner_of_milters)?.map(Arc::new);
+        let none = config::value::List::default();
+        let tables = [params.milter_header_checks(), params.milter_header_checks(), &none, &none];
+        let names = ["milter_header_checks", "milter_header_checks", "", ""];
+        let strict = Strict::default();
+        let milter_checks = Checks::open(types, names, tables, checks::Manner { strict, ..manner });
+        Ok(Door {
+            milters,
+            milter_checks: (!milter_checks.is_empty()).then(|| Arc::new(milter_checks)),
+            internal_classes: params.internal_mail_filter_classes().0.clone(),
+            room: queue::disk::directory(Path::new(main.queue_directory())),
+            cleanup,
+            main,
+            rewriting,
+            checks,
+            syslog_name,
+        })
     }
 
     /// `message_size_limit`, `None` for no limit.
@@ -278,6 +310,7 @@ impl<S: Store> Intake<S> {
             originals: BTreeMap::new(),
             headers: None,
             draft: None,
+            content: None,
             eight_bit: false,
             refused: None,
             bounce: None,
@@ -305,6 +338,8 @@ pub struct Message<S: Store> {
     headers: Option<Headers>,
     counter: Counter,
     draft: Option<S::Draft>,
+    /// What filters will see before the queue gets it.
+    content: Option<Box<milter::Content>>,
     eight_bit: bool,
     refused: Option<Refused>,
     /// To be bounced with this code and text: nobody waits for a reply (pickup, forwards).
@@ -358,7 +393,12 @@ impl<S: Store> Message<S> {
     }
 
     /// Completes the message and makes it durable.
-    pub async fn finish(mut self) -> Result<Accepted, Refused> {
+    pub async fn finish(self) -> Result<Accepted, Refused> {
+        self.finish_with(None).await
+    }
+
+    /// The same for a message that came by a session with filters ([`Origin::milters`]).
+    pub async fn finish_with(mut self, milters: Option<&mut milter::Session>) -> Result<Accepted, Refused> {
         if self.refused.is_none() && self.open() {
             let mut clean = std::mem::take(&mut self.clean);
             clean.clear();
@@ -372,6 +412,10 @@ impl<S: Store> Message<S> {
         }
         if self.refused.is_none() && self.lines.forbidden() {
             self.reject(550, "5.7.1 disallowed character", "5.7.1 disallowed character");
+        }
+        if self.content.is_some() {
+            // Apart from a message without filters, whose future stays small.
+            Box::pin(self.show(milters)).await;
         }
         let recipients = match self.refused {
             None => self.expand(),
@@ -483,9 +527,17 @@ impl<S: Store> Message<S> {
         for line in &self.orders.prepend {
             headers.made_here(line.as_bytes(), &mut self.buffer);
         }
+        let before = self.buffer.len();
         headers.made_here(received.as_bytes(), &mut self.buffer);
         let notes = headers.notes();
         self.headers = Some(headers);
+        if self.is_shown() {
+            let mut content = Box::new(milter::Content::new(&self.door.room));
+            content.made_here(&self.buffer, self.buffer.len() > before);
+            self.counter.feed(&self.buffer);
+            self.buffer.clear();
+            self.content = Some(content);
+        }
         self.heed(notes);
         self.refused.is_none()
     }
@@ -494,7 +546,7 @@ impl<S: Store> Message<S> {
     /// `receive_override_options = no_header_body_checks`.
     fn inspected(&self) -> bool {
         let off = self.origin.overrides.iter().any(|o| o == "no_header_body_checks");
-        self.origin.source != Source::Internal && !off
+        (self.origin.source != Source::Internal || self.is_filtered_internal()) && !off
     }
 
     /// `receive_override_options = no_address_mappings`: addresses are completed, nothing else.
@@ -604,7 +656,9 @@ impl<S: Store> Message<S> {
 
     async fn store_buffer(&mut self) {
         if self.refused.is_some() {
-            self.draft = None;
+            (self.draft, self.content) = (None, None);
+        } else if let Some(content) = self.content.as_mut() {
+            content.feed(&self.buffer);
         } else if let Some(draft) = self.draft.as_mut()
             && let Err(e) = draft.write(&self.buffer).await
         {
@@ -763,5 +817,6 @@ fn xtext(text: &str) -> String {
 }
 
 mod findings;
+mod milters;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -27,8 +27,11 @@ pub trait Incoming: Send {
     fn obey(&mut self, orders: Orders);
     /// Adds content.
     fn write(&mut self, bytes: &[u8]) -> impl Future<Output = ()> + Send;
-    /// Durable when it returns.
-    fn finish(self) -> impl Future<Output = Result<(), Refused>> + Send;
+    /// Durable when it returns. The session's filters see it before.
+    fn finish(
+        self,
+        milters: Option<&mut milter::Session>,
+    ) -> impl Future<Output = Result<(), Refused>> + Send;
 }
 
 impl<S: Store> Backend for Intake<S> {
@@ -60,7 +63,7 @@ impl<S: Store> Incoming for Message<S> {
         Message::write(self, bytes).await;
     }
 
-    async fn finish(self) -> Result<(), Refused> {
-        Message::finish(self).await.map(|_| ())
+    async fn finish(self, milters: Option<&mut milter::Session>) -> Result<(), Refused> {
+        Message::finish_with(self, milters).await.map(|_| ())
     }
 }

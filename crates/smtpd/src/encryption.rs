@@ -128,7 +128,8 @@ impl<B: Backend> Session<B> {
             }
             self.source.say(&TlsEstablished { trust, client, summary: summary.to_string() });
         }
-        (self.helo, self.extended, self.pipelined, self.login) = (None, false, false, None);
+        self.unsay_helo();
+        (self.extended, self.pipelined, self.login) = (false, false, None);
         self.mechanisms = None;
         self.forget();
         self.tls = Some(Box::new(summary));

@@ -18,6 +18,7 @@ pub mod world;
 
 pub mod client;
 pub mod limits;
+mod milters;
 mod proxy;
 pub mod restrictions;
 pub mod service;

@@ -65,7 +65,7 @@ impl<B: Backend> Session<B> {
         let sender = Address::from_internal(&postmaster.sender);
         let mut origin = Origin::new(Source::Internal, sender, now);
         origin.number = self.source.number();
-        origin.notice = true;
+        (origin.notice, origin.class) = (true, Some("notify"));
         origin.service.clone_from(service.smtpd.cleanup_service_name());
         let seconds = (now / 1_000_000) as i64;
         let zone = sys::time::zone_at(seconds);
@@ -75,7 +75,7 @@ impl<B: Backend> Session<B> {
         notice.recipient(Address::from_internal(recipient), None, Notify::default());
         notice.write(postmaster.headers(&self.label, &date).as_bytes()).await;
         notice.write(transcript.notice(aborted).as_bytes()).await;
-        if let Err(refused) = notice.finish().await {
+        if let Err(refused) = notice.finish(None).await {
             self.source.say(&NoticeFailed { why: refused.text });
         }
     }

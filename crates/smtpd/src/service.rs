@@ -160,6 +160,8 @@ pub struct Service<B: Backend> {
     pub(crate) logins: Option<Logins>,
     /// `smtpd_client_auth_rate_limit`.
     pub(crate) auth_rate: u64,
+    /// Filters that hear of everything.
+    pub(crate) milters: crate::milters::Settings,
     /// A filter before the queue.
     pub(crate) proxy: Option<crate::proxy::Settings>,
     /// Connections to policy services.
@@ -249,7 +251,10 @@ impl<B: Backend> Service<B> {
         let sasl = SmtpdSasl::load(config)?;
         let logins = Logins::load(config, types, (&parts.logins, parts.chroot), tls.is_required(), &source)?;
         let proxy = crate::proxy::Settings::load(config, &main)?;
-        settings.keep_line = proxy.is_some();
+        let unfiltered = smtpd.receive_override_options().0.iter().any(|o| o == "no_milters");
+        let milters = crate::milters::Settings::load(config, types, unfiltered)?;
+        settings.keep_line = proxy.is_some() || milters.is_possible();
+        settings.tell_unknown = milters.is_possible();
         let proxy_filter = proxy.is_some();
         // What others take their value from is to make sense, too.
         tempfail(config, "reject_tempfail_action", smtpd.reject_tempfail_action())?;
@@ -263,6 +268,7 @@ impl<B: Backend> Service<B> {
         Ok(Service {
             policies: Arc::default(),
             auth_rate: number(sasl.smtpd_client_auth_rate_limit()),
+            milters,
             proxy,
             lists: Lists {
                 client: read("smtpd_client_restrictions", smtpd.smtpd_client_restrictions()),

@@ -43,6 +43,12 @@ pub(crate) struct Session<B: Backend> {
     pub(crate) mail: Option<proto::smtp::command::Mail>,
     pub(crate) recipients: u64,
     pub(crate) message: Option<Box<B::Message>>,
+    /// Filters that hear of everything.
+    pub(crate) milters: Option<Box<crate::milters::Milters>>,
+    /// `sendmail -bs`: nobody came from anywhere.
+    pub(crate) standalone: bool,
+    /// How many connections the client had when it came.
+    pub(crate) open: u64,
     /// It goes through a filter instead.
     pub(crate) passage: Option<Box<crate::proxy::Passage>>,
     /// The message's name once it has one.
@@ -138,6 +144,7 @@ where
     let mut machine = Machine::new(service.settings_for(&client, &source));
     let mut session = Session::new(service.clone(), source, client);
     session.server = peer.here;
+    session.standalone = peer.ip.is_none();
     let label = session.label.clone();
     session.source.say(&Connect { client: label });
 
@@ -220,6 +227,9 @@ where
     loop {
         let Some(stream) = connection.as_mut() else { return Ended::Lost };
         let ended = session.work(machine).await;
+        if session.milters.is_some() {
+            Box::pin(session.finish_aborts()).await;
+        }
         if machine.errors() >= *session.service.smtpd.smtpd_soft_error_limit() && !machine.output().is_empty()
         {
             session.delay += *session.service.smtpd.smtpd_error_sleep_time();
@@ -331,6 +341,9 @@ impl<B: Backend> Session<B> {
             mail: None,
             recipients: 0,
             message: None,
+            milters: None,
+            standalone: false,
+            open: 0,
             passage: None,
             id: None,
             discard: false,
@@ -360,6 +373,7 @@ impl<B: Backend> Session<B> {
     fn admit(&mut self, ip: std::net::IpAddr) -> Option<Reply> {
         let (service, smtpd) = (&self.service, &self.service.smtpd);
         let (open, rate) = service.limits.connect(&service.name, ip, Instant::now());
+        self.open = open;
         let beyond = |n: u64, limit: &i64| *limit > 0 && n > *limit as u64;
         let (client, name) = (self.label.clone(), service.name.clone());
         if beyond(open, smtpd.smtpd_client_connection_count_limit()) {
@@ -407,7 +421,8 @@ impl<B: Backend> Session<B> {
                 .await;
             self.settle(Stage::Connect, None, verdict, notes)?;
         }
-        Ok(Reply::new(220, service.smtpd.smtpd_banner().clone()))
+        let banner = || Reply::new(220, service.smtpd.smtpd_banner().clone());
+        self.meet_milters(self.open).await.unwrap_or_else(|| Ok(banner()))
     }
 
     fn denied(&self) -> Reply {
@@ -450,11 +465,14 @@ impl<B: Backend> Session<B> {
                     if self.mechanisms.is_none() {
                         Box::pin(self.offer_logins(machine)).await;
                     }
-                    Box::pin(self.auth(mechanism, initial)).await
+                    match self.standing_of_milters() {
+                        Some(reply) => no(reply),
+                        None => Box::pin(self.auth(mechanism, initial)).await,
+                    }
                 }
                 Event::AuthResponse(text) => Box::pin(self.auth_response(&text)).await,
                 Event::Mail(mail) => {
-                    let decision = Box::pin(self.mail(mail)).await;
+                    let decision = Box::pin(self.mail(mail, machine.line())).await;
                     if decision == Decision::Accept {
                         self.pass_through(machine.line().to_string());
                     }
@@ -462,21 +480,24 @@ impl<B: Backend> Session<B> {
                 }
                 Event::Rcpt(rcpt) => {
                     self.said_to_filter(machine.line());
-                    Box::pin(self.rcpt(rcpt)).await
+                    Box::pin(self.rcpt(rcpt, machine.line())).await
                 }
                 Event::Data { chunked } => Box::pin(self.data(chunked)).await,
                 Event::EndOfMessage { chunked, size } => Box::pin(self.end_of_message(chunked, size)).await,
                 Event::Vrfy(text, address) => Box::pin(self.vrfy(&text, &address)).await,
                 Event::Etrn(domain) => Box::pin(self.etrn(&domain)).await,
+                Event::Unknown(line) => {
+                    Box::pin(self.unknown_to_milters(&line)).await.map_or(Decision::Accept, no)
+                }
                 Event::Xclient(attributes) => {
-                    let decision = self.xclient(attributes);
+                    let decision = Box::pin(self.xclient(attributes)).await;
                     let settings = machine.settings_mut();
                     self.service.adapt(settings, &self.client, &self.source);
                     settings.footer = self.service.footer(&self.client, &self.shown, &self.source);
                     decision
                 }
                 Event::Xforward(attributes) => self.xforward(attributes),
-                Event::StartTls => Decision::Accept,
+                Event::StartTls => self.standing_of_milters().map_or(Decision::Accept, no),
             };
             machine.blame(std::mem::take(&mut self.faults));
             machine.answer(decision);
@@ -485,6 +506,7 @@ impl<B: Backend> Session<B> {
 
     /// The transaction is over.
     pub(crate) fn forget(&mut self) {
+        self.abort_milters();
         (self.mail, self.message, self.id, self.recipients) = (None, None, None, 0);
         self.passage = None;
         self.discard = false;
@@ -534,6 +556,10 @@ impl<B: Backend> Session<B> {
                 self.source.say(&TooManyErrors { place: machine.verb().into(), client });
             }
             Ended::ByServer(_) => {}
+        }
+        if self.milters.is_some() {
+            self.unsay_helo();
+            Box::pin(self.leave_milters()).await;
         }
         machine.blame(std::mem::take(&mut self.faults));
         if let Some(transcript) = machine.take_transcript() {
@@ -765,6 +791,7 @@ pub(crate) fn place_of(stage: Stage) -> &'static str {
         Stage::EndOfMessage => "END-OF-MESSAGE",
         Stage::Vrfy => "VRFY",
         Stage::Etrn => "ETRN",
+        Stage::Unknown => "UNKNOWN",
     }
 }
 

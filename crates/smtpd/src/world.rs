@@ -19,6 +19,17 @@ pub struct Resolved {
     pub domain: String,
 }
 
+/// Where mail for an address would go, as filters are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// A service of master.cf.
+    pub transport: String,
+    /// Its next hop.
+    pub nexthop: String,
+    /// The address once completed, as it is written in an envelope; lower case, as in Postfix.
+    pub address: String,
+}
+
 /// Why an address could not be resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -35,6 +46,12 @@ pub type Looking<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 pub trait World: Send + Sync + 'static {
     /// What `address` means once completed.
     fn resolve(&self, address: &Address) -> Result<Resolved, Trouble>;
+
+    /// Where mail for `address` would go; nothing when nobody can tell.
+    fn route(&self, address: &Address) -> Option<Route> {
+        let _ = address;
+        None
+    }
 
     /// Whether `address` exists, as far as tables tell.
     fn existence(&self, address: &Address) -> Result<Existence, Trouble>;
@@ -60,6 +77,20 @@ impl World for Rewriter {
         let resolved = routed(self, address)?;
         let domain = resolved.recipient.domain().unwrap_or_default().to_string();
         Ok(Resolved { class: resolved.class, routed: resolved.routed, domain })
+    }
+
+    fn route(&self, address: &Address) -> Option<Route> {
+        let resolved = match address.is_null() {
+            // A bounce comes from here.
+            true => {
+                self.resolve(&self.complete_local(&Address::from_internal("MAILER-DAEMON")), &Address::null())
+            }
+            false => self.resolve(&self.complete_local(address), &Address::null()),
+        };
+        let resolved = resolved.ok()?;
+        let written = if address.is_null() { String::new() } else { resolved.recipient.to_string() };
+        let address = written.to_lowercase();
+        Some(Route { transport: resolved.transport, nexthop: resolved.nexthop, address })
     }
 
     fn existence(&self, address: &Address) -> Result<Existence, Trouble> {

@@ -22,6 +22,13 @@ pub fn write_at(file: &File, pieces: &[IoSlice<'_>], at: u64) -> io::Result<usiz
     Ok(nix::sys::uio::pwritev(file, pieces, offset(at)?)?)
 }
 
+/// A file without a name in a directory: nobody else sees it, and nothing is left of it whatever happens.
+pub fn scratch(directory: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = nix::fcntl::OFlag::O_TMPFILE | nix::fcntl::OFlag::O_CLOEXEC;
+    std::fs::OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(flags.bits()).open(directory)
+}
+
 /// The space of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {

@@ -52,7 +52,7 @@ impl<S: Store> Message<S> {
 
     /// Client, sender and last recipient (`-t` names them after the first header fields), as the log shows them beside
     /// what checks found.
-    fn whence(&self) -> (String, String, String) {
+    pub(super) fn whence(&self) -> (String, String, String) {
         let client = &self.origin.client;
         let origin = match &self.origin.source {
             Source::Smtp { .. } => format!("{}[{}]", client.name, client.address),

@@ -8,6 +8,7 @@ pub mod filter;
 pub mod local;
 pub mod main;
 pub mod master;
+pub mod milter;
 pub mod outgoing;
 pub mod policy;
 pub mod qmgr;
@@ -62,6 +63,7 @@ pub const GROUPS: &[&[Declared]] = &[
     tls::LmtpSasl::DECLARED,
     tls::Tls::DECLARED,
     users::Users::DECLARED,
+    milter::Milter::DECLARED,
 ];
 
 /// What is wrong with the value of any declared parameter, whoever obeys it: so that a start or a
@@ -94,6 +96,7 @@ pub fn problems(config: &crate::Config) -> Vec<crate::Problem> {
     all.extend(tls::LmtpSasl::load(config).err());
     all.extend(tls::Tls::load(config).err());
     all.extend(users::Users::load(config).err());
+    all.extend(milter::Milter::load(config).err());
     all.into_iter().flatten().collect()
 }
 

@@ -68,6 +68,8 @@ pub enum Event<'a> {
     Xclient(Attributes),
     /// XFORWARD, from a client that may.
     Xforward(Attributes),
+    /// A command that nobody knows, where the settings ask for it: a yes is the usual refusal.
+    Unknown(String),
     /// STARTTLS: may encryption begin? After a yes the machine takes nothing until
     /// [`Session::encrypted`] tells how the handshake went.
     StartTls,
@@ -184,6 +186,7 @@ enum Pending {
     Etrn,
     Xclient,
     Xforward,
+    Unknown,
     StartTls,
     Auth,
 }
@@ -557,6 +560,15 @@ impl Session {
             }
             Pending::Etrn | Pending::Xforward if good => {
                 self.say(reply.unwrap_or_else(|| Reply::new(250, "2.0.0 Ok")));
+            }
+            Pending::Unknown => {
+                self.say(reply.unwrap_or_else(commands::not_recognized));
+                self.blame(Faults::PROTOCOL);
+                self.done(verb, false);
+                if close {
+                    self.close(Reason::Ended);
+                }
+                return;
             }
             _ => {
                 if let Some(reply) = reply {

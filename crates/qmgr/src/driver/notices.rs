@@ -135,7 +135,7 @@ async fn make<S: Store>(
     };
     let (head, tail) = notice.frame();
     let mut origin = Origin::new(Source::Internal, planned.sender.clone(), now);
-    origin.notice = true;
+    (origin.notice, origin.class) = (true, Some("bounce"));
     origin.smtputf8 = envelope.smtputf8;
     let mut new = parts.intake.begin(origin);
     new.recipient(planned.to.clone(), None, Notify::default());

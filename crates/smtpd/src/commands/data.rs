@@ -14,6 +14,9 @@ impl<B: Backend> Session<B> {
         if let Err(reply) = self.pass(&service.lists.data, stage, subject).await {
             return no(reply);
         }
+        if let Some(reply) = self.data_to_milters(stage).await {
+            return no(reply);
+        }
         if self.passage.is_some() {
             return self.filter_data().await;
         }
@@ -48,21 +51,23 @@ impl<B: Backend> Session<B> {
             None => return failed(),
             Some(mut message) => {
                 message.obey(std::mem::take(&mut self.orders));
-                message.finish().await
+                let milters = self.milters.as_mut().map(|m| &mut m.session);
+                message.finish(milters).await
             }
         };
         if let Err(refused) = &result {
             // Temporary: the queue. For good: the message is at fault.
             // What a rule said later is no lack of anything. RFC 3463 3.4
-            let lacking = refused.is_temporary() && refused.text.starts_with("4.3.");
+            let of_queue = ["4.3.0 Error: queue", "4.3.1 Insufficient"];
+            let lacking = of_queue.iter().any(|words| refused.text.starts_with(words));
             let fault = if lacking { Faults::RESOURCE } else { Faults::BOUNCE };
             self.faults = self.faults | fault;
         }
         let bytes = if chunked { format!(" {size} bytes") } else { String::new() };
-        Decision::Reply(match result {
-            Ok(()) => Reply::new(250, format!("2.0.0 Ok:{bytes} queued as {id}")),
-            Err(refused) => Reply::new(refused.code, refused.text),
-        })
+        match result {
+            Ok(()) => Decision::Reply(Reply::new(250, format!("2.0.0 Ok:{bytes} queued as {id}"))),
+            Err(refused) => no(Reply::new(refused.code, refused.text)),
+        }
     }
 
     async fn pass(&mut self, list: &List, stage: Stage, subject: Subject) -> Result<(), Reply> {

@@ -9,6 +9,9 @@ use proto::smtp::server::Decision;
 
 impl<B: Backend> Session<B> {
     pub(crate) async fn etrn(&mut self, domain: &str) -> Decision {
+        if let Some(reply) = self.standing_of_milters() {
+            return no(reply);
+        }
         let service = self.service.clone();
         let mut order = Vec::new();
         if *service.smtpd.smtpd_delay_reject() {

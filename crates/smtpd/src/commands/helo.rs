@@ -3,6 +3,7 @@
 use crate::backend::Backend;
 use crate::restrictions::{Stage, Subject};
 use crate::session::{Session, no};
+use proto::smtp::reply::Reply;
 use proto::smtp::server::Decision;
 
 impl<B: Backend> Session<B> {
@@ -11,7 +12,7 @@ impl<B: Backend> Session<B> {
         // in an address.
         let odd = |c: char| c.is_control() || " <>()\\\";@".contains(c);
         let name: String = name.chars().map(|c| if odd(c) { '?' } else { c }).collect();
-        self.helo = Some(name);
+        let again = self.helo.replace(name).is_some();
         let service = self.service.clone();
         if !*service.smtpd.smtpd_delay_reject() {
             let (verdict, notes) = self
@@ -26,9 +27,19 @@ impl<B: Backend> Session<B> {
                 return no(reply);
             }
         }
+        let stage = if extended { Stage::Ehlo } else { Stage::Helo };
+        if let Some(reply) = self.helo_to_milters(stage, again).await {
+            return no(reply);
+        }
+        let refused = self.standing_of_milters().is_some_and(|reply| reply.code >= 500);
         // As in Postfix, HELO after EHLO does not make the session a plain one again.
         self.extended |= extended;
         self.show();
+        if extended && refused {
+            // Nothing is offered to a client that filters will refuse all the same.
+            let text = format!("{}\nENHANCEDSTATUSCODES", self.service.hostname());
+            return Decision::Reply(Reply::new(250, text));
+        }
         Decision::Accept
     }
 }

@@ -13,7 +13,7 @@ use queue::store::{Health, StoreError};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 impl<B: Backend> Session<B> {
-    pub(crate) async fn mail(&mut self, mail: Mail) -> Decision {
+    pub(crate) async fn mail(&mut self, mail: Mail, line: &str) -> Decision {
         self.forget_all_but_forwarded();
         if !mail.sender.is_null() {
             match self.service.world.resolve(&mail.sender) {
@@ -51,7 +51,12 @@ impl<B: Backend> Session<B> {
         }
         self.mail = Some(mail);
         self.show();
-        let decision = self.may_send().await;
+        let mut decision = self.may_send().await;
+        if decision == Decision::Accept
+            && let Some(reply) = self.mail_to_milters(line).await
+        {
+            decision = no(reply);
+        }
         match decision {
             Decision::Accept => self.instance = instance(self.source.number()),
             _ => self.mail = None,

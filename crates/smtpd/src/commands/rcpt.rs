@@ -15,7 +15,7 @@ use proto::smtp::reply::Reply;
 use proto::smtp::server::{Decision, Faults};
 
 impl<B: Backend> Session<B> {
-    pub(crate) async fn rcpt(&mut self, rcpt: Rcpt) -> Decision {
+    pub(crate) async fn rcpt(&mut self, rcpt: Rcpt, line: &str) -> Decision {
         if self.too_many(Kind::Recipients) {
             let text = format!("4.7.1 Error: too many recipients from {}", self.client.address);
             return Decision::Reply(Reply::new(450, text));
@@ -32,6 +32,10 @@ impl<B: Backend> Session<B> {
             })
             .await;
         if let Err(reply) = self.settle(Stage::Rcpt, Some(&rcpt.recipient), verdict, notes) {
+            self.rcpt_to_milters(line, &rcpt.written, &rcpt.recipient, Some(&reply)).await;
+            return no(reply);
+        }
+        if let Some(reply) = self.rcpt_to_milters(line, &rcpt.written, &rcpt.recipient, None).await {
             return no(reply);
         }
         if self.passage.is_some() {
@@ -102,6 +106,7 @@ impl<B: Backend> Session<B> {
             origin.client.sasl_method.clone_from(&login.method);
             origin.client.sasl_username.clone_from(&login.user);
         }
+        origin.milters = self.milters.is_some();
         origin.received_extra = self.tls_received();
         origin.received_extra.extend(self.login_received());
         origin.encrypted = self.tls.is_some();

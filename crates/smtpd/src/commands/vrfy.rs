@@ -9,6 +9,9 @@ use proto::smtp::server::Decision;
 
 impl<B: Backend> Session<B> {
     pub(crate) async fn vrfy(&mut self, written: &str, address: &Address) -> Decision {
+        if let Some(reply) = self.standing_of_milters() {
+            return no(reply);
+        }
         if let Some(reply) = self.unresolvable(address, written, "VRFY") {
             return Decision::Reply(reply);
         }

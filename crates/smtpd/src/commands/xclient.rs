@@ -3,16 +3,17 @@
 
 use crate::backend::Backend;
 use crate::client::Known;
-use crate::session::Session;
+use crate::session::{Session, no};
 use proto::smtp::command::Attributes;
 use proto::smtp::reply::Reply;
 use proto::smtp::server::Decision;
 
 impl<B: Backend> Session<B> {
-    pub(crate) fn xclient(&mut self, attributes: Attributes) -> Decision {
+    pub(crate) async fn xclient(&mut self, attributes: Attributes) -> Decision {
         let reverse_given = attributes.iter().any(|(name, _)| name == "REVERSE_NAME");
         (self.helo, self.extended) = (None, false);
         (self.login, self.mechanisms) = (None, None);
+        self.leave_milters().await;
         for (name, value) in attributes {
             let not_now = value.as_ref().is_some_and(|v| v.eq_ignore_ascii_case("[TEMPUNAVAIL]"));
             let value = value.filter(|_| !not_now);
@@ -63,7 +64,11 @@ impl<B: Backend> Session<B> {
         self.label = self.client.label();
         self.unlimited = self.unlimited || self.service.unlimited(&self.client, &self.source);
         self.forget();
-        Decision::Reply(Reply::new(220, self.service.smtpd.smtpd_banner().clone()))
+        let banner = Reply::new(220, self.service.smtpd.smtpd_banner().clone());
+        match self.meet_milters(self.open).await {
+            None => Decision::Reply(banner),
+            Some(Ok(refusal) | Err(refusal)) => no(refusal),
+        }
     }
 
     pub(crate) fn xforward(&mut self, attributes: Attributes) -> Decision {

@@ -93,6 +93,7 @@ pub enum Stage {
     EndOfMessage,
     Vrfy,
     Etrn,
+    Unknown,
 }
 
 impl Stage {

@@ -221,6 +221,7 @@ fn request(a: &Asked<'_, '_>, server: &Server) -> String {
         Stage::EndOfMessage => "END-OF-MESSAGE",
         Stage::Vrfy => "VRFY",
         Stage::Etrn => "ETRN",
+        Stage::Unknown => "UNKNOWN",
     };
     let counted = matches!(about.stage, Stage::Data | Stage::Bdat | Stage::EndOfMessage);
     let recipients = if counted { q.recipients } else { 0 };

@@ -65,6 +65,10 @@ impl smtpd::World for World {
         smtpd::World::resolve(self.rewriter.as_ref(), address)
     }
 
+    fn route(&self, address: &Address) -> Option<smtpd::world::Route> {
+        smtpd::World::route(self.rewriter.as_ref(), address)
+    }
+
     fn existence(&self, address: &Address) -> Result<Existence, Trouble> {
         smtpd::world::existence(&self.rewriter, &self.lister, address)
     }

@@ -108,7 +108,10 @@ impl Session {
                 self.count(verb, false);
                 return self.close(Reason::Ended);
             }
-            return self.refuse(verb, Reply::new(500, "5.5.2 Error: command not recognized"));
+            if self.settings.tell_unknown {
+                return self.ask(verb, Pending::Unknown, Event::Unknown(line.to_string()));
+            }
+            return self.refuse(verb, not_recognized());
         }
         if let Some(reply) = self.settings.denied.clone().filter(|_| verb != Verb::Quit) {
             return self.refuse_for(Faults::POLICY, verb, reply);
@@ -401,4 +404,9 @@ impl Session {
             Err(reply) => self.refuse(verb, reply),
         }
     }
+}
+
+/// To a command that nobody knows.
+pub(super) fn not_recognized() -> Reply {
+    Reply::new(500, "5.5.2 Error: command not recognized")
 }

@@ -104,6 +104,8 @@ pub struct Settings {
     pub line_limit: usize,
     /// Each command is kept as it came, for [`super::Session::line`].
     pub keep_line: bool,
+    /// Commands that nobody knows are told as [`super::Event::Unknown`].
+    pub tell_unknown: bool,
     /// `smtputf8_enable`.
     pub smtputf8: bool,
     /// `strict_rfc821_envelopes`.
@@ -179,6 +181,7 @@ impl Default for Settings {
             size_limit: 10_240_000,
             line_limit: 2048,
             keep_line: false,
+            tell_unknown: false,
             smtputf8: true,
             strict_rfc821_envelopes: false,
             helo_required: false,

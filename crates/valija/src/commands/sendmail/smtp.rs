@@ -119,6 +119,8 @@ impl Driver<'_> {
             }
             Event::Vrfy(..) => Decision::Accept,
             Event::Etrn(_) => Decision::Reply(Reply::new(458, "4.0.0 Unable to queue messages")),
+            // Not asked for.
+            Event::Unknown(_) => Decision::Accept,
             // Not offered: there is nobody to hide from.
             Event::StartTls => Decision::Reply(Reply::new(502, "5.5.1 Error: command not implemented")),
             // Nor this: everybody here is known.

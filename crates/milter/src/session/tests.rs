@@ -1,0 +1,1 @@
+//! A scripted filter at the other end.
