@@ -46,6 +46,12 @@ service auth {
     port = 12345
   }
 }
+service anvil {
+  # Wrong passwords do not make the next try wait.
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
 service stats {
   unix_listener stats-writer {
     mode = 0666
