@@ -89,9 +89,10 @@ impl Connections {
             Some(connection) => connection,
             None => connect(server, say).await?,
         };
-        let action = connection.exchange(inquiry, say).await?;
+        let (action, clean) = connection.exchange(inquiry, say).await?;
         let spent = server.request_limit > 0 && connection.requests >= server.request_limit;
-        if !spent {
+        // What was said beyond the answer must not be taken for the next one.
+        if clean && !spent {
             self.open.push((server.clone(), connection));
         }
         Ok(action)
@@ -174,7 +175,7 @@ impl Connection {
         !heard.await
     }
 
-    async fn exchange(&mut self, inquiry: &Inquiry, say: &Source) -> Result<Vec<u8>, Failure> {
+    async fn exchange(&mut self, inquiry: &Inquiry, say: &Source) -> Result<(Vec<u8>, bool), Failure> {
         let late = || Failure { words: "Connection timed out".into(), common: false };
         let broken = |e: &std::io::Error| Failure {
             words: net::plain(e),
@@ -195,9 +196,9 @@ impl Connection {
             }
             match parse(&answer) {
                 Parsed::Unfinished => {}
-                Parsed::Action(action) => {
+                Parsed::Action(action, clean) => {
                     self.used = Instant::now();
-                    return Ok(action);
+                    return Ok((action, clean));
                 }
                 Parsed::Nothing => {
                     say.say(&PolicyMissing { server: inquiry.server.label.clone() });
@@ -212,12 +213,13 @@ impl Connection {
 #[derive(Debug, PartialEq, Eq)]
 enum Parsed {
     Unfinished,
-    Action(Vec<u8>),
+    /// The action, and whether nothing follows.
+    Action(Vec<u8>, bool),
     /// It is whole, and no action is in it.
     Nothing,
 }
 
-/// `action=…`, other attributes, and an empty line. What follows is noticed before the next question.
+/// `action=…`, other attributes, and an empty line.
 fn parse(answer: &[u8]) -> Parsed {
     let mut action = None;
     let mut rest = answer;
@@ -226,7 +228,8 @@ fn parse(answer: &[u8]) -> Parsed {
         rest = further.get(1..).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
-            return action.map_or(Parsed::Nothing, |action: &[u8]| Parsed::Action(action.to_vec()));
+            let whole = |action: &[u8]| Parsed::Action(action.to_vec(), rest.is_empty());
+            return action.map_or(Parsed::Nothing, whole);
         }
         if let Some(value) = line.strip_prefix(b"action=") {
             action.get_or_insert(value);
@@ -307,10 +310,10 @@ mod tests {
         let of = |text: &str| parse(text.as_bytes());
         assert_eq!(of("action=DUNNO"), Parsed::Unfinished);
         assert_eq!(of("action=DUNNO\n"), Parsed::Unfinished);
-        assert_eq!(of("action=DUNNO\n\n"), Parsed::Action(b"DUNNO".to_vec()));
-        assert_eq!(of("action=DUNNO\r\n\r\n"), Parsed::Action(b"DUNNO".to_vec()));
-        assert_eq!(of("x=y\naction=first\naction=second\n\nz"), Parsed::Action(b"first".to_vec()));
-        assert_eq!(of("action=\n\n"), Parsed::Action(Vec::new()));
+        assert_eq!(of("action=DUNNO\n\n"), Parsed::Action(b"DUNNO".to_vec(), true));
+        assert_eq!(of("action=DUNNO\r\n\r\n"), Parsed::Action(b"DUNNO".to_vec(), true));
+        assert_eq!(of("x=y\naction=first\naction=second\n\nz"), Parsed::Action(b"first".to_vec(), false));
+        assert_eq!(of("action=\n\n"), Parsed::Action(Vec::new(), true));
         assert_eq!(of("hola\n\n"), Parsed::Nothing);
         assert_eq!(of("\n"), Parsed::Nothing);
     }

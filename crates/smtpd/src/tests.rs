@@ -370,6 +370,7 @@ fn open_relays_are_seen() {
 }
 
 mod dns;
+mod policy;
 mod starttls;
 
 #[test]

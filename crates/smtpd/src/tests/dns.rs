@@ -396,15 +396,3 @@ fn odd_addresses_of_relay_domains() {
         assert!(reply.ends_with("Relay access denied") || reply.starts_with("501 5.1.3"), "{bad}: {reply}");
     }
 }
-
-#[test]
-fn policy_services_fail_safe() {
-    let (reply, log) = try_it(
-        "smtpd_recipient_restrictions = permit_mynetworks, check_policy_service unix:private/policy, permit",
-        "pc",
-        "a@good.test",
-        "u@example.org",
-    );
-    assert_eq!(reply, "451 4.3.5 Server configuration error");
-    assert!(log[0].contains("policy services come with a later version"), "{log:?}");
-}
