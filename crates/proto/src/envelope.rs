@@ -46,6 +46,20 @@ pub enum Trace {
     Verify,
     /// `sendmail -v`: of what the first attempt did.
     Record,
+    /// Address verification: nothing is delivered, nobody is mailed; the verifier hears of it.
+    Probe,
+}
+
+impl Trace {
+    /// Nothing is delivered: the answer is what would be done.
+    pub fn is_probe(self) -> bool {
+        matches!(self, Trace::Verify | Trace::Probe)
+    }
+
+    /// The sender is mailed a report.
+    pub fn is_mailed(self) -> bool {
+        matches!(self, Trace::Verify | Trace::Record)
+    }
 }
 
 /// One recipient of a message.

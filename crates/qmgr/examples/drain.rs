@@ -141,6 +141,7 @@ fn manager(store: &Arc<DiskStore>) -> (Arc<Counting>, Manager<DiskStore>) {
         intake: Intake::new(store.clone(), door, Default::default()),
         router: Arc::new(Plain),
         agents: HashMap::from([("smtp".to_string(), agent.clone() as Arc<dyn Agent>)]),
+        verification: None,
     };
     (agent, Manager::start(store.clone(), parts))
 }

@@ -15,6 +15,7 @@ pub mod router;
 pub mod schedule;
 pub mod settings;
 pub mod showq;
+pub mod verification;
 
 pub use driver::{Manager, Parts};
 pub use settings::Settings;

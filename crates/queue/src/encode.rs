@@ -137,6 +137,7 @@ fn put_envelope(o: &mut Out<'_>, e: &Envelope) -> Written {
         Trace::None => 0,
         Trace::Verify => 1,
         Trace::Record => 2,
+        Trace::Probe => 3,
     };
     number(o, 13, trace)?;
     o.end()?;
@@ -253,6 +254,7 @@ fn get_envelope(d: &mut Decoder<'_>) -> Result<Envelope, Error> {
                 e.trace = match d.u64()? {
                     1 => Trace::Verify,
                     2 => Trace::Record,
+                    3 => Trace::Probe,
                     _ => Trace::None,
                 }
             }

@@ -14,7 +14,7 @@ use crate::transfer::{self, Content, Outcome};
 use crate::words;
 use net::stream::Socket;
 use proto::Address;
-use proto::envelope::{Encoding, Trace};
+use proto::envelope::Encoding;
 use proto::smtp::client::{Fate, Forwarded, Handshake, Keywords, Mail, Rcpt, Stage};
 use proto::status::{Code, Status};
 use qmgr::agent::{Action, Done, Line, Pass, Report, Request};
@@ -148,7 +148,7 @@ impl<'a> Delivery<'a> {
             envid: envelope.dsn_envid.clone(),
             dummy_auth: self.settings.dummy_auth,
             unquoted: self.settings.unquoted,
-            probe: envelope.trace == Trace::Verify,
+            probe: envelope.trace.is_probe(),
             forwarded: self.settings.xforward.then(|| self.forwarded()),
         };
         Ok(Prepared { mail, recipients, international })

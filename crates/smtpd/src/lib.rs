@@ -24,6 +24,7 @@ pub mod restrictions;
 pub mod service;
 pub mod session;
 mod tls;
+pub mod verify;
 
 mod commands;
 mod footer;

@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::postmaster::Postmaster;
 use crate::restrictions::facts::Facts;
 use crate::restrictions::policy::About;
+use crate::restrictions::unverified::Manner;
 use crate::restrictions::{List, Notes, OpenTable, Question, Subject, Tempfail, Verdict};
 use crate::tls::Tls;
 use crate::world::World;
@@ -20,6 +21,7 @@ use config::params::main::Main;
 use config::params::queue::Queue;
 use config::params::rewrite::Rewrite;
 use config::params::smtpd::Smtpd;
+use config::params::verify::Verify;
 use config::{Config, Problem};
 use proto::Address;
 use proto::smtp::data::BareNewline;
@@ -107,6 +109,8 @@ pub struct Rules {
     pub unknown_address_tempfail_action: Tempfail,
     pub unknown_helo_hostname_tempfail_action: Tempfail,
     pub classes: BTreeMap<String, Arc<List>>,
+    pub unverified_sender: Manner,
+    pub unverified_recipient: Manner,
     pub myorigin: String,
     pub recipient_delimiter: String,
     pub smtpd_null_access_lookup_key: String,
@@ -198,7 +202,7 @@ impl<B: Backend> Service<B> {
     pub fn load(config: &Config, parts: Parts<B>) -> Result<Service<B>, Vec<Problem>> {
         let (main, smtpd, cleanup) = (Main::load(config)?, Smtpd::load(config)?, Cleanup::load(config)?);
         let (rewrite, queue) = (Rewrite::load(config)?, Queue::load(config)?);
-        let bounce = Bounce::load(config)?;
+        let (bounce, verify) = (Bounce::load(config)?, Verify::load(config)?);
         let postmaster = Postmaster::new(&main, &bounce);
         let source = events::Source::new(main.syslog_name(), "smtpd", std::process::id());
         let types = &parts.types;
@@ -305,6 +309,26 @@ impl<B: Backend> Service<B> {
                     "unknown_address_tempfail_action",
                     smtpd.unknown_address_tempfail_action(),
                 )?,
+                unverified_sender: Manner {
+                    defer_code: code(verify.unverified_sender_defer_code()),
+                    reject_code: code(verify.unverified_sender_reject_code()),
+                    reason: verify.unverified_sender_reject_reason().clone(),
+                    tempfail: tempfail(
+                        config,
+                        "unverified_sender_tempfail_action",
+                        verify.unverified_sender_tempfail_action(),
+                    )?,
+                },
+                unverified_recipient: Manner {
+                    defer_code: code(verify.unverified_recipient_defer_code()),
+                    reject_code: code(verify.unverified_recipient_reject_code()),
+                    reason: verify.unverified_recipient_reject_reason().clone(),
+                    tempfail: tempfail(
+                        config,
+                        "unverified_recipient_tempfail_action",
+                        verify.unverified_recipient_tempfail_action(),
+                    )?,
+                },
                 unknown_helo_hostname_tempfail_action: tempfail(
                     config,
                     "unknown_helo_hostname_tempfail_action",
@@ -631,6 +655,8 @@ fn rules(
         unknown_hostname_reject_code: code(smtpd.unknown_hostname_reject_code()),
         unknown_address_reject_code: code(smtpd.unknown_address_reject_code()),
         classes,
+        unverified_sender: Manner::default(),
+        unverified_recipient: Manner::default(),
         myorigin: main.myorigin().clone(),
         recipient_delimiter: main.recipient_delimiter().clone(),
         smtpd_null_access_lookup_key: smtpd.smtpd_null_access_lookup_key().clone(),

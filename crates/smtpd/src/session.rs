@@ -603,6 +603,11 @@ impl<B: Backend> Session<B> {
                         continue;
                     }
                     let world = self.service.world.clone();
+                    if let Some(address) = notes.unverified {
+                        let verified = world.verify(&address).await;
+                        self.facts.verify(address, verified);
+                        continue;
+                    }
                     let look_up = inquiry::find_out(&*world, notes.wanted, &mut self.facts, &mut patience);
                     // Rarely under way, and not to be paid for by each session that only waits.
                     Box::pin(look_up).await;

@@ -1,6 +1,7 @@
 //! What the server asks about addresses. `rewrite` answers; tests with a few lines of their own.
 
 use crate::restrictions::facts::{self, Answer, Kind, Lack, Record, Wanted, Why};
+use crate::verify::Verified;
 use net::dns::{Failure, Resolver};
 use proto::Address;
 use rewrite::{Class, Existence, Rewriter};
@@ -42,6 +43,9 @@ pub enum Trouble {
 /// An answer that takes time.
 pub type Looking<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
+/// The same of an address.
+pub type Verifying<'a> = Pin<Box<dyn Future<Output = Verified> + Send + 'a>>;
+
 /// Answers about addresses. They come from files and memory, at once; only name servers take time.
 pub trait World: Send + Sync + 'static {
     /// What `address` means once completed.
@@ -62,6 +66,12 @@ pub trait World: Send + Sync + 'static {
     /// Asks name servers. By default there are none.
     fn look_up<'a>(&'a self, wanted: &'a Wanted) -> Looking<'a> {
         Box::pin(std::future::ready(facts::not_now(wanted, "no name server is asked")))
+    }
+
+    /// Finds out whether mail could be delivered to `address`. By default nobody can tell.
+    fn verify<'a>(&'a self, address: &'a Address) -> Verifying<'a> {
+        let _ = address;
+        Box::pin(std::future::ready(Verified::in_progress()))
     }
 
     /// ETRN: begins to deliver what waits for `domain`; false when `fast_flush_domains` does not

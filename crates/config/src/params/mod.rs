@@ -20,6 +20,7 @@ pub mod submission;
 pub mod tables;
 pub mod tls;
 pub mod users;
+pub mod verify;
 pub mod virtual_mailbox;
 
 /// One declaration.
@@ -47,6 +48,7 @@ pub const GROUPS: &[&[Declared]] = &[
     auth::SmtpdSasl::DECLARED,
     filter::Proxy::DECLARED,
     policy::Policy::DECLARED,
+    verify::Verify::DECLARED,
     submission::Submission::DECLARED,
     tables::Tables::DECLARED,
     qmgr::Qmgr::DECLARED,
@@ -80,6 +82,7 @@ pub fn problems(config: &crate::Config) -> Vec<crate::Problem> {
     all.extend(smtpd::Smtpd::load(config).err());
     all.extend(policy::Policy::load(config).err());
     all.extend(auth::SmtpdSasl::load(config).err());
+    all.extend(verify::Verify::load(config).err());
     all.extend(submission::Submission::load(config).err());
     all.extend(tables::Tables::load(config).err());
     all.extend(qmgr::Qmgr::load(config).err());

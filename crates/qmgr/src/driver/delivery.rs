@@ -48,6 +48,8 @@ struct Told {
     lines: Vec<(Line, Status)>,
 }
 
+const NOT_CACHED: &str = "undeliverable-but-not-cached";
+
 fn passed_twice() -> Status {
     Status::new(Code(5, 4, 6), "mail passed to the same transport twice")
 }
@@ -266,7 +268,7 @@ impl<S: Store> Context<'_, S> {
         let report = self.message.report(place, status.clone(), Action::Delivered);
         self.log(&self.message.resolved(place), &report.original, "none", &status);
         let mut news = Vec::new();
-        if self.message.trace != Trace::None {
+        if self.message.trace.is_mailed() {
             news.push(News { place, kind: Kind::Verify, reported: report });
         }
         self.conclude(place, status, news, settlement);
@@ -274,15 +276,28 @@ impl<S: Store> Context<'_, S> {
 
     /// Nothing is delivered, whatever was said is an answer.
     fn probe(&self) -> bool {
-        self.message.trace == Trace::Verify
+        self.message.trace.is_probe()
+    }
+
+    /// Tells address verification, which asked; how the log calls a failure.
+    fn verified(&self, to: &Address, original: &str, relay: &str, status: &Status) -> &'static str {
+        if self.message.trace != Trace::Probe {
+            return "undeliverable";
+        }
+        let Some(verification) = &self.parts.verification else { return "undeliverable" };
+        let asked = if original.is_empty() { to.clone() } else { Address::from_internal(original) };
+        let told = if status.code.0 == 2 { via(relay, status) } else { status.clone() };
+        verification.listener.verified(self.message.id, &asked, &told);
+        if verification.listener.remembers_failures() { "undeliverable" } else { NOT_CACHED }
     }
 
     /// Logs a line; with `soft_bounce` failures are only delays, and the log says so.
     fn log(&self, to: &Address, original: &str, relay: &str, status: &Status) -> Status {
         let mut status = status.clone();
+        let undeliverable = self.verified(to, original, relay, &status);
         let word = match status.code.0 {
             2 if self.probe() => "deliverable",
-            _ if self.probe() => "undeliverable",
+            _ if self.probe() => undeliverable,
             2 => "sent",
             4 => "deferred",
             _ if self.soft_bounce => {
@@ -506,7 +521,7 @@ impl<S: Store> Context<'_, S> {
                 status,
                 action: line.action,
             };
-            if self.message.trace != Trace::None {
+            if self.message.trace.is_mailed() {
                 let status = via(&line.relay, status);
                 news.push(News { place, kind: Kind::Verify, reported: reported(status) });
             }
@@ -547,6 +562,9 @@ impl<S: Store> Context<'_, S> {
         let mut told: Vec<News> =
             news.into_iter().filter(|n| n.kind != Kind::Success || tells_success).collect();
         let state = match result.code.0 {
+            // Whoever verifies addresses was told already.
+            2 if self.message.trace == Trace::Probe => RecipientState::Sent(result),
+            _ if self.message.trace == Trace::Probe => RecipientState::Bounced(result),
             // The answer to a probe is final, whatever it is.
             _ if self.probe() => RecipientState::Owed(result),
             4 => {

@@ -21,6 +21,7 @@ use crate::agent::Agent;
 use crate::router::Router;
 use crate::schedule::{Action, Event, Scheduler};
 use crate::settings::Settings;
+use crate::verification::Verification;
 use cleanup::Intake;
 use message::Message;
 use proto::QueueId;
@@ -41,6 +42,8 @@ pub struct Parts<S: Store> {
     /// Means of delivery by the program that a transport of master.cf runs, such as `local`.
     /// Programs without one are "not served": their mail waits.
     pub agents: HashMap<String, Arc<dyn Agent>>,
+    /// Who hears of probes, and where they go.
+    pub verification: Option<Verification>,
 }
 
 /// The queue manager. Clones are the same one.

@@ -103,7 +103,7 @@ async fn take_up<S: Store>(
             RecipientState::Sent(_) | RecipientState::Bounced(_) => {}
             RecipientState::Owed(status) => {
                 let kind = match envelope.trace {
-                    Trace::Verify => Kind::Verify,
+                    Trace::Verify | Trace::Probe => Kind::Verify,
                     Trace::Record if status.code.0 == 2 => Kind::Verify,
                     _ if status.code.0 == 2 => Kind::Success,
                     _ => Kind::Failure,
@@ -208,7 +208,9 @@ fn route<S: Store>(
     flushed: bool,
 ) -> (String, String, Address) {
     let retry = |text: &str, address: Address| ("retry".to_string(), text.to_string(), address);
-    let answer = match parts.router.resolve(&recipient.address, &envelope.sender) {
+    let verified = parts.verification.as_ref().filter(|_| envelope.trace == Trace::Probe);
+    let router = verified.map_or(&parts.router, |v| &v.router);
+    let answer = match router.resolve(&recipient.address, &envelope.sender) {
         Ok(answer) => answer,
         Err(why) => {
             parts.settings.voice.say(&Unresolved { why });
@@ -220,7 +222,7 @@ fn route<S: Store>(
     }
     let (transport, nexthop) = match &envelope.filter {
         // A probe asks where the mail would end; a filter would let it in again.
-        _ if envelope.trace == Trace::Verify => (answer.transport, answer.nexthop),
+        _ if envelope.trace.is_probe() => (answer.transport, answer.nexthop),
         None => (answer.transport, answer.nexthop),
         // content_filter(5): a next hop left out is this host.
         Some(filter) => {

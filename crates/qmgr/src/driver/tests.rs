@@ -164,6 +164,7 @@ fn world_with(main: &str, mut agents: HashMap<String, Arc<dyn Agent>>) -> World 
             agents.insert("local".to_string(), agent);
             agents
         },
+        verification: None,
     };
     World { manager: Manager::start(store.clone(), parts), store, intake, fake, log }
 }

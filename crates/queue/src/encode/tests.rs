@@ -52,7 +52,7 @@ fn envelopes() -> impl Strategy<Value = Envelope> {
     let rest = (
         any::<(u64, u64, bool, bool, bool)>(),
         0u8..3,
-        (0u8..3, 0usize..3),
+        (0u8..3, 0usize..4),
         proptest::collection::vec(proptest::option::of(".{0,9}"), 3),
     );
     (address, proptest::collection::vec(recipient, 0..5), client, rest).prop_map(
@@ -75,7 +75,7 @@ fn envelopes() -> impl Strategy<Value = Envelope> {
             hold,
             verp: texts.pop().flatten(),
             notice,
-            trace: [Trace::None, Trace::Verify, Trace::Record][trace],
+            trace: [Trace::None, Trace::Verify, Trace::Record, Trace::Probe][trace],
         },
     )
 }

@@ -7,6 +7,9 @@
 //! [`Verdict::Wait`]: super::Verdict::Wait
 
 use super::policy::{Inquiry, Told};
+use crate::verify::Verified;
+use crate::verify::cache::Standing;
+use proto::Address;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -94,6 +97,8 @@ pub struct Facts {
     known: HashMap<Wanted, Answer>,
     /// What policy services said in this evaluation, in its order.
     told: Vec<(Inquiry, Told)>,
+    /// What is known of addresses, in this evaluation.
+    verified: Vec<(Address, Verified)>,
     supposed: bool,
 }
 
@@ -126,12 +131,27 @@ impl Facts {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.known = HashMap::new();
-        self.told = Vec::new();
+        self.begin();
     }
 
     /// A list is asked from its beginning: what holds for one evaluation alone is forgotten.
     pub(crate) fn begin(&mut self) {
         self.told = Vec::new();
+        self.verified = Vec::new();
+    }
+
+    /// Adds what is known of an address.
+    pub(crate) fn verify(&mut self, address: Address, verified: Verified) {
+        self.verified.push((address, verified));
+    }
+
+    /// What is known of an address.
+    pub(super) fn verified(&self, address: &Address) -> Option<&Verified> {
+        static GOOD: Verified = Verified { standing: Standing::Deliverable, text: String::new() };
+        if self.supposed {
+            return Some(&GOOD);
+        }
+        self.verified.iter().find(|(a, _)| a == address).map(|(_, verified)| verified)
     }
 
     /// Adds what a policy service said.

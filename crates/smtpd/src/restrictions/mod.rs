@@ -21,6 +21,7 @@ mod servers;
 mod tests;
 mod unknown;
 mod unlisted;
+pub mod unverified;
 
 use crate::auth::Login;
 use crate::client::Client;
@@ -36,6 +37,7 @@ use proto::smtp::server::{Event, Faults};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use unknown::later;
 
 /// Why something was decided: parameter, element of its list, row of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -181,6 +183,8 @@ pub struct Notes {
     pub sender_checked: bool,
     /// Facts that were needed and not there.
     pub wanted: Vec<Wanted>,
+    /// An address that is to be verified.
+    pub(crate) unverified: Option<Address>,
     /// What a policy service is to be asked.
     pub(crate) inquiry: Option<policy::Inquiry>,
     /// How many of its answers were used.
@@ -259,6 +263,7 @@ const FAMILIES: &[&[(&str, Rule)]] = &[
     relay::RULES,
     data::RULES,
     unknown::RULES,
+    unverified::RULES,
     unknown::ASKING,
     backup::ASKING,
 ];
@@ -352,7 +357,7 @@ impl List {
                 Verdict::Wait => {
                     // What the neighbours need is asked for at the same time.
                     let outer = std::mem::replace(&mut asked.notes.ahead, true);
-                    if asked.notes.inquiry.is_none() {
+                    if asked.notes.inquiry.is_none() && asked.notes.unverified.is_none() {
                         for next in elements.take_while(|e| e.asks_servers()).take(AHEAD) {
                             next.ask(asked);
                         }

@@ -137,7 +137,7 @@ fn is_unsure(a: &mut Asked<'_, '_>, lack: &Lack) -> bool {
 }
 
 /// What a `…_tempfail_action` says.
-fn later(a: &mut Asked<'_, '_>, action: Tempfail, rejection: Rejection) -> Verdict {
+pub(super) fn later(a: &mut Asked<'_, '_>, action: Tempfail, rejection: Rejection) -> Verdict {
     match action {
         Tempfail::Defer => Verdict::Reject(rejection),
         Tempfail::DeferIfPermit => {

@@ -4,7 +4,6 @@
 //! when it says too much, or nothing for too long. A child that dies leaves its recipients without
 //! report, and the queue manager defers them.
 
-use proto::envelope::Trace;
 use proto::job::{Ended, Frame, FrameReader, How, Job, Say, Target, frame_job};
 use qmgr::agent::{Agent, Done, Report, Request};
 use queue::store::Body;
@@ -283,7 +282,7 @@ fn job(request: &Request, recipients: &[(usize, proto::Address)]) -> Job {
         smtputf8: envelope.smtputf8,
         dsn_envid: envelope.dsn_envid.clone(),
         dsn_ret: envelope.dsn_ret,
-        probe: envelope.trace == Trace::Verify,
+        probe: envelope.trace.is_probe(),
         offset: 0,
         length: match &request.body {
             Body::Memory(bytes) => bytes.len() as u64,

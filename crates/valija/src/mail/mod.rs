@@ -9,6 +9,7 @@ mod files;
 mod listeners;
 mod orders;
 mod snapshot;
+mod verify;
 mod world;
 
 use cleanup::pickup::Pickup;
@@ -151,7 +152,7 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     log.into_iter().for_each(events::adopt);
     let Some(passed) = Passed::fetch(&config, &services, master).await else { return Ok(()) };
     let (wishes, wished) = world::wishes();
-    let resolvers = Resolvers::system();
+    let resolvers = Resolvers::system(&config)?;
     let snapshot = Arc::new(Snapshot::build(
         config,
         services,
@@ -213,6 +214,9 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
                         }
                         log.into_iter().for_each(events::adopt);
                         agent.speak_as(new.voices());
+                        if let Ok(settings) = smtpd::verify::Settings::load(&new.config) {
+                            new.verifier.reload(settings);
+                        }
                         *present.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
                         listeners = Listeners::serve(sockets, &new);
                         Ask::Ready
@@ -250,6 +254,10 @@ fn parts(snapshot: &Snapshot, agent: &Arc<Deliver>) -> Result<qmgr::Parts<Queue>
         intake: snapshot.intake.clone(),
         router: snapshot.rewriter.clone(),
         agents: agents.collect(),
+        verification: Some(qmgr::verification::Verification {
+            router: snapshot.probe_router.clone(),
+            listener: Arc::new(verify::Ear(snapshot.verifier.clone())),
+        }),
     })
 }
 

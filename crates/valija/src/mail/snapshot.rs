@@ -5,6 +5,7 @@ use super::Queue;
 use super::addresses;
 use super::deliver::Voices;
 use super::files::Passed;
+use super::verify::{self, Probes};
 use super::world::{Wishes, World};
 use cleanup::Intake;
 use cleanup::intake::Door;
@@ -16,6 +17,7 @@ use config::{Config, Problem};
 use net::dns::Resolver;
 use rewrite::Rewriter;
 use smtpd::limits::Limits;
+use smtpd::verify::Verifier;
 use smtpd::{Parts, Service};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,19 +31,26 @@ events::events! {
     TableNews { what: String } Info "{what}"
 }
 
-/// Who asks name servers. Each has a limited number of questions open at a time, and so what strangers
+/// Who finds things out, for longer than a snapshot. Who asks name servers has a limited number of questions open at a time, and so what strangers
 /// make us ask about themselves does not hold up our own mail.
 pub struct Resolvers {
     /// For the SMTP server.
     pub of_strangers: Resolver,
     /// For deliveries.
     pub of_our_mail: Resolver,
+    /// Who knows whether addresses can be delivered to.
+    pub verifier: Arc<Verifier>,
 }
 
 impl Resolvers {
-    /// Both ask the servers of this machine's resolv.conf.
-    pub fn system() -> Resolvers {
-        Resolvers { of_strangers: Resolver::system(), of_our_mail: Resolver::system() }
+    /// Name servers are those of this machine's resolv.conf.
+    pub fn system(config: &Config) -> Result<Resolvers, String> {
+        let settings = smtpd::verify::Settings::load(config).map_err(join)?;
+        Ok(Resolvers {
+            of_strangers: Resolver::system(),
+            of_our_mail: Resolver::system(),
+            verifier: Arc::new(Verifier::new(settings)),
+        })
     }
 }
 
@@ -53,6 +62,10 @@ pub struct Snapshot {
     pub services: Arc<Services>,
     /// What addresses mean.
     pub rewriter: Arc<Rewriter>,
+    /// Where probes of addresses go.
+    pub probe_router: Arc<Rewriter>,
+    /// Who knows whether addresses can be delivered to.
+    pub verifier: Arc<Verifier>,
     /// The doors into the queue.
     pub intake: Intake<Queue>,
     /// The SMTP servers, by the name of their service.
@@ -91,6 +104,10 @@ impl Snapshot {
         let own = addresses::own(&config);
         let rewriter = Arc::new(Rewriter::open(&config, &types, &own).map_err(join)?);
         let intake = doors(&config, &services, queue, &types, &rewriter)?;
+        let probe_router = verify::router(&config, &types, &own, &rewriter)?;
+        smtpd::verify::Settings::load(&config).map_err(join)?;
+        let verifier = resolvers.verifier.clone();
+        let probes = Arc::new(Probes::new(intake.clone(), verifier.clone()));
         let around = smtp::Surroundings {
             types: &types,
             rewriter: rewriter.clone(),
@@ -115,6 +132,7 @@ impl Snapshot {
                     (rewriter.clone(), lister),
                     resolvers.of_strangers.clone(),
                     wishes.clone(),
+                    (verifier.clone(), probes.clone()),
                     smtpd_voice.clone(),
                 )),
                 types: types.clone(),
@@ -142,6 +160,8 @@ impl Snapshot {
         Ok(Snapshot {
             config,
             services: Arc::new(services),
+            probe_router,
+            verifier,
             rewriter,
             intake,
             smtpd,

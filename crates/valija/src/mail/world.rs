@@ -1,13 +1,15 @@
 //! What SMTP sessions ask about addresses: the rewriter answers. ETRN asks for deliveries, too:
 //! those wishes go to the queue manager, one at a time, so that strangers cannot keep it busy.
 
+use super::verify::Probes;
 use net::dns::Resolver;
 use proto::Address;
 use qmgr::Manager;
 use queue::Store;
 use rewrite::{Existence, Rewriter};
 use smtpd::restrictions::facts::Wanted;
-use smtpd::world::{Looking, Resolved, Trouble};
+use smtpd::verify::Verifier;
+use smtpd::world::{Looking, Resolved, Trouble, Verifying};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -45,6 +47,8 @@ pub struct World {
     lister: Arc<Rewriter>,
     resolver: Resolver,
     wishes: Wishes,
+    verifier: Arc<Verifier>,
+    probes: Arc<Probes>,
     say: events::Source,
 }
 
@@ -54,9 +58,10 @@ impl World {
         (rewriter, lister): (Arc<Rewriter>, Arc<Rewriter>),
         resolver: Resolver,
         wishes: Wishes,
+        (verifier, probes): (Arc<Verifier>, Arc<Probes>),
         say: events::Source,
     ) -> World {
-        World { rewriter, lister, resolver, wishes, say }
+        World { rewriter, lister, resolver, wishes, verifier, probes, say }
     }
 }
 
@@ -79,6 +84,10 @@ impl smtpd::World for World {
 
     fn look_up<'a>(&'a self, wanted: &'a Wanted) -> Looking<'a> {
         Box::pin(smtpd::world::ask(&self.resolver, wanted))
+    }
+
+    fn verify<'a>(&'a self, address: &'a Address) -> Verifying<'a> {
+        Box::pin(self.verifier.verify(address, &*self.probes))
     }
 
     fn flush(&self, domain: &str) -> bool {

@@ -66,6 +66,8 @@ const OBEYED: &[&str] = &[
     "check_reverse_client_hostname_a_access",
     "check_reverse_client_hostname_mx_access",
     "check_policy_service",
+    "reject_unverified_sender",
+    "reject_unverified_recipient",
     "check_reverse_client_hostname_ns_access",
     "check_helo_a_access",
     "check_helo_mx_access",
