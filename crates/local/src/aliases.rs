@@ -60,6 +60,11 @@ impl Engine<'_> {
             self.unavailable(state);
             return true;
         }
+        if self.mail.job.shallow {
+            let text = format!("aliased to {}", hit.value.trim());
+            self.done(state, crate::actions::would(text));
+            return true;
+        }
         self.alias_expanded(next.owner.is_some());
         for token in tokens {
             self.token(&next, token, Via::Alias);

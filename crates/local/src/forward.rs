@@ -45,10 +45,15 @@ impl Engine<'_> {
         };
         let destination = Destination::new(self, &next, &rights);
         let (uid, limit) = (account.uid, self.set.line_limit);
+        let shallow = self.mail.job.shallow;
         let said = leaf::run(&rights, self.mail.content, self.file_limit(), self.set.patience, |leaf| {
             for (path, extension) in &paths {
                 match read(path, uid, leaf) {
                     Ok(None) => {}
+                    Ok(Some(_)) if shallow => {
+                        let text = format!("forward via file: {}", path.display());
+                        return leaf.send(&Record::Done(crate::actions::would(text)));
+                    }
                     Ok(Some(text)) => {
                         let destination = destination.with_extension(extension.clone());
                         destination.obey(leaf, tokens::parse_lines(&text, limit), Via::Forward, uid == 0);

@@ -13,6 +13,7 @@ use crate::restrictions::policy::About;
 use crate::restrictions::unverified::Manner;
 use crate::restrictions::{List, Notes, OpenTable, Question, Subject, Tempfail, Verdict};
 use crate::tls::Tls;
+use crate::verify::ProbeSender;
 use crate::world::World;
 use config::params::auth::SmtpdSasl;
 use config::params::bounce::Bounce;
@@ -168,6 +169,8 @@ pub struct Service<B: Backend> {
     pub(crate) milters: crate::milters::Settings,
     /// A filter before the queue.
     pub(crate) proxy: Option<crate::proxy::Settings>,
+    /// Whom probes of addresses come from.
+    probe_sender: ProbeSender,
     /// Connections to policy services.
     pub(crate) policies: Arc<crate::policy::Pool>,
     settings: Settings,
@@ -270,6 +273,7 @@ impl<B: Backend> Service<B> {
         }
         let rewrite_clients = rewrite_clients(&smtpd.local_header_rewrite_clients().0, types);
         Ok(Service {
+            probe_sender: ProbeSender::of(&verify, main.myorigin()),
             policies: Arc::default(),
             auth_rate: number(sasl.smtpd_client_auth_rate_limit()),
             milters,
@@ -466,6 +470,13 @@ impl<B: Backend> Service<B> {
             _ => "smtpd_relay_restrictions and smtpd_recipient_restrictions refuse nobody".to_string(),
         };
         format!("any client, such as {client}, may send anywhere: {why}")
+    }
+
+    /// RFC 5321 4.5.1: the postmaster is reached whatever else is refused. So is the sender of our probes:
+    /// whoever gets one may ask whether it exists.
+    pub(crate) fn always_receives(&self, recipient: &Address) -> bool {
+        let bare = recipient.domain().is_none() && recipient.local().eq_ignore_ascii_case("postmaster");
+        bare || self.probe_sender.is(recipient)
     }
 
     /// The limits on connections, messages and recipients do not hold for this client.

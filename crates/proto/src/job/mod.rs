@@ -59,6 +59,8 @@ pub struct Job {
     pub length: u64,
     /// Nothing is to be delivered: the answer is what would be done.
     pub probe: bool,
+    /// With `probe`: an alias or `.forward` file is answer enough; what it names is not looked at.
+    pub shallow: bool,
 }
 
 /// A recipient and its place in the envelope, by which reports name it.
@@ -102,6 +104,7 @@ impl Job {
         w.u64(self.offset);
         w.u64(self.length);
         w.bool(self.probe);
+        w.bool(self.shallow);
         Some(w.done()).filter(|bytes| bytes.len() + 8 <= LONGEST_JOB)
     }
 
@@ -142,6 +145,7 @@ impl Job {
         job.offset = r.u64()?;
         job.length = r.u64()?;
         job.probe = r.bool()?;
+        job.shallow = r.bool()?;
         r.finished().then_some(job)
     }
 }

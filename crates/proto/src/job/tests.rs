@@ -70,6 +70,7 @@ prop_compose! {
             encoding: [Encoding::Unknown, Encoding::SevenBit, Encoding::EightBit][usize::from(kinds.0)],
             smtputf8: kinds.1.0,
             probe: kinds.1.1,
+            shallow: !kinds.1.1,
             dsn_ret: [None, Some(Ret::Full), Some(Ret::Headers)][usize::from(kinds.2)],
             dsn_envid: envid,
         }

@@ -132,11 +132,18 @@ async fn take_up<S: Store>(
                         relay: "none".into(),
                         delays: delays.show(*settings.qmgr.delay_logging_resolution_limit() as u32),
                         dsn: "2.0.0".into(),
-                        status: "sent",
+                        status: if envelope.trace.is_probe() { "deliverable" } else { "sent" },
                         text: text.into(),
                     },
                 );
-                changed.push((place, RecipientState::Sent(Status::new(Code(2, 0, 0), text))));
+                let status = Status::new(Code(2, 0, 0), text);
+                if let Some(verification) =
+                    parts.verification.as_ref().filter(|_| envelope.trace == Trace::Probe)
+                {
+                    let asked = Address::from_internal(&recipient.original);
+                    verification.listener.verified(lease.id, &asked, &status);
+                }
+                changed.push((place, RecipientState::Sent(status)));
             }
             RecipientState::Pending | RecipientState::Deferred(_) => {
                 let (transport, nexthop, address) = route(shared, &parts, &envelope, recipient, flushed);

@@ -140,6 +140,9 @@ impl<B: Backend> Session<B> {
 /// All lists that a recipient has to pass, in Postfix's order. `permit` in one list does not
 /// spare the others.
 pub(crate) fn may_receive<B: Backend>(service: &Service<B>, q: Question<'_>, notes: &mut Notes) -> Verdict {
+    if q.recipient.is_some_and(|recipient| service.always_receives(recipient)) {
+        return Verdict::Dunno;
+    }
     let lists = &service.lists;
     let mut order = Vec::with_capacity(5);
     if *service.smtpd.smtpd_delay_reject() {

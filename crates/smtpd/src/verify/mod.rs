@@ -60,8 +60,7 @@ pub struct Settings {
     patience: Duration,
     pending: usize,
     cleaning: Duration,
-    sender: Address,
-    sender_ttl: u64,
+    sender: ProbeSender,
     map: String,
     path: Option<PathBuf>,
     say: Source,
@@ -86,8 +85,7 @@ impl Settings {
             patience: verify.address_verify_poll_delay().saturating_mul(polls),
             pending: usize::try_from(*verify.address_verify_pending_request_limit()).unwrap_or(5000),
             cleaning: *verify.address_verify_cache_cleanup_interval(),
-            sender: Address::from_internal(verify.address_verify_sender()),
-            sender_ttl: verify.address_verify_sender_ttl().as_secs(),
+            sender: ProbeSender::of(&verify, main.myorigin()),
             map: if map.is_empty() { "internal:verify".into() } else { map },
             path,
             say,
@@ -172,7 +170,7 @@ impl Verifier {
             }
             if wanted && (room || state.pending.len() < settings.pending) {
                 drop(state);
-                prober.probe(sender(&settings, now), address.clone());
+                prober.probe(settings.sender.at(now), address.clone());
             } else if wanted && let Some(cache) = &mut state.cache {
                 cache.not_probed(&key);
             }
@@ -297,22 +295,52 @@ fn key_of(address: &Address) -> Option<String> {
     Some(key).filter(|k| !k.is_empty() && k.len() <= cache::LONGEST)
 }
 
-/// The sender of a probe; with `address_verify_sender_ttl` one that changes, so that whoever collects
+/// The sender of probes; with `address_verify_sender_ttl` one that changes, so that whoever collects
 /// addresses has no use of it.
-fn sender(settings: &Settings, now: u64) -> Address {
-    let sender = &settings.sender;
-    let Some(mut epoch) = now.checked_div(settings.sender_ttl).filter(|_| !sender.is_null()) else {
-        return sender.clone();
-    };
-    // Without vowels, so that no words come out.
-    const DIGITS: &[u8] = b"0123456789bcdfghjklmnpqrstvwxyz";
-    let mut digits = Vec::new();
-    while epoch > 0 {
-        digits.push(*DIGITS.get((epoch % DIGITS.len() as u64) as usize).unwrap_or(&b'0'));
-        epoch /= DIGITS.len() as u64;
+#[derive(Clone, Debug)]
+pub(crate) struct ProbeSender {
+    address: Address,
+    ttl: u64,
+}
+
+impl ProbeSender {
+    pub(crate) fn of(verify: &Verify, myorigin: &str) -> ProbeSender {
+        let address = Address::from_internal(verify.address_verify_sender());
+        let address = match address.domain() {
+            None if !address.is_null() => Address::new(address.local(), Some(myorigin)),
+            _ => address,
+        };
+        ProbeSender { address, ttl: verify.address_verify_sender_ttl().as_secs() }
     }
-    let suffix: String = digits.iter().rev().map(|b| char::from(*b)).collect();
-    Address::new(format!("{}{suffix}", sender.local()), sender.domain().map(str::to_string))
+
+    /// What it is at that time.
+    fn at(&self, now: u64) -> Address {
+        let Some(mut epoch) = now.checked_div(self.ttl).filter(|_| !self.address.is_null()) else {
+            return self.address.clone();
+        };
+        // Without vowels, so that no words come out.
+        const DIGITS: &[u8] = b"0123456789bcdfghjklmnpqrstvwxyz";
+        let mut digits = Vec::new();
+        while epoch > 0 {
+            digits.push(*DIGITS.get((epoch % DIGITS.len() as u64) as usize).unwrap_or(&b'0'));
+            epoch /= DIGITS.len() as u64;
+        }
+        let suffix: String = digits.iter().rev().map(|b| char::from(*b)).collect();
+        Address::new(format!("{}{suffix}", self.address.local()), self.address.domain())
+    }
+
+    /// Whether probes come from there, or did a moment ago.
+    pub(crate) fn is(&self, address: &Address) -> bool {
+        self.is_at(address, now())
+    }
+
+    fn is_at(&self, address: &Address, now: u64) -> bool {
+        let same = |sender: &Address| sender.internal().eq_ignore_ascii_case(&address.internal());
+        !self.address.is_null()
+            && [now, now.saturating_sub(self.ttl), now.saturating_add(self.ttl)]
+                .iter()
+                .any(|at| same(&self.at(*at)))
+    }
 }
 
 fn now() -> u64 {
@@ -358,7 +386,8 @@ mod tests {
         let known = Verified { standing: Standing::Deliverable, text: "250 ok".into() };
         assert_eq!(waiting.await.unwrap(), known);
         assert_eq!(verifier.verify(&Address::from_internal("a@b.ORG"), &*prober).await, known);
-        assert_eq!(*prober.0.lock().unwrap(), [("double-bounce".into(), "a@B.org".into())]);
+        let sender = verifier.settings().sender.at(0).to_string();
+        assert_eq!(*prober.0.lock().unwrap(), [(sender, "a@B.org".into())]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -382,12 +411,18 @@ mod tests {
 
     #[test]
     fn senders_change() {
-        let plain = settings("address_verify_sender = prober\n");
-        assert_eq!(sender(&plain, 5000).to_string(), "prober");
-        let changing = settings("address_verify_sender = p@b\naddress_verify_sender_ttl = 100s\n");
-        assert_eq!(sender(&changing, 3100).to_string(), "p10@b");
-        assert_ne!(sender(&changing, 3100), sender(&changing, 3200));
-        assert!(sender(&settings("address_verify_sender =\naddress_verify_sender_ttl = 1h\n"), 1).is_null());
+        let of = |text: &str| settings(&format!("myorigin = o.org\n{text}")).sender;
+        let plain = of("address_verify_sender = prober\n");
+        assert_eq!(plain.at(5000).to_string(), "prober@o.org");
+        assert!(plain.is(&Address::from_internal("Prober@O.org")));
+        assert!(!plain.is(&Address::from_internal("prober")));
+        let changing = of("address_verify_sender = p@b\naddress_verify_sender_ttl = 100s\n");
+        assert_eq!(changing.at(3100).to_string(), "p10@b");
+        assert!(changing.is_at(&changing.at(3100), 3250), "answers take a while");
+        assert!(!changing.is_at(&changing.at(3100), 3350));
+        assert!(!changing.is_at(&Address::from_internal("p@b"), 3100));
+        let null = of("address_verify_sender =\naddress_verify_sender_ttl = 1h\n");
+        assert!(null.at(1).is_null() && !null.is(&Address::null()));
     }
 
     #[test]

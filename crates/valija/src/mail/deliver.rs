@@ -283,6 +283,7 @@ fn job(request: &Request, recipients: &[(usize, proto::Address)]) -> Job {
         dsn_envid: envelope.dsn_envid.clone(),
         dsn_ret: envelope.dsn_ret,
         probe: envelope.trace.is_probe(),
+        shallow: envelope.trace == proto::envelope::Trace::Probe,
         offset: 0,
         length: match &request.body {
             Body::Memory(bytes) => bytes.len() as u64,
