@@ -32,6 +32,7 @@ mod inquiry;
 mod names;
 mod policy;
 mod postmaster;
+mod says;
 
 pub use backend::Backend;
 pub use client::Peer;

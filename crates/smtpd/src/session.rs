@@ -13,7 +13,7 @@ use crate::limits::Kind;
 use crate::policy::Connections;
 use crate::restrictions::facts::Facts;
 use crate::restrictions::policy::About;
-use crate::restrictions::{Notes, Question, Rejection, Say, Stage, Subject, Verdict};
+use crate::restrictions::{Notes, Question, Rejection, Stage, Subject, Verdict};
 use crate::service::Service;
 use ::events::Source;
 use net::Stream;
@@ -22,7 +22,7 @@ use proto::smtp::reply::Reply;
 use proto::smtp::server::{Decision, Event, Faults, Notice, Reason, Session as Machine};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -59,7 +59,7 @@ pub(crate) struct Session<B: Backend> {
     pub(crate) first_recipient: Option<Address>,
     pub(crate) pipelined: bool,
     /// Warnings that one session gives but once.
-    said: Vec<String>,
+    pub(crate) said: Vec<String>,
     /// What footers of refusals show.
     pub(crate) shown: Shown,
     /// The connection broke in a handshake that came first of all.
@@ -686,47 +686,7 @@ impl<B: Backend> Session<B> {
             (Verdict::Reject(rejection), _) | (_, Some(rejection)) => Some(rejection),
             _ => None,
         };
-        for says in std::mem::take(&mut notes.says) {
-            match says {
-                Say::UnknownRestriction(name) => self.source.say(&UnknownRestriction { name }),
-                Say::Bad(name, what) => self.source.say(&BadRestriction { name, what }),
-                Say::Mapped(from, class, to) => self.source.say(&MappedStatus { from, class, to }),
-                Say::Trouble(what) => self.source.say(&TableTrouble { what }),
-                Say::Once(what) => {
-                    if !self.said.contains(&what) && self.said.len() < 50 {
-                        self.said.push(what.clone());
-                        self.source.say(&TableTrouble { what });
-                    }
-                }
-                Say::OldLists => {
-                    // Once is enough: it is about the configuration.
-                    static SAID: AtomicBool = AtomicBool::new(false);
-                    if !SAID.swap(true, Ordering::Relaxed) {
-                        self.source.say(&OldLists {});
-                    }
-                }
-                Say::NoSaslSupport(name) => self.source.say(&NoSaslSupport { name }),
-                Say::UnknownMacro(name) => self.source.say(&say::UnknownMacro { name }),
-                Say::Permit(action, subject, table) => {
-                    let table = if table.is_empty() { table } else { format!("from {table}") };
-                    let (place, client, about) = (place_of(stage), self.label.clone(), self.about(recipient));
-                    let id = self.id.as_deref().unwrap_or("NOQUEUE");
-                    self.source.say_of(id, &say::Permit { place, client, action, subject, table, about });
-                }
-                Say::Requires(table, key, what) => self.source.say(&ActionRequires { table, key, what }),
-                Say::EmptyAction(table) => self.source.say(&EmptyAction { table }),
-                Say::TableInTable(table, action) => {
-                    self.source.say(&TableInTable { table, action });
-                    self.source.say(&TableInTableWhy {});
-                    self.source.say(&TableInTableRemedy {});
-                }
-                Say::Access(what, text) => {
-                    let (client, about) = (self.label.clone(), self.about(recipient));
-                    let id = self.id.as_deref().unwrap_or("NOQUEUE");
-                    self.source.say_of(id, &AccessNote { what, place: place_of(stage), client, text, about });
-                }
-            }
-        }
+        self.tell_log(stage, recipient, std::mem::take(&mut notes.says));
         for warning in std::mem::take(&mut notes.warnings) {
             self.faults = self.faults | warning.fault;
             self.refusal("reject_warning", stage, recipient, &warning.reply);
