@@ -10,6 +10,7 @@
 mod host;
 mod options;
 mod plan;
+mod submission;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,11 @@ const USAGE_STATUS: u8 = 64;
 
 /// Runs the command.
 pub fn run(_name: &str, args: &[String]) -> ExitCode {
+    if let Some((first, rest)) = args.split_first()
+        && first == "submission"
+    {
+        return submission::run(rest);
+    }
     if args.iter().any(|a| a == "--help" || a == "-h") {
         print!("{}", options::USAGE);
         return ExitCode::SUCCESS;
