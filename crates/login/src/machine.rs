@@ -11,7 +11,7 @@ use crate::{Authenticator, Exchange, Failure, Step, Waiting};
 use sasl::server::{Kept, Server, Step as Wanted};
 use sasl::{Mechanism, Secret};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Said of an unknown user, a wrong password, and somebody who wants to be somebody else.
@@ -56,16 +56,37 @@ pub(crate) trait Book: Send + Sync {
     fn full_name(&self, user: &str, about: &About) -> String;
 }
 
+/// Mechanisms, and the list in which they are offered.
+type Offered = (Vec<Mechanism>, Arc<[Offer]>);
+
 /// An authenticator over a book.
 pub(crate) struct Desk<B> {
-    pub(crate) book: Arc<B>,
-    pub(crate) common: Common,
+    book: Arc<B>,
+    common: Common,
+    /// What was offered last: the same list is given again, so that a listener works on it once.
+    last: Mutex<Option<Offered>>,
+}
+
+impl<B: Book + 'static> Desk<B> {
+    pub(crate) fn open(book: B, common: Common) -> Arc<dyn Authenticator> {
+        Arc::new(Desk { book: Arc::new(book), common, last: Mutex::default() })
+    }
+
+    fn offers(&self) -> Result<Arc<[Offer]>, String> {
+        let all = self.book.mechanisms()?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, offers)) = last.as_ref().filter(|(of, _)| *of == all) {
+            return Ok(offers.clone());
+        }
+        let offers: Arc<[Offer]> = all.iter().copied().map(offer).collect();
+        *last = Some((all, offers.clone()));
+        Ok(offers)
+    }
 }
 
 impl<B: Book + 'static> Authenticator for Desk<B> {
     fn mechanisms(&self) -> Waiting<'_, Result<Arc<[Offer]>, String>> {
-        let offers = self.book.mechanisms().map(|all| all.into_iter().map(offer).collect());
-        Box::pin(std::future::ready(offers))
+        Box::pin(std::future::ready(self.offers()))
     }
 
     fn begin(&self, mechanism: &str, about: Arc<About>) -> Box<dyn Exchange> {

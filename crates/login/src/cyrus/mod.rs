@@ -97,7 +97,7 @@ pub fn open(types: &Types, setting: Setting<'_>, common: Common) -> Arc<dyn Auth
         common: common.clone(),
         key: OnceLock::new(),
     };
-    Arc::new(Desk { book: Arc::new(cyrus), common })
+    Desk::open(cyrus, common)
 }
 
 /// The service file, or what is wrong with it. Without one Cyrus SASL has its defaults.

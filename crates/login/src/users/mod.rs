@@ -69,7 +69,7 @@ pub fn in_tables<'a>(
 
 fn desk(source: Source, types: &Types, common: Common) -> Arc<dyn Authenticator> {
     let own = Own { source, types: types.clone(), common: common.clone(), nobody: OnceLock::new() };
-    Arc::new(Desk { book: Arc::new(own), common })
+    Desk::open(own, common)
 }
 
 /// A user who was found, or what stands for one who does not exist.

@@ -82,6 +82,8 @@ async fn every_mechanism_and_nothing_else() {
     let desk = in_file(&types().0, &file.0, common(RATES));
     let offers: Vec<String> = desk.mechanisms().await.unwrap().iter().map(|o| o.name.clone()).collect();
     assert_eq!(offers, ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"]);
+    let (once, again) = (desk.mechanisms().await.unwrap(), desk.mechanisms().await.unwrap());
+    assert!(Arc::ptr_eq(&once, &again), "listeners compare lists by where they are");
     for mechanism in ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256"] {
         assert_eq!(
             login(&*desk, mechanism, about(""), "Alumno", "clave").await,
