@@ -49,11 +49,27 @@ pub(crate) trait Book: Send + Sync {
     /// What is offered now; an error is words for the log.
     fn mechanisms(&self) -> Result<Vec<Mechanism>, String>;
     /// Whether this is the user's password; the user's full name.
-    fn check<'a>(&'a self, user: &'a str, secret: Secret, about: &'a About) -> Waiting<'a, Answer<String>>;
+    fn check<'a>(
+        &'a self,
+        how: Mechanism,
+        user: &'a str,
+        secret: Secret,
+        about: &'a About,
+    ) -> Waiting<'a, Answer<String>>;
     /// What is kept of a user, for this mechanism. For one who does not exist, what fits no password.
     fn know<'a>(&'a self, user: &'a str, how: Mechanism, about: &'a About) -> Waiting<'a, Answer<Kept>>;
     /// The full name of a user who has proven to know the password.
     fn full_name(&self, user: &str, about: &About) -> String;
+    /// The name that the log has where a login fails.
+    fn logged_name(&self, user: &str, _about: &About) -> String {
+        user.to_string()
+    }
+    /// Somebody knows a password, perhaps, and wants to be somebody else.
+    fn wants_to_be(&self, _user: &str) {}
+    /// Said when nobody can tell.
+    fn unknown(&self) -> &'static str {
+        "the server cannot check it now"
+    }
 }
 
 /// Mechanisms, and the list in which they are offered.
@@ -103,6 +119,7 @@ impl<B: Book + 'static> Authenticator for Desk<B> {
             about,
             server,
             ticket: None,
+            tried: None,
             proven: None,
         })
     }
@@ -127,6 +144,8 @@ struct Dialogue<B> {
     about: Arc<About>,
     server: Option<(Mechanism, Server)>,
     ticket: Option<Ticket>,
+    /// SCRAM: the user, before anything is proven.
+    tried: Option<String>,
     /// SCRAM: the user, while the server's own proof is on its way.
     proven: Option<String>,
 }
@@ -157,8 +176,15 @@ impl<B: Book> Dialogue<B> {
         loop {
             let (user, kept) = match wanted {
                 Ok(Wanted::Challenge(challenge)) => return Step::Challenge(challenge),
-                Ok(Wanted::Check { user, acts_for, secret }) => {
-                    return self.check(user, acts_for, secret).await;
+                Ok(Wanted::Check { user, acts_for: Some(other), .. }) => {
+                    self.book.wants_to_be(&other);
+                    return match user.trim().is_empty() {
+                        true => denied(DENIED, None),
+                        false => denied(DENIED, Some(other)),
+                    };
+                }
+                Ok(Wanted::Check { user, acts_for: None, secret }) => {
+                    return self.check(mechanism, user, secret).await;
                 }
                 Ok(Wanted::Done { user, last: None }) => return self.welcome(user),
                 Ok(Wanted::Done { user, last: Some(last) }) => {
@@ -170,31 +196,35 @@ impl<B: Book> Dialogue<B> {
                         return step;
                     }
                     let kept = self.book.know(&user, mechanism, &self.about).await;
+                    self.tried = Some(user.clone());
                     (user, kept)
                 }
-                Err(sasl::Fault::NotProven) => return denied(DENIED, None),
+                Err(sasl::Fault::NotProven) => {
+                    let user = self.tried.take();
+                    return denied(DENIED, user.and_then(|u| self.logged(&u)));
+                }
                 Err(_) => return denied("bad protocol / cancel", None),
             };
             let kept = match self.judge(&user, kept) {
                 Ok(kept) => kept,
                 Err(step) => return step,
             };
-            let Some((_, server)) = &mut self.server else { return denied(DENIED, Some(user)) };
+            let Some((_, server)) = &mut self.server else { return denied(DENIED, None) };
             wanted = server.known(kept);
             if wanted.is_err() {
-                return denied(DENIED, Some(user));
+                return denied(DENIED, self.logged(&user));
             }
         }
     }
 
-    async fn check(&mut self, user: String, acts_for: Option<String>, secret: Secret) -> Step {
-        if user.trim().is_empty() || acts_for.is_some() {
-            return denied(DENIED, Some(user));
+    async fn check(&mut self, how: Mechanism, user: String, secret: Secret) -> Step {
+        if user.trim().is_empty() {
+            return denied(DENIED, None);
         }
         if let Some(step) = self.try_user(&user) {
             return step;
         }
-        let answer = self.book.check(&user, secret, &self.about).await;
+        let answer = self.book.check(how, &user, secret, &self.about).await;
         match self.judge(&user, answer) {
             Ok(full) => {
                 self.succeed(&user);
@@ -208,23 +238,27 @@ impl<B: Book> Dialogue<B> {
     fn try_user(&mut self, user: &str) -> Option<Step> {
         let common = &self.common;
         self.ticket = common.attempts.begin(common.rates, self.address(), user, Instant::now());
-        let refused = || Step::Failure(Failure::temporary(LATER, Some(user.to_string())));
+        let refused = || Step::Failure(Failure::temporary(LATER, self.logged(user)));
         self.ticket.is_none().then(refused)
     }
 
     /// What the book says, or the step that ends the login.
     fn judge<T>(&mut self, user: &str, answer: Answer<T>) -> Result<T, Step> {
-        let user = || Some(user.to_string());
-        let (reason, ours) = match answer {
+        let reason = match answer {
             Answer::Yes(value) => return Ok(value),
-            Answer::No => return Err(denied(DENIED, user())),
-            Answer::Full => (LATER, true),
-            Answer::Unknown => ("the server cannot check it now", true),
+            Answer::No => return Err(denied(DENIED, self.logged(user))),
+            Answer::Full => LATER,
+            Answer::Unknown => self.book.unknown(),
         };
-        if ours && let Some(ticket) = self.ticket.take() {
+        // Not the client's fault.
+        if let Some(ticket) = self.ticket.take() {
             ticket.succeeded();
         }
-        Err(Step::Failure(Failure::temporary(reason, user())))
+        Err(Step::Failure(Failure::temporary(reason, self.logged(user))))
+    }
+
+    fn logged(&self, user: &str) -> Option<String> {
+        Some(self.book.logged_name(user, &self.about))
     }
 
     fn welcome(&mut self, user: String) -> Step {

@@ -256,7 +256,13 @@ impl Book for Cyrus {
         Ok(self.mechanisms.clone())
     }
 
-    fn check<'a>(&'a self, user: &'a str, secret: Secret, about: &'a About) -> Waiting<'a, Answer<String>> {
+    fn check<'a>(
+        &'a self,
+        how: Mechanism,
+        user: &'a str,
+        secret: Secret,
+        about: &'a About,
+    ) -> Waiting<'a, Answer<String>> {
         Box::pin(async move {
             let mut refused = Answer::No;
             for method in &self.methods {
@@ -287,6 +293,9 @@ impl Book for Cyrus {
                     other => refused = other,
                 }
             }
+            if how == Mechanism::Plain {
+                self.say("Password verification failed".into());
+            }
             refused
         })
     }
@@ -312,6 +321,18 @@ impl Book for Cyrus {
 
     fn full_name(&self, user: &str, about: &About) -> String {
         full_name(user, &about.realm)
+    }
+
+    fn logged_name(&self, user: &str, about: &About) -> String {
+        full_name(user, &about.realm)
+    }
+
+    fn wants_to_be(&self, _user: &str) {
+        self.say("Requested identity not authenticated identity".into());
+    }
+
+    fn unknown(&self) -> &'static str {
+        "generic failure"
     }
 }
 

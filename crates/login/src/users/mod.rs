@@ -165,7 +165,13 @@ impl Book for Own {
         Ok(all)
     }
 
-    fn check<'a>(&'a self, user: &'a str, secret: Secret, about: &'a About) -> Waiting<'a, Answer<String>> {
+    fn check<'a>(
+        &'a self,
+        _how: Mechanism,
+        user: &'a str,
+        secret: Secret,
+        about: &'a About,
+    ) -> Waiting<'a, Answer<String>> {
         Box::pin(async move {
             let Ok(found) = self.find(user, &about.realm) else { return Answer::Unknown };
             let address = about.remote.map(|r| r.ip());
