@@ -82,8 +82,12 @@ mod tests {
     fn of(text: &str) -> (Result<bool, String>, Option<(&'static str, PathBuf)>) {
         let config = Config::from_text(Path::new("/nowhere"), text).unwrap();
         let rates = Rates { of_address: 0, of_user: 0, unit: Duration::from_secs(60) };
-        let common =
-            Common { attempts: Arc::new(Attempts::default()), rates, workers: Arc::new(Workers::new(1)) };
+        let common = Common {
+            attempts: Arc::new(Attempts::default()),
+            rates,
+            workers: Arc::new(Workers::new(1)),
+            voice: ::events::Source::new("t", "t", 1),
+        };
         let opened = open(&config, &Types::builder().build(), false, common);
         let opened = opened.map(|a| a.is_some()).map_err(|p| p[0].to_string());
         (opened, needs(&config))

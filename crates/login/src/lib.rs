@@ -17,6 +17,7 @@ pub mod attempts;
 pub mod choose;
 pub mod cyrus;
 pub mod dovecot;
+pub mod events;
 pub mod hash;
 mod machine;
 pub mod offer;

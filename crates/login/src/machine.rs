@@ -5,6 +5,7 @@
 
 use crate::about::About;
 use crate::attempts::{Attempts, Rates, Ticket};
+use crate::events::LoginTrouble;
 use crate::offer::{Offer, Properties};
 use crate::workers::Workers;
 use crate::{Authenticator, Exchange, Failure, Step, Waiting};
@@ -29,6 +30,15 @@ pub struct Common {
     pub rates: Rates,
     /// Where hashing is done; kept across reloads.
     pub workers: Arc<Workers>,
+    /// Who says what the administrator should know.
+    pub voice: ::events::Source,
+}
+
+impl Common {
+    /// Says what is wrong with a login that is not the client's matter.
+    pub(crate) fn say(&self, what: impl std::fmt::Display) {
+        self.voice.say(&LoginTrouble { what: what.to_string() });
+    }
 }
 
 /// What a book says of a login.

@@ -27,12 +27,13 @@ pub struct Shared {
 }
 
 /// Opens what `config` says. An error is words for the administrator: nobody can log in. `chroot`: master.cf
-/// has the service locked into the queue directory.
+/// has the service locked into the queue directory. `voice`: the service's, for what goes wrong later.
 pub fn open(
     config: &Config,
     types: &Types,
     chroot: bool,
     shared: &Shared,
+    voice: &::events::Source,
 ) -> Result<Arc<dyn Authenticator>, String> {
     let words = |problems: Vec<config::Problem>| {
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -45,7 +46,8 @@ pub fn open(
         of_user: rate(sasl.valija_login_failures_by_user()),
         unit: (*smtpd.anvil_rate_time_unit()).max(Duration::from_secs(1)),
     };
-    let common = Common { attempts: shared.attempts.clone(), rates, workers: shared.workers.clone() };
+    let (attempts, workers) = (shared.attempts.clone(), shared.workers.clone());
+    let common = Common { attempts, rates, workers, voice: voice.clone() };
     match sasl.smtpd_sasl_type().as_str() {
         "dovecot" => {
             let endpoint = Endpoint::parse(sasl.smtpd_sasl_path(), Path::new(main.queue_directory()), true)?;

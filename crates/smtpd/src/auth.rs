@@ -106,7 +106,7 @@ impl Logins {
         if !*p.smtpd_sasl_auth_enable() {
             return Ok(None);
         }
-        let authenticator = ::login::open(config, types, chroot, shared);
+        let authenticator = ::login::open(config, types, chroot, shared, source);
         if let Err(what) = &authenticator {
             source.say(&AuthTrouble { what: what.clone() });
             source.say(&NoAuth {});

@@ -87,16 +87,8 @@ pub fn open(types: &Types, setting: Setting<'_>, common: Common) -> Arc<dyn Auth
             mechanisms.is_empty().then(nothing)
         }
     };
-    let cyrus = Cyrus {
-        fault,
-        methods,
-        mechanisms,
-        saslauthd,
-        sasldb,
-        types: types.clone(),
-        common: common.clone(),
-        key: OnceLock::new(),
-    };
+    let cyrus =
+        Cyrus { fault, methods, mechanisms, saslauthd, sasldb, common: common.clone(), key: OnceLock::new() };
     Desk::open(cyrus, common)
 }
 
@@ -178,7 +170,6 @@ struct Cyrus {
     mechanisms: Vec<Mechanism>,
     saslauthd: Option<Saslauthd>,
     sasldb: Option<Live<Sasldb>>,
-    types: Types,
     common: Common,
     /// For the salts of SCRAM, and for what unknown names are compared with.
     key: OnceLock<[u8; 32]>,
@@ -193,10 +184,6 @@ fn full_name(user: &str, realm: &str) -> String {
 }
 
 impl Cyrus {
-    fn say(&self, what: String) {
-        self.types.notice("smtpd_sasl_path", true, format!("SASL authentication failure: {what}"));
-    }
-
     async fn by_saslauthd(&self, user: &str, secret: &Secret, about: &About) -> Answer<String> {
         let Some(saslauthd) = &self.saslauthd else { return Answer::Unknown };
         let (name, realm) = user.rsplit_once('@').unwrap_or((user, about.realm.as_str()));
@@ -206,7 +193,7 @@ impl Cyrus {
             Ok(false) => Answer::No,
             Err(Trouble::Full) => Answer::Full,
             Err(Trouble::Other(what)) => {
-                self.say(what);
+                self.common.say(what);
                 Answer::Unknown
             }
         }
@@ -220,7 +207,7 @@ impl Cyrus {
         match live.get() {
             Ok(database) => Ok(database.get(name, realm).cloned()),
             Err(error) => {
-                self.say(error.to_string());
+                self.common.say(error);
                 Err(())
             }
         }
@@ -294,7 +281,7 @@ impl Book for Cyrus {
                 }
             }
             if how == Mechanism::Plain {
-                self.say("Password verification failed".into());
+                self.common.say("Password verification failed");
             }
             refused
         })
@@ -328,7 +315,7 @@ impl Book for Cyrus {
     }
 
     fn wants_to_be(&self, _user: &str) {
-        self.say("Requested identity not authenticated identity".into());
+        self.common.say("Requested identity not authenticated identity");
     }
 
     fn unknown(&self) -> &'static str {

@@ -25,8 +25,12 @@ impl Place {
 
     fn open(&self, service: &str) -> Arc<dyn Authenticator> {
         let rates = Rates { of_address: 0, of_user: 0, unit: Duration::from_secs(60) };
-        let common =
-            Common { attempts: Arc::new(Attempts::default()), rates, workers: Arc::new(Workers::new(1)) };
+        let common = Common {
+            attempts: Arc::new(Attempts::default()),
+            rates,
+            workers: Arc::new(Workers::new(1)),
+            voice: ::events::Source::new("t", "t", 1),
+        };
         let search = self.0.join("sasl").display().to_string();
         let setting = Setting {
             search: &search,

@@ -33,7 +33,6 @@ enum Source {
 /// The users.
 struct Own {
     source: Source,
-    types: Types,
     common: Common,
     /// What unknown names are compared with where the source has nothing for it.
     nobody: OnceLock<Option<Entry>>,
@@ -53,7 +52,7 @@ pub fn in_file(types: &Types, path: &Path, common: Common) -> Arc<dyn Authentica
     });
     let name = path.display().to_string();
     let live = Live::open(types, &name, vec![(PathBuf::from(path), parse)]);
-    desk(Source::File(Box::new(live)), types, common)
+    desk(Source::File(Box::new(live)), common)
 }
 
 /// The users in tables, as a list of `type:name`.
@@ -64,11 +63,11 @@ pub fn in_tables<'a>(
     common: Common,
 ) -> Arc<dyn Authenticator> {
     let names: Vec<String> = names.into_iter().map(str::to_string).collect();
-    desk(Source::Tables(Maps::of(types, parameter, &names)), types, common)
+    desk(Source::Tables(Maps::of(types, parameter, &names)), common)
 }
 
-fn desk(source: Source, types: &Types, common: Common) -> Arc<dyn Authenticator> {
-    let own = Own { source, types: types.clone(), common: common.clone(), nobody: OnceLock::new() };
+fn desk(source: Source, common: Common) -> Arc<dyn Authenticator> {
+    let own = Own { source, common: common.clone(), nobody: OnceLock::new() };
     Desk::open(own, common)
 }
 
@@ -96,13 +95,13 @@ fn candidates(user: &str, realm: &str) -> Vec<String> {
 impl Own {
     /// Looks a user up; an error was logged.
     fn find(&self, user: &str, realm: &str) -> Result<Found, ()> {
-        let say = |what: String| self.types.notice("smtpd_sasl_path", true, what);
+        let say = |what: &dyn std::fmt::Display| self.common.say(what);
         let names = candidates(user, realm);
         // A name that no file can hold is not asked for.
         let names = names.into_iter().filter(|n| file::name(n).is_ok());
         match &self.source {
             Source::File(live) => {
-                let users = live.get().map_err(|error| say(format!("logging in: {error}")))?;
+                let users = live.get().map_err(|error| say(&error))?;
                 for name in names {
                     if let Some(entry) = users.get(&name) {
                         return Ok(Found { user: Some(name), entry: entry.clone() });
@@ -113,12 +112,15 @@ impl Own {
             }
             Source::Tables(maps) => {
                 for name in names {
-                    let hit = maps.lookup(&name).map_err(|error| say(format!("logging in: {error}")))?;
+                    let hit = maps.lookup(&name).map_err(|error| say(&error))?;
                     let Some(hit) = hit else { continue };
                     match entry_of(&hit.value) {
                         Ok(entry) => return Ok(Found { user: Some(name), entry }),
                         Err(what) => {
-                            say(format!("{}: the hash of {name:?} cannot be used: {what}", maps.parameter()));
+                            say(&format!(
+                                "{}: the hash of {name:?} cannot be used: {what}",
+                                maps.parameter()
+                            ));
                             break;
                         }
                     }

@@ -12,7 +12,12 @@ use std::time::Duration;
 const RATES: Rates = Rates { of_address: 0, of_user: 0, unit: Duration::from_secs(60) };
 
 fn common(rates: Rates) -> Common {
-    Common { attempts: Arc::new(Attempts::default()), rates, workers: Arc::new(Workers::new(2)) }
+    Common {
+        attempts: Arc::new(Attempts::default()),
+        rates,
+        workers: Arc::new(Workers::new(2)),
+        voice: ::events::Source::new("t", "t", 1),
+    }
 }
 
 fn types() -> (Types, Arc<Mutex<Vec<String>>>) {
@@ -169,7 +174,8 @@ async fn limits_come_before_hashing() {
 #[tokio::test]
 async fn tables_with_hashes() {
     let crypt = "$6$0123456789abcdef$8CGkKDSyVpVlVNcs5PssRw/Tb8EgfecuA6D/zsRQFumJaU.s8KgTWWc2HfgkB7h2n1qIKiJFeSyUFrwvhILXy.";
-    let (types, said) = types();
+    let (types, _) = types();
+    let log = ::events::memory();
     let inline = format!(
         "inline:{{ ana={crypt}, {{ berta@mail1.org = {{BLF-CRYPT}}$2y$05$TgBYkZcGpqZr0PBzRRLubeD/E66azptCt0Zm5BSWKGvdyliHwyyVm }}, carla=plaintext, {{ dora = {{PLAIN}}a b }} }}"
     );
@@ -185,9 +191,9 @@ async fn tables_with_hashes() {
     for (user, password) in [("ana", "x"), ("nadie", "secret"), ("carla", "plaintext")] {
         assert_eq!(refusal(&login(&*desk, "PLAIN", about(""), user, password).await), DENIED, "{user}");
     }
-    let said = said.lock().unwrap().join("\n");
+    let said = log.take().join("\n");
     assert!(said.contains("the hash of \"carla\" cannot be used: it begins neither"), "{said}");
-    assert!(!said.contains("plaintext;"), "{said}");
+    assert!(!said.contains("plaintext"), "{said}");
     // A table that is broken is no reason to say no.
     let broken = in_tables(&types, "smtpd_sasl_path", ["hash:/nonexistent/x"], common(RATES));
     let step = login(&*broken, "PLAIN", about(""), "ana", "secret").await;
