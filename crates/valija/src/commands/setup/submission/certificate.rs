@@ -1,12 +1,12 @@
 //! Which certificate the services show: the one that is named, that of main.cf, Let's Encrypt's for this host,
-//! that of Debian's package ssl-cert, or one that is made here and signed by itself.
+//! that of Debian's package ssl-cert, or one that the server makes for itself.
 
-use net::tls::Protocols;
-use net::tls::server::{Acceptor, Identity};
+use net::tls::server::{Acceptor, Identity, Say, Setup};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Debian's self-signed certificate.
 const SNAKEOIL: (&str, &str) =
@@ -19,7 +19,7 @@ pub(super) enum Found {
     Stays(String),
     /// Files with a certificate and its key; why these.
     Files(PathBuf, PathBuf, String),
-    /// One has to be made.
+    /// The server makes one.
     None,
 }
 
@@ -102,8 +102,14 @@ fn names(path: &Path) -> Vec<String> {
 fn works(certificate: &Path, key: &Path) -> Result<(), String> {
     let identity =
         Identity::Pair { kind: "server", certificate: certificate.to_path_buf(), key: key.to_path_buf() };
-    let loaded = Acceptor::load(&[identity], Protocols::ALL, &|path| File::open(path));
-    loaded.map(|_| ()).map_err(|what| what.trim_end_matches(": disabling TLS support").to_string())
+    let setup = Setup { identities: vec![identity], ..Setup::default() };
+    let words = |say: &Say| match say {
+        Say::Warning(text) | Say::Info(text) | Say::Library(text) => {
+            text.replace(": disabling TLS support", "")
+        }
+    };
+    let loaded = Acceptor::load(&setup, Arc::new(|path: &Path| File::open(path)));
+    loaded.map(|_| ()).map_err(|all| all.iter().map(words).collect::<Vec<_>>().join(": "))
 }
 
 /// What mail programs will say of it; nothing when there is nothing to say.
@@ -123,13 +129,6 @@ pub(super) fn remark(certificate: &Path, host: &str) -> Option<String> {
             names.join(", ")
         )
     })
-}
-
-/// A new certificate for `host`, signed by itself, with its key before it.
-pub(super) fn make(host: &str) -> Result<String, String> {
-    let fail = |e: rcgen::Error| format!("making a certificate for {host}: {e}");
-    let made = rcgen::generate_simple_self_signed([host.to_string()]).map_err(fail)?;
-    Ok(format!("{}{}", made.signing_key.serialize_pem(), made.cert.pem()))
 }
 
 #[cfg(test)]
@@ -207,15 +206,10 @@ mod tests {
     }
 
     #[test]
-    fn names_with_stars_and_what_is_made_works() {
+    fn names_with_stars() {
         assert!(
             covers("*.example.org", "mail.example.org") && covers("MAIL.example.org", "mail.example.org")
         );
         assert!(!covers("*.example.org", "a.mail.example.org") && !covers("*.example.org", "example.org"));
-        let root = Root::new("made");
-        let path = root.0.join("made.pem");
-        std::fs::write(&path, make("mail.example.org").unwrap()).unwrap();
-        assert_eq!(works(&path, &path), Ok(()));
-        assert_eq!(names(&path), ["mail.example.org"]);
     }
 }

@@ -139,8 +139,6 @@ struct Host<'a> {
 struct Plan {
     main: Vec<u8>,
     master: Vec<u8>,
-    /// A certificate that was made, and where it goes.
-    made: Option<(PathBuf, String)>,
     login: String,
     certificate: String,
     notes: Vec<String>,
@@ -171,7 +169,6 @@ impl Host<'_> {
         let current = |name: &str| self.get(name);
         let found = certificate::find(&Wanted { host: &host, root: self.root, named, current: &current })
             .map_err(|what| format!("{what}; nothing was changed"))?;
-        let mut made = None;
         let (words, shown) = match found {
             Found::Stays(words) => {
                 let path = self.get("smtpd_tls_cert_file");
@@ -183,15 +180,16 @@ impl Host<'_> {
                 (format!("{}: {why}", certificate.display()), certificate)
             }
             Found::None => {
-                let path = self.directory.join("valija_selfsigned.pem");
-                set("smtpd_tls_cert_file", &path.display().to_string());
-                set("smtpd_tls_key_file", &path.display().to_string());
-                made = Some((path.clone(), certificate::make(&host)?));
+                // What is named and does not work would keep the server from making its own.
+                if !self.get("smtpd_tls_cert_file").is_empty() {
+                    set("smtpd_tls_cert_file", "");
+                    set("smtpd_tls_key_file", "$smtpd_tls_cert_file");
+                }
                 notes.push(format!(
-                    "the certificate is made here and signed by itself: mail programs warn of it; \
-                     certbot certonly -d {host} gets a known one, then run this again"
+                    "the certificate is signed by itself: mail programs warn of it; certbot certonly -d {host} \
+                     gets a known one, then run this again"
                 ));
-                (format!("{}: a new one, signed by itself", path.display()), path)
+                ("the server makes one and signs it itself".to_string(), PathBuf::new())
             }
         };
         notes.extend(certificate::remark(&shown, &host));
@@ -208,7 +206,7 @@ impl Host<'_> {
             );
         }
         let main = postconf::set_in_main(self.main, &settings);
-        Ok(Plan { main, master: master.into_bytes(), made, login, certificate: words, notes })
+        Ok(Plan { main, master: master.into_bytes(), login, certificate: words, notes })
     }
 
     /// Chooses who knows the users; says it in words.
@@ -271,15 +269,12 @@ impl Host<'_> {
         of(&plan.main, &plan.master).into_iter().filter(|f| !before.contains(f)).collect()
     }
 
-    fn changes(&self, plan: &Plan) -> Result<Changes, String> {
+    fn changes(&self, plan: &Plan) -> Changes {
         let mut changes = Changes::default();
-        if let Some((path, text)) = &plan.made {
-            changes.add(path.clone(), read(path)?, text.clone().into_bytes(), Access::Secret);
-        }
         let file = |name: &str| self.directory.join(name);
         changes.add(file("main.cf"), Some(self.main.to_vec()), plan.main.clone(), Access::Public);
         changes.add(file("master.cf"), Some(self.master.to_vec()), plan.master.clone(), Access::Public);
-        Ok(changes)
+        changes
     }
 }
 
@@ -314,7 +309,7 @@ fn go(options: &Options) -> Result<ExitCode, String> {
             faults.join("\n  ")
         ));
     }
-    let changes = host.changes(&plan)?;
+    let changes = host.changes(&plan);
     println!("Login         {}", plan.login);
     println!("Certificate   {}", plan.certificate);
     let ask = !options.yes && !options.dry_run && somebody() && !changes.is_empty();
