@@ -62,7 +62,7 @@ fn without_a_certificate_the_server_makes_one() {
     // Debian's, which is not there any more.
     let gone = "smtpd_tls_cert_file = /etc/ssl/certs/ssl-cert-snakeoil.pem\nsmtpd_tls_key_file = /k\n";
     let new = String::from_utf8(self::plan(gone, None, "").unwrap().0.main).unwrap();
-    assert!(new.contains("smtpd_tls_cert_file =\nsmtpd_tls_key_file = $smtpd_tls_cert_file\n"), "{new}");
+    assert!(new.contains("smtpd_tls_cert_file = \nsmtpd_tls_key_file = $smtpd_tls_cert_file\n"), "{new}");
 }
 
 #[test]
