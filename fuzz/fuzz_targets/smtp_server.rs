@@ -3,10 +3,17 @@
 
 use libfuzzer_sys::fuzz_target;
 use proto::smtp::reply::Reply;
-use proto::smtp::server::{Decision, Event, Session, Settings};
+use proto::smtp::server::{Auth, Decision, Event, Session, Settings};
 
 fn run<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<u8>, String) {
-    let settings = Settings { xclient: true, xforward: true, hard_error_limit: 1000, ..Settings::default() };
+    let auth = Auth { offered: "PLAIN".into(), old_syntax: false, response_limit: 100 };
+    let settings = Settings {
+        xclient: true,
+        xforward: true,
+        hard_error_limit: 1000,
+        auth: Some(auth),
+        ..Settings::default()
+    };
     let mut session = Session::new(settings);
     let mut content = Vec::new();
     for piece in pieces {
@@ -21,6 +28,8 @@ fn run<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<u8>, String)
                 Some(Event::Rcpt(r)) if r.recipient.local().len() > 5 => {
                     Decision::Reply(Reply::new(550, "5.1.1 no"))
                 }
+                Some(Event::Auth { initial: None, .. }) => Decision::Reply(Reply::new(334, "")),
+                Some(Event::AuthResponse(text)) if text.len() % 3 == 0 => Decision::Reply(Reply::new(334, "")),
                 Some(event) if event.wants_answer() => Decision::Accept,
                 Some(_) => continue,
             };

@@ -75,8 +75,11 @@ pub(crate) struct Logins {
 /// What mechanisms must meet, and those that do, as long as the authenticator offers the same.
 struct Rules {
     options: Options,
-    last: Mutex<Option<(Arc<[Offer]>, Arc<Offered>)>>,
+    last: Mutex<Option<Filtered>>,
 }
+
+/// What an authenticator offers, and what is left of it.
+type Filtered = (Arc<[Offer]>, Arc<Offered>);
 
 impl Rules {
     fn read(config: &Config, name: &str, words: &[String]) -> Result<Rules, Vec<Problem>> {
@@ -287,7 +290,7 @@ impl<B: Backend> Session<B> {
     }
 
     fn refused(&mut self, method: &str, failure: Failure) -> Decision {
-        let user = failure.user.as_deref().map_or("(unavailable)".to_string(), |u| short(u));
+        let user = failure.user.as_deref().map_or("(unavailable)".to_string(), short);
         let reason = shown(&failure.reason);
         let client = self.label.clone();
         self.source.say(&AuthFailed { client, method: short(method), reason: reason.clone(), user });

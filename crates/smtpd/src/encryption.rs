@@ -129,7 +129,8 @@ impl<B: Backend> Session<B> {
             self.source.say(&TlsEstablished { trust, client, summary: summary.to_string() });
         }
         self.unsay_helo();
-        (self.extended, self.pipelined, self.login) = (false, false, None);
+        // As in Postfix it stays a session of ESMTP, if only by name.
+        (self.pipelined, self.login) = (false, None);
         self.mechanisms = None;
         self.forget();
         self.tls = Some(Box::new(summary));

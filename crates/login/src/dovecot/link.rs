@@ -15,6 +15,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
+/// How the words for a Dovecot that cannot be reached begin.
+pub const UNREACHABLE: &str = "Connect to Dovecot auth socket";
+
 /// How long connecting and the handshake may take.
 const GREETING: Duration = Duration::from_secs(10);
 /// How many mechanisms, and other lines of a handshake, are borne.
@@ -47,18 +50,17 @@ pub struct Lost;
 impl Link {
     /// Connects. An error is words for the log, after the name of what was connected to.
     pub async fn open(endpoint: &Endpoint) -> Result<Link, String> {
+        let unreachable = |why: &str| format!("{UNREACHABLE} '{endpoint}' failed: {why}");
         let greeted = tokio::time::timeout(GREETING, async {
-            let mut socket =
-                endpoint.connect(GREETING).await.map_err(|f| format!("Connect to {endpoint} failed: {f}"))?;
+            let mut socket = endpoint.connect(GREETING).await.map_err(|f| unreachable(&f.to_string()))?;
             let bad = |what: &str| format!("{endpoint}: {what}");
             socket.write_all(&wire::greeting(number())).await.map_err(|e| bad(&e.to_string()))?;
             let mut lines = wire::Lines::default();
             let offers = greet(&mut socket, &mut lines).await.map_err(|e| bad(&e))?;
             Ok((socket, lines, offers))
         });
-        let (socket, lines, offers) = greeted
-            .await
-            .unwrap_or_else(|_| Err(format!("Connect to {endpoint} failed: Connection timed out")))?;
+        let (socket, lines, offers) =
+            greeted.await.unwrap_or_else(|_| Err(unreachable("Connection timed out")))?;
         let (outgoing, unwritten) = mpsc::channel(UNWRITTEN);
         let waiting = Arc::new(Mutex::new(Waiting::default()));
         let (reader, writer) = tokio::io::split(socket);

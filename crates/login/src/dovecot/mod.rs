@@ -17,15 +17,19 @@ use crate::{Authenticator, Exchange, Failure, Step, Waiting};
 use link::{Link, Lost};
 use net::Endpoint;
 use sasl::Secret;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use wire::Line;
 
 /// How long Dovecot may take to answer. It lets wrong passwords wait for up to 17 seconds.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// How soon after a failure the next connection is tried: a Dovecot that hangs is not asked by each client
-/// anew.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How soon after a failure the next connection is tried: those who waited for one that hangs do not wait
+/// for another each.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long new logins go over a connection. A Dovecot that was stopped or replaced serves those that
+/// are open, with what it knew when they were made.
+const LIFETIME: Duration = Duration::from_secs(100);
 
 /// Words for a connection that ended.
 const LOST: &str = "Connection lost to authentication server";
@@ -74,7 +78,7 @@ impl Dovecot {
     }
 
     /// The connection that there is, or a new one.
-    async fn link(&self) -> Result<Arc<Link>, String> {
+    async fn link(self: &Arc<Dovecot>) -> Result<Arc<Link>, String> {
         if let Some(present) = self.present() {
             return present;
         }
@@ -87,7 +91,11 @@ impl Dovecot {
         match &made {
             Ok(link) => {
                 (state.link, state.failed) = (Some(link.clone()), None);
-                state.offers = Some(link.offers.clone());
+                // The same mechanisms are the same list: whoever filtered it need not do so again.
+                if state.offers.as_ref() != Some(&link.offers) {
+                    state.offers = Some(link.offers.clone());
+                }
+                tokio::spawn(retire(Arc::downgrade(self), Arc::downgrade(link)));
             }
             Err(why) => state.failed = Some((Instant::now(), why.clone())),
         }
@@ -95,11 +103,19 @@ impl Dovecot {
     }
 }
 
+/// Logins that are under way keep their connection; it ends with the last of them.
+async fn retire(dovecot: Weak<Dovecot>, link: Weak<Link>) {
+    tokio::time::sleep(LIFETIME).await;
+    if let Some(dovecot) = dovecot.upgrade() {
+        dovecot.state().link.take_if(|present| Arc::downgrade(present).ptr_eq(&link));
+    }
+}
+
 impl Authenticator for Arc<Dovecot> {
     fn mechanisms(&self) -> Waiting<'_, Result<Arc<[Offer]>, String>> {
         Box::pin(async {
             match self.link().await {
-                Ok(link) => Ok(link.offers.clone()),
+                Ok(link) => Ok(self.state().offers.clone().unwrap_or_else(|| link.offers.clone())),
                 // It will be back.
                 Err(why) => self.state().offers.clone().ok_or(why),
             }
@@ -219,7 +235,7 @@ impl Login {
 
 /// What the client may know of why there is no Dovecot.
 fn short(why: &str) -> String {
-    let connected = !why.starts_with("Connect to ");
+    let connected = !why.starts_with(link::UNREACHABLE);
     if connected { LOST.into() } else { "Can't connect to authentication server".into() }
 }
 

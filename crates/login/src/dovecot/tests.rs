@@ -177,7 +177,7 @@ async fn it_may_restart_and_be_away() {
     let place = Place::new("restart");
     let dovecot = place.dovecot(0);
     let absent = dovecot.mechanisms().await.unwrap_err();
-    assert_eq!(absent, "Connect to auth failed: No such file or directory");
+    assert_eq!(absent, "Connect to Dovecot auth socket 'auth' failed: No such file or directory");
     let step = plain(&dovecot).await;
     assert_eq!(step, Step::Failure(Failure::temporary("Can't connect to authentication server", None)));
     let forget_failure = || dovecot.state().failed = None;
@@ -226,6 +226,36 @@ async fn slow_ones_are_waited_for_so_long() {
     assert!((PATIENCE..PATIENCE * 2).contains(&start.elapsed()));
     assert!(hear.recv().await.unwrap().starts_with("AUTH 1 plain service="));
     assert_eq!(hear.recv().await.unwrap(), "CANCEL 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_are_given_up_in_time() {
+    let place = Place::new("retire");
+    let listener = place.listen();
+    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        for n in 0.. {
+            let stream = listener.accept().await.unwrap().0;
+            let ended = ended.clone();
+            tokio::spawn(async move {
+                serve(stream, HELLO, honest).await;
+                ended.send(n).unwrap();
+            });
+        }
+    });
+    let dovecot = place.dovecot(0);
+    let offers = dovecot.mechanisms().await.unwrap();
+    let mut login = dovecot.begin("LOGIN", about(""));
+    assert!(matches!(login.step(None).await, Step::Challenge(_)));
+    tokio::time::sleep(LIFETIME * 2).await;
+    assert!(Arc::ptr_eq(&offers, &dovecot.mechanisms().await.unwrap()));
+    assert_eq!(plain(&dovecot).await, user("ana"));
+    assert!(ends.try_recv().is_err(), "a login is under way on the first one");
+    assert!(matches!(login.step(Some("ana".into())).await, Step::Challenge(_)));
+    assert_eq!(login.step(Some("geheim".into())).await, user("ana"));
+    assert_eq!(ends.recv().await, Some(0));
+    tokio::time::sleep(LIFETIME * 2).await;
+    assert_eq!(ends.recv().await, Some(1));
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ fn permit(a: &mut Asked<'_, '_>) -> Verdict {
         let text =
             format!("4.7.0 <{}>: {} rejected: Nobody can log in now", a.subject.value, a.subject.class);
         let (reply, why) = (Reply::new(454, text), a.why.clone());
-        a.notes.defer_if_reject.get_or_insert(Rejection { reply, why, fault: Faults::RESOURCE });
+        a.notes.defer_if_reject.get_or_insert(Rejection { reply, why, fault: Faults::DATA });
     }
     Verdict::Dunno
 }

@@ -1,6 +1,6 @@
 //! Lines and commands: what the protocol alone decides about each.
 
-use super::auth::without_secret;
+use super::auth::{before_secrets, without_secret};
 use super::{Event, Faults, Found, Notice, Pending, Phase, Reason, Session, Starttls};
 use crate::smtp::chunk::{self, Chunks};
 use crate::smtp::command::{self, Verb};
@@ -168,6 +168,7 @@ impl Session {
         if !self.pipelining_noted {
             self.pipelining_noted = true;
             let text = String::from_utf8_lossy(&early[..early.len().min(100)]);
+            let text = before_secrets(verb, &text);
             let mut shown = String::new();
             for c in text.chars() {
                 match c {
@@ -179,9 +180,7 @@ impl Session {
                     c => shown.push(c),
                 }
             }
-            // What comes along with AUTH may be a password.
-            let text = if verb == Verb::Auth { String::new() } else { shown };
-            self.note(Notice::Pipelining { after: verb.name(), text });
+            self.note(Notice::Pipelining { after: verb.name(), text: shown });
         }
         if !self.settings.forbid_unauth_pipelining {
             return false;
