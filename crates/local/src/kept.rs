@@ -3,21 +3,26 @@
 //!
 //! Kept are tables with fixed keys that none but root could have written, since the role itself reads them: nobody else
 //! can make it wait (a FIFO) or grow. Children open all others themselves. They are opened when the first job comes, and looked at
-//! before each job, so that a changed text is read once. Keeping changes nothing but the time it takes.
+//! before each job, so that a changed text is read once. As in the mail role, a changed text with faults is not adopted; where
+//! the mail role does not read that table (user and group numbers), the next child has it logged.
 
 use crate::setup::Setup;
 use config::Config;
 use config::master_cf::Service;
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
-use tables::{Table, Types, split_list};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tables::{Notice, Table, Types, split_list};
 
 /// Tables whose results may not hold parts of a stranger's address: see [`Types`].
 const STRICT: [&str; 5] =
     ["alias_maps", "mailbox_command_maps", "virtual_mailbox_maps", "virtual_uid_maps", "virtual_gid_maps"];
 /// The others that are asked in local delivery.
 const PLAIN: [&str; 3] = ["mailbox_transport_maps", "fallback_transport_maps", "transport_maps"];
+
+/// Tables that only children ask: of all others the mail role says what is wrong with them.
+const UNHEARD: [&str; 2] = ["virtual_uid_maps", "virtual_gid_maps"];
 
 /// Ways to open tables, shared by all who deliver.
 pub(crate) struct Kept {
@@ -26,6 +31,8 @@ pub(crate) struct Kept {
     /// Where no part of a key may get into a result.
     pub strict: Types,
     held: OnceCell<Vec<Arc<dyn Table>>>,
+    /// What is to be said of texts that were not adopted.
+    notices: Arc<Mutex<Vec<String>>>,
 }
 
 impl Kept {
@@ -35,8 +42,18 @@ impl Kept {
             let own = services.iter().map(|s| s.config(config).get("alias_maps").unwrap_or_default());
             own.fold(Types::for_config(config), |types, text| types.alias_tables(split_list(&text)))
         };
-        let (plain, strict) = (builder().build(), builder().without_substitution().build());
-        Kept { plain, strict, held: OnceCell::new() }
+        let elements =
+            |s: &Service| UNHEARD.map(|n| split_list(&s.config(config).get(n).unwrap_or_default()));
+        let unheard: HashSet<String> = services.iter().flat_map(elements).flatten().collect();
+        let notices: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = notices.clone();
+        let listener = move |notice: &Notice| {
+            if notice.warning && unheard.contains(&notice.table) {
+                lock(&heard).push(notice.to_string());
+            }
+        };
+        let strict = builder().without_substitution().notices(listener).build();
+        Kept { plain: builder().build(), strict, held: OnceCell::new(), notices }
     }
 
     fn open(&self, setup: &Setup, trusted: &dyn Fn(&Path) -> bool) -> Vec<Arc<dyn Table>> {
@@ -60,7 +77,16 @@ impl Kept {
     }
 }
 
+fn lock(notices: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
+    notices.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 impl Setup {
+    /// What the role found out about tables: for the log, once. A child takes what it inherits; the role forgets it then.
+    pub fn table_notices(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.kept().notices))
+    }
+
     /// Reads the tables that may be kept, if need be. `trusted` says whether nobody but root could have made what a path leads to.
     pub fn keep_tables(&self, trusted: &dyn Fn(&Path) -> bool) {
         let held = self.kept().held.get_or_init(|| self.kept().open(self, trusted));
@@ -128,6 +154,7 @@ mod tests {
         let name = format!("hash:{}", path.display());
         let ask = || setup.kept().strict.open(&name).unwrap().lookup("c@v.org").unwrap();
         assert_eq!(ask(), None);
+        assert!(setup.table_notices().is_empty());
         // As an editor or a program that writes a new file and moves it there does.
         std::fs::write(at.join("new"), "c@v.org d\n").unwrap();
         std::fs::rename(at.join("new"), &path).unwrap();
@@ -137,6 +164,37 @@ mod tests {
             setup.keep_tables(&|_| true);
             std::thread::yield_now();
         }
+        std::fs::remove_dir_all(&at).unwrap();
+    }
+
+    #[test]
+    fn numbers_with_faults_are_told_once_and_not_adopted() {
+        let at = std::env::temp_dir().join(format!("valija-kept-faults-{}", std::process::id()));
+        std::fs::create_dir_all(&at).unwrap();
+        let path = at.join("uids");
+        std::fs::write(&path, "a@v.org 5000\n").unwrap();
+        let config =
+            Config::from_text(&at, &format!("virtual_uid_maps = hash:{}\n", path.display())).unwrap();
+        let services = master_cf::read("master.cf", "virtual unix - n n - - virtual\n").unwrap().all;
+        let setup = Setup::of(config, services);
+        setup.keep_tables(&|_| true);
+        std::fs::write(at.join("new"), "a@v.org\nb@v.org 5001\n").unwrap();
+        std::fs::rename(at.join("new"), &path).unwrap();
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let told = loop {
+            setup.keep_tables(&|_| true);
+            let told = setup.table_notices();
+            if !told.is_empty() {
+                break told;
+            }
+            assert!(std::time::Instant::now() < end, "nothing is told");
+            std::thread::yield_now();
+        };
+        assert!(told.len() == 1 && told[0].contains("the rows read before stay in use"), "{told:?}");
+        let table = setup.kept().strict.open(&format!("hash:{}", path.display())).unwrap();
+        assert_eq!(table.lookup("a@v.org").unwrap().map(|h| h.value).as_deref(), Some("5000"));
+        setup.keep_tables(&|_| true);
+        assert!(setup.table_notices().is_empty());
         std::fs::remove_dir_all(&at).unwrap();
     }
 }

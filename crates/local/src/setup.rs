@@ -2,7 +2,7 @@
 
 use crate::answer::{Answer, Tell, say};
 use crate::content::Content;
-use crate::events::{BadJob, BadService};
+use crate::events::{BadJob, BadService, TableTrouble};
 use crate::kept::Kept;
 use crate::lookups::Lookups;
 use crate::mail::Mail;
@@ -65,6 +65,9 @@ impl Setup {
 pub fn child(setup: &Setup, job: &[u8], content: OwnedFd, answer: OwnedFd) -> i32 {
     let answer = Answer::new(File::from(answer));
     answer.send(&Frame::Begin { number: std::process::id() });
+    for what in setup.table_notices() {
+        say(&answer, &TableTrouble { what });
+    }
     let Some(job) = Job::decode(job) else {
         say(
             &answer,

@@ -126,6 +126,8 @@ impl Role {
         });
         match made {
             Ok(child) => {
+                // The child has them logged.
+                setup.table_notices();
                 self.children.insert(child.number(), number);
             }
             Err(e) => self.pending.push_back(not_started(&format!("cannot start a process: {e}"))),
