@@ -2,7 +2,7 @@
 
 use config::Config;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -107,6 +107,7 @@ pub fn open_trusted(config: &Config, name: &str, path: &str) -> Result<File, Str
             .strip_suffix(path)
             .is_some_and(|before| before.is_empty() || before.ends_with([':', '!', '<', '=']))
     });
+    let named = named || name == ROWS_NAME_FILES && in_rows(&value, path);
     if !named || !path.starts_with('/') {
         return Err(format!("parameter {name} does not name it"));
     }
@@ -129,6 +130,27 @@ pub fn open_trusted(config: &Config, name: &str, path: &str) -> Result<File, Str
 /// user's own affair.
 pub fn is_roots(path: &Path) -> bool {
     sys::spawn::effective_uid() != 0 || only_root(path, 0).is_ok()
+}
+
+/// The parameter whose tables name files in their rows: keys, for names that clients ask for.
+const ROWS_NAME_FILES: &str = "tls_server_sni_maps";
+
+/// No such table is larger.
+const LARGEST_TABLE: u64 = 1 << 24;
+
+/// Whether a row of a text table that is root's own names this file.
+fn in_rows(tables: &str, path: &str) -> bool {
+    let elements = tables.split(|c: char| c == ',' || c.is_ascii_whitespace());
+    let texts = elements.filter_map(|element| element.find(":/").and_then(|at| element.get(at + 1..)));
+    texts.into_iter().any(|table| {
+        let table = Path::new(table);
+        if sys::spawn::effective_uid() == 0 && only_root(table, 0).is_err() {
+            return false;
+        }
+        let mut text = Vec::new();
+        let read = File::open(table).and_then(|f| f.take(LARGEST_TABLE).read_to_end(&mut text));
+        read.is_ok() && tables::text::files_in_values(&text).iter().any(|file| file == path)
+    })
 }
 
 /// Refuses a path if others than root could have put there what it leads to: every directory and
@@ -192,6 +214,32 @@ mod tests {
         sys::spawn::give(&theirs, 65_534, 65_534).unwrap();
         assert!(open(&theirs.join("table")).unwrap_err().contains("theirs can be changed"));
         assert!(open(&root.join("good")).unwrap_err().contains("theirs can be changed"));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn rows_of_names_may_name_keys() {
+        let root = Path::new("/run").join(format!("valija-rows-{}", std::process::id()));
+        let root = match sys::spawn::effective_uid() {
+            0 => root,
+            _ => std::env::temp_dir().join(format!("valija-rows-{}", std::process::id())),
+        };
+        std::fs::create_dir_all(&root).unwrap();
+        let (key, table) = (root.join("key.pem"), root.join("names"));
+        std::fs::write(&key, "x").unwrap();
+        std::fs::write(&table, format!("mail.example.org {}\n", key.display())).unwrap();
+        let open = |name: &str, path: &Path| {
+            let text = format!("{name} = hash:{}\n", table.display());
+            let config = Config::from_text(Path::new("/nowhere"), &text).unwrap();
+            open_trusted(&config, name, path.to_str().unwrap()).map(|_| ())
+        };
+        assert_eq!(open("tls_server_sni_maps", &key), Ok(()));
+        assert!(open("alias_maps", &key).unwrap_err().contains("does not name it"));
+        assert!(open("tls_server_sni_maps", Path::new("/etc/shadow")).is_err());
+        if sys::spawn::effective_uid() == 0 {
+            sys::spawn::give(&table, 65_534, 65_534).unwrap();
+            assert!(open("tls_server_sni_maps", &key).is_err(), "a user's table names nothing");
+        }
         std::fs::remove_dir_all(&root).unwrap();
     }
 

@@ -308,10 +308,10 @@ impl System {
                 let opened = self.plan.open(&name, &path);
                 let error = opened.as_ref().err().cloned().unwrap_or_default();
                 if !error.is_empty() {
-                    self.say.say(&crate::events::FileRefused { path, what: error.clone() });
+                    self.say.say(&crate::events::FileRefused { path: path.clone(), what: error.clone() });
                 }
                 let fd = opened.as_ref().ok().map(|f| f.as_fd());
-                let _ = channel.send(&Order::File { error }.encode(), fd.as_slice());
+                let _ = channel.send(&Order::File { path, error }.encode(), fd.as_slice());
             }
             None => self.say.say(&Note { what: "the mail role sent a message that means nothing".into() }),
         }

@@ -22,6 +22,8 @@ pub enum Order {
     Drain,
     /// The answer to `Ask::Open`: the file comes along, or it cannot be had.
     File {
+        /// Its path, as it was asked for.
+        path: String,
         /// Empty when the file came along.
         error: String,
     },
@@ -53,7 +55,7 @@ impl Order {
             Order::Reload => "reload".into(),
             Order::Begin => "begin".into(),
             Order::Drain => "drain".into(),
-            Order::File { error } => format!("file\n{error}"),
+            Order::File { path, error } => format!("file\n{path}\n{error}"),
         }
         .into_bytes()
     }
@@ -72,7 +74,10 @@ impl Order {
             "reload" => Order::Reload,
             "begin" => Order::Begin,
             "drain" => Order::Drain,
-            "file" => Order::File { error: rest.into() },
+            "file" => {
+                let (path, error) = rest.split_once('\n')?;
+                Order::File { path: path.into(), error: error.into() }
+            }
             _ => return None,
         })
     }
@@ -118,7 +123,7 @@ mod tests {
             Order::Reload,
             Order::Begin,
             Order::Drain,
-            Order::File { error: "no such file".into() },
+            Order::File { path: "/etc/key".into(), error: "no such\nfile".into() },
         ];
         for order in orders {
             assert_eq!(Order::decode(&order.encode()), Some(order));

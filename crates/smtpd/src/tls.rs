@@ -9,8 +9,8 @@ use net::tls::client::Authorities;
 use net::tls::server::{Acceptor, Ciphers, Digest, Guests, Identity, Say, Setup, StandIn, Trouble};
 use proto::smtp::server::{Settings, Starttls};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tables::{Maps, Types};
 
 /// How a listener uses encryption.
@@ -41,8 +41,13 @@ pub(crate) struct Tls {
     setup: Result<Setup, Trouble>,
     types: Types,
     /// Certificates and keys, read when the first client comes.
-    acceptor: OnceLock<Option<Acceptor>>,
+    acceptor: OnceLock<Arc<Acceptor>>,
+    /// What was wrong with them the last time, and when that was.
+    broken: Mutex<Option<(Trouble, Instant)>>,
 }
+
+/// Certificates and keys that cannot be used are looked at again after this time.
+const AGAIN: Duration = Duration::from_secs(5);
 
 impl Tls {
     pub(crate) fn load(config: &Config, types: &Types) -> Result<Tls, Vec<Problem>> {
@@ -89,34 +94,48 @@ impl Tls {
             setup: setup(config, &p, &common, level, asks_clients, types),
             types: types.clone(),
             acceptor: OnceLock::new(),
+            broken: Mutex::default(),
         })
     }
 
-    /// Reads certificates and keys, the first time; why they cannot be used is said then.
-    pub(crate) fn acceptor(&self, source: &events::Source) -> Option<&Acceptor> {
-        let load = || {
+    /// Certificates and keys, read the first time; why they cannot be used is said then, and again only
+    /// when it is something else.
+    pub(crate) fn acceptor(&self, source: &events::Source) -> Option<&Arc<Acceptor>> {
+        if let Some(acceptor) = self.acceptor.get() {
+            return Some(acceptor);
+        }
+        // One at a time.
+        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = broken.is_none() && self.acceptor.get().is_none();
+        if broken.as_ref().is_some_and(|(_, when)| when.elapsed() < AGAIN) {
+            return None;
+        }
+        if first {
             self.notes.iter().for_each(|what| source.say(&NoTls { what: what.clone() }));
             if self.loglevel >= 2 {
                 source.say(&StartingTls {});
             }
+        }
+        let load = || {
             let types = self.types.clone();
             let open = Arc::new(move |path: &Path| types.open_file(path));
-            let loaded = match &self.setup {
-                Ok(setup) => Acceptor::load(setup, open),
-                Err(trouble) => Err(trouble.clone()),
-            };
-            match loaded {
+            Acceptor::load(self.setup.as_ref().map_err(Trouble::clone)?, open)
+        };
+        if self.acceptor.get().is_none() {
+            match load() {
                 Ok((acceptor, says)) => {
                     tell(source, says);
-                    Some(acceptor)
+                    let _ = self.acceptor.set(Arc::new(acceptor));
                 }
                 Err(trouble) => {
-                    tell(source, trouble);
-                    None
+                    if broken.as_ref().is_none_or(|(former, _)| *former != trouble) {
+                        tell(source, trouble.clone());
+                    }
+                    *broken = Some((trouble, Instant::now()));
                 }
             }
-        };
-        self.acceptor.get_or_init(load).as_ref()
+        }
+        self.acceptor.get()
     }
 
     /// Clients may encrypt.

@@ -99,6 +99,18 @@ pub fn logical_lines(bytes: &[u8]) -> (Vec<Logical>, Vec<Fault>) {
     (out, faults)
 }
 
+/// The files that the values of rows name, as those of `tls_server_sni_maps` do.
+pub fn files_in_values(bytes: &[u8]) -> Vec<String> {
+    let (lines, _) = logical_lines(bytes);
+    let rows = lines.iter().filter_map(|line| map_row(std::str::from_utf8(&line.text).ok()?).ok());
+    let mut files = Vec::new();
+    for (_, value) in rows {
+        let words = value.split([',', ' ', '\t']).filter(|w| w.starts_with('/'));
+        files.extend(words.map(String::from));
+    }
+    files
+}
+
 /// Reads a whole text.
 pub fn parse(bytes: &[u8], grammar: Grammar) -> Parsed {
     let (lines, faults) = logical_lines(bytes);
@@ -288,6 +300,13 @@ pub fn shown(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_rows_name() {
+        let text =
+            b"# /no\na.org /etc/a.pem, /etc/b.pem\n\n.b.org\t/etc/c.pem\n  /etc/d.pem\nc.org x/y LS0t\n";
+        assert_eq!(files_in_values(text), ["/etc/a.pem", "/etc/b.pem", "/etc/c.pem", "/etc/d.pem"]);
+    }
 
     #[test]
     fn a_port_does_not_make_an_alias_table() {

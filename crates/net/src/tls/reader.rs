@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// A line for the log.
@@ -39,11 +39,25 @@ impl<'a> Reader<'a> {
         Reader { open, marks: Vec::new() }
     }
 
-    pub(super) fn open(&mut self, path: &Path) -> io::Result<File> {
+    pub(super) fn open(&mut self, path: &Path) -> io::Result<Content> {
         let file = (self.open)(path);
         let mark = file.as_ref().ok().and_then(mark);
         self.marks.push((path.to_path_buf(), mark));
-        file
+        file.map(|file| Content { file, at: 0 })
+    }
+}
+
+/// What is in a file. A descriptor that others have, too, is not moved by reading.
+pub(super) struct Content {
+    file: File,
+    at: u64,
+}
+
+impl io::Read for Content {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buffer, self.at)?;
+        self.at += n as u64;
+        Ok(n)
     }
 }
 

@@ -3,7 +3,8 @@
 //! Files named in main.cf or by `-o` in master.cf may be readable for root alone: tables (passwords,
 //! private aliases), and the keys of certificates. The
 //! role asks for each that it cannot open; `master` passes a descriptor if it trusts the file. What
-//! was passed is kept for the life of the snapshot; a replaced file is seen at the next reload.
+//! was passed is kept for the life of the snapshot. A file that is opened again, as certificates and
+//! keys are, is asked for again from time to time: that a new one took its place cannot be seen from here.
 
 use super::orders::Master;
 use config::Config;
@@ -11,48 +12,120 @@ use config::master_cf::Services;
 use proto::supervision::{Ask, Order};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, ErrorKind, Seek};
+use std::io::{self, ErrorKind, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// How often a file is asked for again at most.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// A file that `master` passed.
+struct Held {
+    /// The parameter that names it.
+    name: String,
+    file: Arc<File>,
+    /// When it was asked for.
+    asked: Instant,
+}
 
 /// Files passed by `master`, by path.
-#[derive(Clone, Default)]
-pub struct Passed(Arc<BTreeMap<PathBuf, File>>);
+#[derive(Clone)]
+pub struct Passed {
+    files: Arc<Mutex<BTreeMap<PathBuf, Held>>>,
+    again: Again,
+}
+
+/// Takes wishes for files to be asked for again.
+pub type Again = UnboundedSender<Ask>;
 
 impl Passed {
     /// Asks for every file that the configuration names and this process may not read. `None` when
     /// master is gone, or wants the role to end.
-    pub async fn fetch(config: &Config, services: &Services, master: &Master) -> Option<Passed> {
-        let mut all = BTreeMap::new();
+    pub async fn fetch(
+        config: &Config,
+        services: &Services,
+        master: &Master,
+        again: &Again,
+    ) -> Option<Passed> {
+        let passed = Passed { files: Arc::default(), again: again.clone() };
         for (name, path) in unreadable(config, services) {
-            let ask = Ask::Open { name, path: path.display().to_string() };
-            master.tell(&ask).await;
-            loop {
-                match master.next().await? {
-                    // Master has said why if no file comes.
-                    (Order::File { .. }, mut descriptors) => {
-                        all.extend(descriptors.pop().map(|fd| (path, File::from(fd))));
-                        break;
+            passed.ask(name, path, master).await?;
+        }
+        for (name, path) in named_in_rows(config, services, &passed) {
+            passed.ask(name, path, master).await?;
+        }
+        Some(passed)
+    }
+
+    async fn ask(&self, name: String, path: PathBuf, master: &Master) -> Option<()> {
+        let wanted = path.display().to_string();
+        master.tell(&Ask::Open { name: name.clone(), path: wanted.clone() }).await;
+        loop {
+            match master.next().await? {
+                // Master has said why if no file comes. Another's answer is late, of an older snapshot.
+                (Order::File { path: of, .. }, mut descriptors) if of == wanted => {
+                    if let Some(fd) = descriptors.pop() {
+                        let held = Held { name, file: Arc::new(fd.into()), asked: Instant::now() };
+                        self.lock().insert(path, held);
                     }
-                    (Order::Drain, _) => return None,
-                    _ => {}
+                    return Some(());
                 }
+                (Order::Drain, _) => return None,
+                _ => {}
             }
         }
-        Some(Passed(Arc::new(all)))
+    }
+
+    /// A file that was asked for again has come.
+    pub fn replace(&self, path: &str, file: File) {
+        if let Some(held) = self.lock().get_mut(Path::new(path)) {
+            held.file = Arc::new(file);
+        }
     }
 
     /// Opens a file: by itself where that is allowed, else what was passed.
     pub fn open(&self, path: &Path) -> io::Result<File> {
         match File::open(path) {
             Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-                let mut file = self.0.get(path).ok_or(e)?.try_clone()?;
+                let mut all = self.lock();
+                let held = all.get_mut(path).ok_or(e)?;
+                if held.asked.elapsed() >= EVERY {
+                    held.asked = Instant::now();
+                    let path = path.display().to_string();
+                    let _ = self.again.send(Ask::Open { name: held.name.clone(), path });
+                }
+                let mut file = held.file.try_clone()?;
                 file.rewind()?;
                 Ok(file)
             }
             other => other,
         }
     }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Held>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Files that rows of `tls_server_sni_maps` name.
+fn named_in_rows(config: &Config, services: &Services, passed: &Passed) -> Vec<(String, PathBuf)> {
+    const NAME: &str = "tls_server_sni_maps";
+    let mut all = Vec::new();
+    let own = services.all.iter().map(|service| service.config(config).get(NAME));
+    for tables in own.chain([config.get(NAME)]).flatten() {
+        for element in tables::split_list(&tables) {
+            let Some(path) = element.find(":/").and_then(|at| element.get(at + 1..)) else { continue };
+            let mut text = Vec::new();
+            let read = passed.open(Path::new(path)).and_then(|f| f.take(1 << 24).read_to_end(&mut text));
+            if read.is_ok() {
+                let files = tables::text::files_in_values(&text);
+                files.into_iter().for_each(|file| add(NAME, file.into(), &mut all));
+            }
+        }
+    }
+    all
 }
 
 /// Parameters whose value is a file, or several, and not tables.

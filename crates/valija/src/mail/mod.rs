@@ -150,7 +150,8 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     let say = events::Source::new(&syslog_name, "master", std::process::id());
     let Equipment { mut sockets, jobs, log } = equipment(master).await.ok_or("master is gone")?;
     log.into_iter().for_each(events::adopt);
-    let Some(passed) = Passed::fetch(&config, &services, master).await else { return Ok(()) };
+    let (again, mut wished_again) = tokio::sync::mpsc::unbounded_channel();
+    let Some(passed) = Passed::fetch(&config, &services, master, &again).await else { return Ok(()) };
     let (wishes, wished) = world::wishes();
     let resolvers = Resolvers::system(&config)?;
     let snapshot = Arc::new(Snapshot::build(
@@ -182,12 +183,26 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     sys::program::forget_start();
 
     loop {
-        match master.next().await {
+        let order = tokio::select! {
+            order = master.next() => order,
+            Some(ask) = wished_again.recv() => {
+                master.tell(&ask).await;
+                continue;
+            }
+        };
+        match order {
+            Some((Order::File { path, .. }, mut descriptors)) => {
+                let now = present.read().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some(fd) = descriptors.pop() {
+                    now.passed.replace(&path, fd.into());
+                }
+            }
             Some((Order::Reload, _)) => {
                 let Some(Equipment { sockets, jobs, log }) = equipment(master).await else { break };
                 let built = match Snapshot::read(directory) {
                     Ok((config, services)) => {
-                        let Some(passed) = Passed::fetch(&config, &services, master).await else { break };
+                        let fetched = Passed::fetch(&config, &services, master, &again).await;
+                        let Some(passed) = fetched else { break };
                         Snapshot::build(
                             config,
                             services,

@@ -76,6 +76,8 @@ pub struct Snapshot {
     pub syslog_name: String,
     /// What becomes of mail from the maildrop.
     pub pickup: Manner,
+    /// Files that master opened for it.
+    pub passed: Passed,
     /// Mail to other hosts.
     pub client: Arc<smtp::Client>,
 }
@@ -100,7 +102,7 @@ impl Snapshot {
     ) -> Result<Snapshot, String> {
         let main = Main::load(&config).map_err(join)?;
         let syslog_name = main.syslog_name().clone();
-        let types = types(&config, &syslog_name, passed);
+        let types = types(&config, &syslog_name, passed.clone());
         let own = addresses::own(&config);
         let rewriter = Arc::new(Rewriter::open(&config, &types, &own).map_err(join)?);
         let intake = doors(&config, &services, queue, &types, &rewriter)?;
@@ -168,6 +170,7 @@ impl Snapshot {
             limits,
             syslog_name,
             pickup,
+            passed,
             client,
         })
     }
