@@ -25,8 +25,22 @@ pub fn write_at(file: &File, pieces: &[IoSlice<'_>], at: u64) -> io::Result<usiz
 /// A file without a name in a directory: nobody else sees it, and nothing is left of it whatever happens.
 pub fn scratch(directory: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
     let flags = nix::fcntl::OFlag::O_TMPFILE | nix::fcntl::OFlag::O_CLOEXEC;
-    std::fs::OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(flags.bits()).open(directory)
+    if let Ok(file) = options.clone().custom_flags(flags.bits()).open(directory) {
+        return Ok(file);
+    }
+    // Not every file system can do without a name: overlays and network file systems.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = directory.join(format!("scratch.{}.{n}", std::process::id()));
+    // Of an earlier process with our number, which died between the next two calls.
+    let _ = std::fs::remove_file(&path);
+    let file = options.create_new(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
 }
 
 /// The space of a file system.

@@ -22,8 +22,6 @@ pub fn many_descriptors() -> std::io::Result<u64> {
 
 /// For `OpenOptionsExt::custom_flags`: a symbolic link in the last place is an error.
 pub const O_NOFOLLOW: i32 = libc::O_NOFOLLOW;
-/// open(2) of a directory makes a file in it that has no name.
-pub const O_TMPFILE: i32 = libc::O_TMPFILE;
 /// open(2) does not wait, for a fifo say.
 pub const O_NONBLOCK: i32 = libc::O_NONBLOCK;
 

@@ -1,10 +1,8 @@
 //! What was said until the filter is asked: in memory while it is little, then in a file without a name.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// So much stays in memory.
 const LITTLE: usize = 64 * 1024;
@@ -28,7 +26,7 @@ impl Spool {
         if self.memory.len() + bytes.len() > LITTLE {
             let file = match &mut self.file {
                 Some(file) => file,
-                none => none.insert(nameless(&self.directory)?),
+                none => none.insert(sys::durable::scratch(&self.directory)?),
             };
             file.write_all(&self.memory)?;
             self.memory.clear();
@@ -61,23 +59,6 @@ impl Spool {
         }
         Ok(std::mem::take(&mut self.memory))
     }
-}
-
-/// A file that is gone when it is closed, whatever happens.
-fn nameless(directory: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    if let Ok(file) = options.clone().custom_flags(sys::host::O_TMPFILE).open(directory) {
-        return Ok(file);
-    }
-    // Not every file system can do without a name.
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    let path = directory.join(format!("filter.{}.{n}", std::process::id()));
-    let _ = std::fs::remove_file(&path);
-    let file = options.create_new(true).custom_flags(sys::host::O_NOFOLLOW).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
 }
 
 #[cfg(test)]
