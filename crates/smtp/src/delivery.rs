@@ -437,6 +437,11 @@ impl<'a> Delivery<'a> {
             session.close(settings.skip_quit);
             return Err(status.into());
         }
+        if settings.tls.block_early && session.is_encrypted() && session.is_stale().await {
+            let status = Status::new(Code(4, 7, 0), "unexpected server message");
+            session.close(settings.skip_quit);
+            return Err(status.into());
+        }
         // A message that need not go without encryption must not find such a connection.
         session.reusable &= !plain && (!session.is_encrypted() || policy.reuse);
         Ok(session)

@@ -52,6 +52,16 @@ params! {
         smtp_tls_mandatory_exclude_ciphers: List = "";
         /// The name that servers are asked for (SNI): none, hostname, nexthop, or a name.
         smtp_tls_servername: Text = "";
+        /// The certificate with an RSA key that is shown to servers that ask for one, followed by its chain, in PEM format.
+        smtp_tls_cert_file: Text = "";
+        /// Its key.
+        smtp_tls_key_file: Text = "$smtp_tls_cert_file";
+        /// The same with a key on an elliptic curve.
+        smtp_tls_eccert_file: Text = "";
+        /// Its key.
+        smtp_tls_eckey_file: Text = "$smtp_tls_eccert_file";
+        /// Files with keys, each followed by its certificate and chain; they replace the settings above.
+        smtp_tls_chain_files: List = "";
         /// Log hosts that offer STARTTLS when it is not used.
         smtp_tls_note_starttls_offer: Bool = "no";
         /// Encrypt from the first byte, as on port 465, without STARTTLS.
@@ -116,6 +126,16 @@ params! {
         lmtp_tls_mandatory_exclude_ciphers: List = "";
         /// LMTP: the name that servers are asked for (SNI): none, hostname, nexthop, or a name.
         lmtp_tls_servername: Text = "";
+        /// LMTP: the certificate with an RSA key that is shown to servers that ask for one, followed by its chain, in PEM format.
+        lmtp_tls_cert_file: Text = "";
+        /// LMTP: its key.
+        lmtp_tls_key_file: Text = "$lmtp_tls_cert_file";
+        /// LMTP: the same with a key on an elliptic curve.
+        lmtp_tls_eccert_file: Text = "";
+        /// LMTP: its key.
+        lmtp_tls_eckey_file: Text = "$lmtp_tls_eccert_file";
+        /// LMTP: files with keys, each followed by its certificate and chain; they replace the settings above.
+        lmtp_tls_chain_files: List = "";
         /// LMTP: log hosts that offer STARTTLS when it is not used.
         lmtp_tls_note_starttls_offer: Bool = "no";
         /// LMTP: encrypt from the first byte, as on port 465, without STARTTLS.

@@ -6,7 +6,10 @@
 
 use super::certificate::{Certificate, Key};
 use super::ciphers::Ciphers;
+use super::keys::Identity;
+use super::presents::Presents;
 use super::proof::{Judgement, Manner, Proof, judge};
+use super::reader::{Opener, Trouble};
 pub use super::roots::{Anchors, Authorities, Roots};
 use super::sessions::Sessions;
 use super::verifier::Signatures;
@@ -20,6 +23,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OnceCell;
 
 /// Configurations of the library that are kept.
 const MOST_CONFIGS: usize = 32;
@@ -81,6 +85,10 @@ pub struct Connector {
     /// Not so strict, and strict.
     verifiers: [Arc<Signatures>; 2],
     sessions: Arc<Sessions>,
+    /// What we show to servers that ask, and how its files are opened.
+    identities: Vec<Identity>,
+    open: Option<Arc<Opener>>,
+    own: OnceCell<Option<Arc<Presents>>>,
     configs: Mutex<Vec<(Common, Arc<ClientConfig>)>>,
 }
 
@@ -91,7 +99,38 @@ impl Connector {
             roots: Roots::of(authorities),
             verifiers: [false, true].map(|strict| Arc::new(Signatures::new(strict))),
             sessions: Arc::default(),
+            identities: Vec::new(),
+            open: None,
+            own: OnceCell::new(),
             configs: Mutex::default(),
+        }
+    }
+
+    /// One that shows these certificates to servers that ask for one.
+    pub fn showing(self, identities: Vec<Identity>, open: Arc<Opener>) -> Connector {
+        Connector { identities, open: Some(open), ..self }
+    }
+
+    /// Reads our certificates, once. Where they cannot be used nothing is encrypted: then an error,
+    /// whose lines are for who hears it first.
+    pub async fn prepare(&self) -> Result<(), Trouble> {
+        let Some(open) = self.open.clone().filter(|_| !self.identities.is_empty()) else { return Ok(()) };
+        let mut first = Vec::new();
+        let read = async {
+            let identities = self.identities.clone();
+            let loaded = tokio::task::spawn_blocking(move || Presents::load(&identities, &*open)).await;
+            match loaded {
+                Ok(Ok(presents)) => Some(Arc::new(presents)),
+                Ok(Err(trouble)) => {
+                    first = trouble;
+                    None
+                }
+                Err(_) => None,
+            }
+        };
+        match self.own.get_or_init(|| read).await {
+            Some(_) => Ok(()),
+            None => Err(first),
         }
     }
 
@@ -107,13 +146,15 @@ impl Connector {
         }
         let [lax, exact] = &self.verifiers;
         let verifier = if strict { exact } else { lax };
-        let config = ClientConfig::builder_with_provider(ciphers.provider())
+        let builder = ClientConfig::builder_with_provider(ciphers.provider())
             .with_protocol_versions(&versions)
             .map_err(|e| Failure::Unusable(e.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(verifier.clone())
-            .with_no_client_auth();
-        let config = Arc::new(config);
+            .with_custom_certificate_verifier(verifier.clone());
+        let config = Arc::new(match self.own.get().and_then(Option::as_ref) {
+            Some(own) => builder.with_client_cert_resolver(own.clone()),
+            None => builder.with_no_client_auth(),
+        });
         if configs.len() >= MOST_CONFIGS {
             configs.remove(0);
         }
@@ -126,6 +167,9 @@ impl Connector {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
+        if self.prepare().await.is_err() {
+            return Err(Failure::Unusable("our own certificates cannot be used".into()));
+        }
         let roots = wish.roots.unwrap_or(&self.roots);
         let judged_by_roots = match wish.proof {
             Proof::Nothing => wish.judge,
@@ -174,6 +218,9 @@ impl Connector {
         let certificate = der.and_then(|der| Certificate::read(der));
         let key: Option<&Key> = certificate.as_ref().map(|c| &c.key);
         let mut summary = Summary::new(state, &seen, trust, key);
+        if let Some(own) = &seen.key {
+            summary.show_signature(own, seen.guest_scheme);
+        }
         if let (Some(certificate), Some(der)) = (&certificate, der) {
             summary.show(certificate, der);
         }

@@ -191,6 +191,10 @@ impl Own {
         Ok(Own { certified: Arc::new(certified) })
     }
 
+    pub(super) fn certified(&self) -> &Arc<CertifiedKey> {
+        &self.certified
+    }
+
     /// The certificate itself.
     pub(super) fn leaf(&self) -> Option<Certificate> {
         self.certified.cert.first().and_then(|c| Certificate::read(c))

@@ -29,6 +29,7 @@ pub mod digest;
 mod guests;
 mod keys;
 pub mod names;
+mod presents;
 pub mod proof;
 #[cfg(test)]
 mod proofs;
@@ -182,5 +183,14 @@ pub(crate) fn note(change: impl FnOnce(&mut Seen)) {
 /// The one library of ciphers.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())).clone()
+    let make = || {
+        let mut library = rustls::crypto::aws_lc_rs::default_provider();
+        // In the order of OpenSSL, so that the same is negotiated.
+        library.cipher_suites.sort_by_key(|suite| {
+            let name = suite.suite().as_str().unwrap_or_default();
+            (!name.starts_with("TLS13"), name.contains("AES_128"), name.contains("CHACHA20"))
+        });
+        Arc::new(library)
+    };
+    PROVIDER.get_or_init(make).clone()
 }

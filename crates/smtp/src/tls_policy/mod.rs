@@ -29,6 +29,7 @@ use net::tls::client::{Connector, Roots, Wish};
 use net::tls::dane::{usable, written};
 use net::tls::digest::{Digest, bytes_of};
 use net::tls::proof::{Fault, Judgement, Manner, Proof};
+use net::tls::server::Say;
 use net::tls::{Failure, Protocols, Trust};
 use proto::smtp::client::Stage;
 use proto::status::{Code, Status};
@@ -71,8 +72,8 @@ pub struct Tls {
     force: bool,
     /// What name servers vouch for is believed.
     dnssec: bool,
-    /// Published policies, when they are obeyed, and who vouches for exchangers and web servers then.
-    sts: Option<(Arc<Sts>, Arc<Roots>)>,
+    /// Published policies, when they are obeyed.
+    published: Option<Published>,
     ledger: Arc<Ledger>,
     /// Over IPv4, over IPv6.
     families: (bool, bool),
@@ -82,6 +83,15 @@ pub struct Tls {
     connector: Connector,
     /// What the administrator should know.
     pub doubts: Vec<String>,
+}
+
+/// Policies that domains publish.
+struct Published {
+    sts: Arc<Sts>,
+    /// Towards their web servers, which are not shown who we are.
+    connector: Connector,
+    /// Who vouches for exchangers and web servers then.
+    roots: Arc<Roots>,
 }
 
 /// The way to a host.
@@ -147,6 +157,8 @@ pub struct Policy {
     domain: String,
     /// What is to be proved is only looked at.
     observe: bool,
+    /// Our own certificates cannot be used, so nothing is encrypted.
+    unable: bool,
     /// The kind of policy that the domain publishes, to be counted.
     published: Option<Kind>,
 }
@@ -157,7 +169,7 @@ impl Tls {
     pub fn name(&self, destination: &str, host: &str) -> Option<String> {
         let rule = self.rule(destination, host, &mut Vec::new()).ok()?;
         // What a host proved for one destination is not proved for another; nor need it have been proved.
-        Some(match rule.level.authenticates() || self.sts.is_some() {
+        Some(match rule.level.authenticates() || self.published.is_some() {
             true => format!("{} for {destination}", rule.key),
             false => rule.key,
         })
@@ -172,10 +184,20 @@ impl Tls {
         voice: &events::Source,
     ) -> Result<Policy, Box<Status>> {
         let mut warnings = Vec::new();
-        let policy = match self.rule(way.destination, &peer.host, &mut warnings) {
+        let mut policy = match self.rule(way.destination, &peer.host, &mut warnings) {
             Ok(rule) => self.for_host(rule, way, peer, resolver, &mut warnings).await,
             Err(Unclear) => Err(UNUSABLE.to_string()),
         };
+        if let Ok(policy) = &mut policy
+            && policy.level != Level::None
+            && let Err(trouble) = self.connector.prepare().await
+        {
+            policy.unable = true;
+            warnings.extend(trouble.into_iter().map(|said| match said {
+                Say::Info(what) | Say::Warning(what) => what,
+                Say::Library(what) => format!("TLS library problem: {what}"),
+            }));
+        }
         if let Err(why) = &policy {
             warnings.push(format!("TLS policy lookup for {}/{}: {why}", way.destination, peer.host));
         }
@@ -211,6 +233,7 @@ impl Tls {
             warnings: Vec::new(),
             domain,
             observe: false,
+            unable: false,
             published: None,
         };
         match rule.level {
@@ -265,8 +288,8 @@ impl Tls {
         resolver: &Resolver,
         warnings: &mut Vec<String>,
     ) -> Result<(), String> {
-        let Some((sts, roots)) = &self.sts else { return Ok(()) };
-        let means = Means { resolver, connector: &self.connector, roots, families: self.families };
+        let Some(Published { sts, connector, roots }) = &self.published else { return Ok(()) };
+        let means = Means { resolver, connector, roots, families: self.families };
         let found = Box::pin(sts.find(&policy.domain, means)).await;
         if let Some(failure) = &found.failure {
             warnings.push(format!("MTA-STS policy of {}: {failure}", policy.domain));
@@ -415,7 +438,11 @@ impl Tls {
             let text = format!("TLS is required, but was not offered by host {}", session.peer.label);
             return Err(Box::new(Status::new(Code(4, 7, 4), text)));
         }
-        if policy.level != Level::None && offered && !plain {
+        if policy.level.is_mandatory() && policy.unable {
+            let text = "TLS is required, but our TLS engine is unavailable";
+            return Err(Box::new(Status::new(Code(4, 7, 5), text)));
+        }
+        if policy.level != Level::None && offered && !plain && !policy.unable {
             return Ok(true);
         }
         if self.note_offer && offered {

@@ -1,6 +1,6 @@
 //! The parameters of encryption, of both clients, read into one form.
 
-use super::{Level, Tls};
+use super::{Level, Published, Tls};
 use crate::report::Ledger;
 use crate::route::Protocol;
 use crate::sts::Sts;
@@ -15,7 +15,8 @@ use net::tls::client::{Authorities, Connector, Roots};
 use net::tls::digest::Digest;
 use net::tls::names;
 use net::tls::proof::Manner;
-use std::path::PathBuf;
+use net::tls::server::Identity;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tables::{Maps, Types};
@@ -48,6 +49,11 @@ struct Values {
     note_offer: bool,
     wrapped: bool,
     reuse: bool,
+    cert: String,
+    key: String,
+    eccert: String,
+    eckey: String,
+    chains: List,
     block_early: bool,
     force: bool,
 }
@@ -85,6 +91,11 @@ fn smtp(p: &SmtpTls) -> Values {
         note_offer = smtp_tls_note_starttls_offer,
         wrapped = smtp_tls_wrappermode,
         reuse = smtp_tls_connection_reuse,
+        cert = smtp_tls_cert_file,
+        key = smtp_tls_key_file,
+        eccert = smtp_tls_eccert_file,
+        eckey = smtp_tls_eckey_file,
+        chains = smtp_tls_chain_files,
         block_early = smtp_tls_block_early_mail_reply,
         force = smtp_tls_force_insecure_host_tlsa_lookup,
     )
@@ -119,6 +130,11 @@ fn lmtp(p: &LmtpTls) -> Values {
         note_offer = lmtp_tls_note_starttls_offer,
         wrapped = lmtp_tls_wrappermode,
         reuse = lmtp_tls_connection_reuse,
+        cert = lmtp_tls_cert_file,
+        key = lmtp_tls_key_file,
+        eccert = lmtp_tls_eccert_file,
+        eckey = lmtp_tls_eckey_file,
+        chains = lmtp_tls_chain_files,
         block_early = lmtp_tls_block_early_mail_reply,
         force = lmtp_tls_force_insecure_host_tlsa_lookup,
     )
@@ -217,7 +233,29 @@ impl Tls {
         let wanted = protocol == Protocol::Smtp && *all.valija_mta_sts();
         // For the web as for mail exchangers: those that the system trusts, and those that are set.
         let roots = || Roots::of(Authorities { system: true, ..authorities.clone() });
-        let sts = wanted.then(|| (Sts::of(&data.join("mta-sts")), Arc::new(roots())));
+        let published = wanted.then(|| Published {
+            sts: Sts::of(&data.join("mta-sts")),
+            connector: Connector::new(Authorities::default()),
+            roots: Arc::new(roots()),
+        });
+        let mut identities = Vec::new();
+        if !values.chains.0.is_empty() {
+            identities.push(Identity::Chains(values.chains.0.iter().map(PathBuf::from).collect()));
+        } else {
+            for (kind, certificate, key) in
+                [("RSA", values.cert, values.key), ("ECDSA", values.eccert, values.eckey)]
+            {
+                if !certificate.is_empty() && certificate != "none" {
+                    identities.push(Identity::Pair {
+                        kind,
+                        certificate: certificate.into(),
+                        key: key.into(),
+                    });
+                }
+            }
+        }
+        let opener = types.clone();
+        let open = Arc::new(move |path: &Path| opener.open_file(path));
         let ledger = Ledger::of(&data.join("tls-reports"));
         let many_labels = *all.tls_wildcard_matches_multiple_labels();
         Ok(Tls {
@@ -253,14 +291,14 @@ impl Tls {
             dnssec,
             service: prefix,
             patience: *Qmgr::load(config)?.minimal_backoff_time(),
-            sts,
+            published,
             ledger,
             families: {
                 let spoken = &Master::load(config)?.inet_protocols().0.clone();
                 let speaks = |name: &str| spoken.iter().any(|p| p == name || p == "all");
                 (speaks("ipv4"), speaks("ipv6"))
             },
-            connector: Connector::new(authorities),
+            connector: Connector::new(authorities).showing(identities, open),
             doubts: Vec::new(),
         })
     }

@@ -129,7 +129,17 @@ fn named_in_rows(config: &Config, services: &Services, passed: &Passed) -> Vec<(
 }
 
 /// Parameters whose value is a file, or several, and not tables.
-const FILES: [&str; 7] = [
+const FILES: [&str; 17] = [
+    "lmtp_tls_cert_file",
+    "lmtp_tls_chain_files",
+    "lmtp_tls_eccert_file",
+    "lmtp_tls_eckey_file",
+    "lmtp_tls_key_file",
+    "smtp_tls_cert_file",
+    "smtp_tls_chain_files",
+    "smtp_tls_eccert_file",
+    "smtp_tls_eckey_file",
+    "smtp_tls_key_file",
     "smtpd_tls_cert_file",
     "smtpd_tls_key_file",
     "smtpd_tls_eccert_file",
