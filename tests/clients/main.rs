@@ -73,7 +73,8 @@ fn evolution_sends_through_valija_alone() {
 
 fn programs(product: Product, logins: Logins) {
     if can_run(&programs::NEEDED) {
-        in_world(product, logins, programs::files(), move |world| programs::all(world, logins)).unwrap_or_else(|error| panic!("{error}"));
+        in_world(product, logins, programs::files(), move |world| programs::all(world, logins))
+            .unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
