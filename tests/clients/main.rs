@@ -7,6 +7,7 @@
 //! Needs root and the packages of `./test`. Without them the tests say so and pass; with `VALIJA_TEST_MUST_RUN=1` they fail.
 
 mod desktop;
+mod fail2ban;
 mod host;
 #[path = "../runner/install.rs"]
 mod install;
@@ -33,6 +34,21 @@ fn programs_send_through_valija_with_dovecot() {
 #[test]
 fn programs_send_through_valija_alone() {
     programs(Product::Valija, Logins::Own);
+}
+
+#[test]
+fn fail2ban_finds_guessers_at_postfix_with_dovecot() {
+    guessers(Product::Postfix, Logins::Dovecot);
+}
+
+#[test]
+fn fail2ban_finds_guessers_at_valija_with_dovecot() {
+    guessers(Product::Valija, Logins::Dovecot);
+}
+
+#[test]
+fn fail2ban_finds_guessers_at_valija_alone() {
+    guessers(Product::Valija, Logins::Own);
 }
 
 #[test]
@@ -74,6 +90,13 @@ fn evolution_sends_through_valija_alone() {
 fn programs(product: Product, logins: Logins) {
     if can_run(&programs::NEEDED) {
         in_world(product, logins, programs::files(), move |world| programs::all(world, logins))
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+fn guessers(product: Product, logins: Logins) {
+    if can_run(&fail2ban::NEEDED) {
+        in_world(product, logins, Vec::new(), move |world| fail2ban::finds(world, logins))
             .unwrap_or_else(|error| panic!("{error}"));
     }
 }
