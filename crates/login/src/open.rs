@@ -15,6 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tables::Types;
 
+/// The values of `smtpd_sasl_type`.
+pub const TYPES: [&str; 3] = ["cyrus", "dovecot", "valija"];
+
 /// What the authenticators of all listeners share, also across reloads.
 #[derive(Default)]
 pub struct Shared {
@@ -71,5 +74,42 @@ impl Shared {
         let dovecot = Dovecot::new(endpoint.clone(), self.attempts.clone(), rates);
         all.push((endpoint, rates, Arc::downgrade(&dovecot)));
         dovecot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str, shared: &Shared) -> Result<Arc<dyn Authenticator>, String> {
+        let config = Config::from_text(Path::new("/nowhere"), text).unwrap();
+        let voice = ::events::Source::new("postfix", "smtpd", 1);
+        open(&config, &Types::builder().build(), false, shared, &voice)
+    }
+
+    #[test]
+    fn every_type_there_is_and_no_other() {
+        let shared = Shared::default();
+        for name in TYPES {
+            assert!(of(&format!("smtpd_sasl_type = {name}\n"), &shared).is_ok(), "{name}");
+        }
+        let error = of("smtpd_sasl_type = gsasl\n", &shared).err();
+        assert_eq!(error.as_deref(), Some("unsupported SASL server implementation: gsasl"));
+        let error = of("smtpd_sasl_type = dovecot\nsmtpd_sasl_path = inet:here\n", &shared).err();
+        assert!(error.is_some_and(|e| e.contains("no valid port")));
+    }
+
+    #[test]
+    fn listeners_share_a_dovecot() {
+        let shared = Shared::default();
+        let text = "smtpd_sasl_type = dovecot\nsmtpd_sasl_path = private/auth\n";
+        let count = || shared.dovecots.lock().unwrap().len();
+        let (one, two) = (of(text, &shared), of(text, &shared));
+        assert_eq!(count(), 1);
+        let other = of(&text.replace("private", "other"), &shared);
+        assert_eq!(count(), 2);
+        drop((one, two, other));
+        let _again = of(text, &shared);
+        assert_eq!(count(), 1, "what nobody uses is forgotten");
     }
 }

@@ -491,6 +491,7 @@ impl<B: Backend> Session<B> {
                 }
                 Event::Xclient(attributes) => {
                     let decision = Box::pin(self.xclient(attributes)).await;
+                    machine.suppose_login(self.login.is_some());
                     let settings = machine.settings_mut();
                     self.service.adapt(settings, &self.client, &self.source);
                     settings.footer = self.service.footer(&self.client, &self.shown, &self.source);

@@ -369,6 +369,7 @@ fn open_relays_are_seen() {
     );
 }
 
+mod auth;
 mod dns;
 mod policy;
 mod starttls;

@@ -390,6 +390,11 @@ impl Session {
         &mut self.settings
     }
 
+    /// Whether somebody has logged in, where the driver knows it from elsewhere (XCLIENT).
+    pub fn suppose_login(&mut self, logged_in: bool) {
+        self.logged_in = logged_in;
+    }
+
     /// Nothing more is read or answered.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
@@ -540,7 +545,7 @@ impl Session {
                 self.say(reply.unwrap_or_else(|| Reply::new(235, "2.7.0 Authentication successful")));
             }
             Pending::Xclient if good => {
-                (self.helo, self.logged_in) = (None, false);
+                self.helo = None;
                 self.reset_transaction();
                 self.flush_transcript(false);
                 let usual = || Reply::new(220, &*self.settings.hostname);

@@ -64,8 +64,17 @@ fn go(options: &Options) -> Done {
         types.names().iter().for_each(|name| print(&format!("{name}\n")));
         return Ok(());
     }
-    // No SASL type and no TLS library is part of this build; both lists are empty.
-    if options.listing('a') || options.listing('A') || options.listing('T') {
+    if options.listing('a') {
+        login::open::TYPES.iter().for_each(|name| print(&format!("{name}\n")));
+        return Ok(());
+    }
+    if options.listing('A') {
+        // What smtp_sasl_type may say: the client has one way to log in.
+        print("cyrus\n");
+        return Ok(());
+    }
+    // No TLS library of Postfix's is part of this build.
+    if options.listing('T') {
         return Ok(());
     }
     let directory =
