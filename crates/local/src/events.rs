@@ -58,6 +58,12 @@ events::events! {
     NotRegular { recipient: String, path: String } Warning "recipient {recipient}: destination {path} is not a regular file"
     /// A parameter of the configuration cannot be used.
     BadParameter { what: String } Fatal "{what}"
+    /// A service that runs a program for each connection cannot be used.
+    SpawnBad { what: String } Fatal "{what}"
+    /// The program of a service ended badly.
+    SpawnEnded { command: String, how: String } Warning "command {command} {how}"
+    /// The program of a service took longer than it may.
+    SpawnTime { command: String, process: u32 } Warning "{command}: process id {process}: command time limit exceeded"
     /// A transport of master.cf cannot be used.
     BadService { what: String } Fatal "{what}"
     /// A transport of master.cf names a macro that there is not.

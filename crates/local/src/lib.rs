@@ -32,6 +32,7 @@ mod mbox_lock;
 mod pipe;
 mod resolve;
 mod setup;
+mod spawn;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -39,3 +40,4 @@ mod tokens;
 mod virtual_mailbox;
 
 pub use setup::{Setup, child};
+pub use spawn::spawned;

@@ -98,11 +98,16 @@ impl Attributes {
         Ok(all)
     }
 
+    /// Program and arguments.
+    pub fn argv(&self) -> &[String] {
+        &self.argv
+    }
+
     fn has(&self, flag: char) -> bool {
         self.flags.contains(flag)
     }
 
-    fn rights(&self, mail_owner: &str) -> Result<Rights, String> {
+    pub fn rights(&self, mail_owner: &str) -> Result<Rights, String> {
         let account = users::by_name(&self.user)
             .map_err(|e| format!("looking up user {}: {e}", self.user))?
             .ok_or_else(|| format!("get_service_attr: unknown username: {}", self.user))?;

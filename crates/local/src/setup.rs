@@ -39,7 +39,8 @@ impl Setup {
 
     /// From what was read elsewhere.
     pub fn of(config: Config, services: Vec<Service>) -> Setup {
-        let services: Vec<Service> = services.into_iter().filter(|s| s.kind == Kind::Unix).collect();
+        let services: Vec<Service> =
+            services.into_iter().filter(|s| s.kind == Kind::Unix || s.command() == "spawn").collect();
         let kept = Kept::of(&config, &services);
         Setup { config, services, kept }
     }

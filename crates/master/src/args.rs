@@ -16,6 +16,8 @@ pub struct Args {
     pub wait: bool,
     /// `-s`, `-i`: keep standard output open (`postfix start-fg`, init of a container).
     pub keep_output: bool,
+    /// Internal: services whose listeners the deliver role gets as descriptors 4, 5, ….
+    pub listen: Vec<String>,
     /// Internal: report on descriptor 3 when clients are served, and leave the terminal.
     pub report: bool,
 }
@@ -35,6 +37,10 @@ pub fn parse(words: &[String]) -> Result<Args, String> {
             match letter {
                 'c' => {
                     args.directory = value()?.into();
+                    break;
+                }
+                'l' => {
+                    args.listen.push(value()?);
                     break;
                 }
                 'e' => {

@@ -37,20 +37,47 @@ pub fn main(words: &[String]) -> ExitCode {
 
 fn run(words: &[String], channel: Option<Channel>) -> Result<(), String> {
     let args = args::parse(words)?;
+    let mut listeners = Vec::new();
+    for (service, number) in args.listen.iter().zip(4..) {
+        let listener = sys::spawn::inherited(number).ok_or("a listener that was named is not there")?;
+        listeners.push((service.clone(), listener));
+    }
     let channel = channel.ok_or("this program is started by master, not by hand")?;
     let setup = Setup::load(&args.directory)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     let signals = Signals::take().map_err(|e| format!("cannot wait for signals: {e}"))?;
     channel.set_nonblocking().map_err(|e| format!("the channel to the mail role: {e}"))?;
-    Role { setup, children: HashMap::new(), pending: VecDeque::new(), open: true }
-        .serve(&channel, &signals)
-        .map_err(|e| e.to_string())
+    let limits = limits(&args.directory);
+    let role =
+        Role { setup, listeners, limits, children: HashMap::new(), pending: VecDeque::new(), open: true };
+    role.serve(&channel, &signals).map_err(|e| e.to_string())
+}
+
+/// What a child is for.
+#[derive(PartialEq, Eq)]
+enum Task {
+    /// The delivery job of this number.
+    Job(u64),
+    /// A connection of this service.
+    Connection(String),
+}
+
+/// How many programs each service of the command `spawn` may run at a time; 0 is without limit.
+fn limits(directory: &std::path::Path) -> HashMap<String, usize> {
+    let default = config::Config::load(directory).ok().and_then(|c| c.get("default_process_limit").ok());
+    let default = default.and_then(|t| t.parse().ok()).unwrap_or(100);
+    let services = config::master_cf::load(directory).map(|s| s.all).unwrap_or_default();
+    let of = |s: &config::master_cf::Service| s.process_limit().map_or(default, |n| n as usize);
+    services.iter().filter(|s| s.command() == "spawn").map(|s| (s.name.clone(), of(s))).collect()
 }
 
 struct Role {
     setup: Setup,
-    /// Process number, and the number of its job.
-    children: HashMap<u32, u64>,
+    /// Services that run a program for each connection.
+    listeners: Vec<(String, OwnedFd)>,
+    limits: HashMap<String, usize>,
+    /// Process number, and what it is for.
+    children: HashMap<u32, Task>,
     /// Messages that the mail role had no room for yet.
     pending: VecDeque<Vec<u8>>,
     /// The mail role may send further jobs.
@@ -67,6 +94,11 @@ impl Role {
             if self.open {
                 watched.push(channel.as_fd());
             }
+            // Who finds no room waits, as at a service of Postfix's.
+            let served: Vec<usize> =
+                (0..self.listeners.len()).filter(|n| self.open && self.has_room(*n)).collect();
+            let first = watched.len();
+            watched.extend(served.iter().filter_map(|n| self.listeners.get(*n)).map(|(_, fd)| fd.as_fd()));
             let ready = sys::poll::readable(&watched, at_most)?;
             if ready.first().copied().unwrap_or(false) {
                 while let Some(told) = signals.next() {
@@ -80,9 +112,37 @@ impl Role {
             if self.open && ready.get(1).copied().unwrap_or(false) {
                 self.receive(channel);
             }
+            for (n, ready) in served.into_iter().zip(ready.into_iter().skip(first)) {
+                if ready && self.open {
+                    self.accept(n);
+                }
+            }
             self.tell(channel);
         }
         Ok(())
+    }
+
+    fn has_room(&self, n: usize) -> bool {
+        let Some((service, _)) = self.listeners.get(n) else { return false };
+        let running =
+            self.children.values().filter(|t| matches!(t, Task::Connection(s) if s == service)).count();
+        let limit = self.limits.get(service).copied().unwrap_or(100);
+        self.children.len() < MOST_CHILDREN && (limit == 0 || running < limit)
+    }
+
+    /// Starts a program for the next connection.
+    fn accept(&mut self, n: usize) {
+        let Some((service, listener)) = self.listeners.get(n) else { return };
+        let Ok(connection) = sys::listen::accept(listener.as_fd()) else { return };
+        let setup = &self.setup;
+        let made = fork(vec![connection], |mut fds| match fds.pop() {
+            Some(connection) => local::spawned(setup, service, connection),
+            None => 1,
+        });
+        // Whoever connected learns by the end of the connection that nobody came.
+        if let Ok(child) = made {
+            self.children.insert(child.number(), Task::Connection(service.clone()));
+        }
     }
 
     /// Takes the jobs that have arrived.
@@ -128,7 +188,7 @@ impl Role {
             Ok(child) => {
                 // The child has them logged.
                 setup.table_notices();
-                self.children.insert(child.number(), number);
+                self.children.insert(child.number(), Task::Job(number));
             }
             Err(e) => self.pending.push_back(not_started(&format!("cannot start a process: {e}"))),
         }
@@ -137,7 +197,7 @@ impl Role {
     /// Collects children that ended.
     fn bury(&mut self) {
         while let Some((process, ended)) = reap() {
-            let Some(number) = self.children.remove(&process) else { continue };
+            let Some(Task::Job(number)) = self.children.remove(&process) else { continue };
             let how = match ended {
                 children::Ended::Exit(status) => How::Exit(status),
                 children::Ended::Signal(signal) => How::Signal(signal),
@@ -173,8 +233,9 @@ mod tests {
     fn a_job_is_answered_and_its_end_is_told() {
         let config = Config::from_text(Path::new("/nowhere"), "").unwrap();
         let setup = Setup::of(config, Vec::new());
-        let role = Role { setup, children: HashMap::new(), pending: VecDeque::new(), open: true };
-        let mut role = role;
+        let (listeners, limits) = (Vec::new(), HashMap::new());
+        let (children, pending) = (HashMap::new(), VecDeque::new());
+        let mut role = Role { setup, listeners, limits, children, pending, open: true };
         let content = sys::memory_file::sealed(b"Subject: x\r\n\r\n").unwrap();
         let (mut reader, writer) = io::pipe().unwrap();
         let job = Job {

@@ -11,6 +11,7 @@ mod files;
 mod plan;
 mod roles;
 mod sockets;
+mod spawned;
 mod supervise;
 
 use std::process::ExitCode;

@@ -2,8 +2,9 @@
 
 use crate::files::open_trusted;
 use crate::sockets::{Interfaces, Wanted, wanted};
+use crate::spawned::Places;
 use config::Config;
-use config::master_cf::Service;
+use config::master_cf::{Kind, Service};
 use config::params::main::Main;
 use config::params::master::Master;
 use std::fs::File;
@@ -27,6 +28,8 @@ pub struct Plan {
     pub postdrop_group: u32,
     /// All listeners.
     pub wanted: Vec<Wanted>,
+    /// What services that run a program for each connection listen on.
+    pub spawned: Places,
     /// How many clients may wait to be accepted.
     pub backlog: i32,
     /// `syslog_name`.
@@ -67,8 +70,17 @@ impl Plan {
         let mut notes: Vec<String> =
             config.warnings().iter().chain(&services.warnings).map(ToString::to_string).collect();
         notes.extend(config::suspicious(&config).iter().map(ToString::to_string));
-        let mut all = Vec::new();
+        let (mut all, mut spawned) = (Vec::new(), Places::default());
         for service in services.all.iter().filter(|s| s.kind == config::master_cf::Kind::Inet) {
+            if service.command() == "spawn" {
+                let own = Master::load(&service.config(&config)).map_err(join)?;
+                let on = Interfaces {
+                    interfaces: own.inet_interfaces().0.clone(),
+                    protocols: own.inet_protocols().0.clone(),
+                };
+                spawned.inet.extend(wanted(&service.name, &on)?);
+                continue;
+            }
             if service.command() != "smtpd" {
                 notes.push(format!(
                     "master.cf, line {}: service {} runs {}, which valija does not have; it is not served",
@@ -87,10 +99,23 @@ impl Plan {
         }
         all.sort();
         all.dedup();
+        let queue = PathBuf::from(main.queue_directory());
+        for service in services.all.iter().filter(|s| s.kind == Kind::Unix && s.command() == "spawn") {
+            if service.name.contains('/') {
+                notes.push(format!(
+                    "master.cf, line {}: service {}: a name with a slash is not served",
+                    service.line, service.name
+                ));
+                continue;
+            }
+            let directory = if service.private() { "private" } else { "public" };
+            spawned.unix.push((service.name.clone(), queue.join(directory).join(&service.name)));
+        }
         let (identity, postdrop_group) = identity(&main)?;
         let services = services.all.into_iter().filter(|s| !s.overrides.is_empty()).collect();
         Ok(Plan {
-            queue: PathBuf::from(main.queue_directory()),
+            queue,
+            spawned,
             data: PathBuf::from(master.data_directory()),
             identity,
             postdrop_group,

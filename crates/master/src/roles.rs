@@ -5,7 +5,7 @@ use config::environment::passed;
 use config::params::master::Master;
 use config::programs::{Program, find};
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Child;
 use sys::channel::Channel;
 use sys::spawn::{Identity, spawn};
@@ -36,13 +36,23 @@ pub fn mail(config: &Config, identity: Option<&Identity>, output: bool) -> Resul
 /// Starts the deliver role. Descriptor 3 is its channel to the mail role, whose end is returned.
 /// It is started anew at each reload: it keeps the configuration it began with until the mail
 /// role closes the channel and its last child has ended.
-pub fn deliver(config: &Config, output: bool) -> Result<(Role, Channel), String> {
+/// `listeners` are those of services that run a program for each connection.
+pub fn deliver<'a>(
+    config: &Config,
+    output: bool,
+    listeners: impl Iterator<Item = (&'a str, BorrowedFd<'a>)>,
+) -> Result<(Role, Channel), String> {
     // Looked for by name: the file of this very process may be gone since an upgrade.
     let program = find(Program::Master, Some(config))
         .or_else(|_| std::env::current_exe().map_err(|e| e.to_string()))?;
     let (ours, theirs) = Channel::pair().map_err(|e| e.to_string())?;
-    let args = [OsStr::new("-c"), config.directory().as_os_str()];
-    let child = spawn(&program, DELIVER, &args, &[theirs.as_fd()], None, &environment(config)?, output)
+    let mut args = vec![OsStr::new("-c"), config.directory().as_os_str()];
+    let mut descriptors = vec![theirs.as_fd()];
+    for (service, listener) in listeners {
+        args.extend([OsStr::new("-l"), OsStr::new(service)]);
+        descriptors.push(listener);
+    }
+    let child = spawn(&program, DELIVER, &args, &descriptors, None, &environment(config)?, output)
         .map_err(|e| format!("{}: {e}", program.display()))?;
     Ok((Role { name: "deliver", child }, ours))
 }

@@ -8,6 +8,7 @@ use crate::files::{Lock, Owners, prepare};
 use crate::plan::Plan;
 use crate::roles::{self, Role};
 use crate::sockets::Listeners;
+use crate::spawned::Spawned;
 use config::programs::{Program, find};
 use proto::supervision::{Ask, Order};
 use std::io::{ErrorKind, Read, Write};
@@ -119,6 +120,7 @@ struct System {
     say: events::Source,
     signals: Signals,
     listeners: Listeners,
+    spawned: Spawned,
     mail: Option<(Role, Channel, Instant)>,
     /// The newest is last; older ones finish what they began before a reload.
     delivers: Vec<Role>,
@@ -162,6 +164,10 @@ impl System {
         if let Err(what) = listeners.change(&plan.wanted, plan.backlog, &say) {
             return Err((what, report));
         }
+        let mut spawned = Spawned::default();
+        if let Err(what) = spawned.change(&plan.spawned, plan.backlog, &say) {
+            return Err((what, report));
+        }
         for note in &plan.notes {
             say.say(&Note { what: note.clone() });
         }
@@ -171,6 +177,7 @@ impl System {
             say,
             signals,
             listeners,
+            spawned,
             mail: None,
             delivers: Vec::new(),
             pause: 1,
@@ -198,7 +205,7 @@ impl System {
 
     /// Sends the mail role its listeners and a fresh deliver role.
     fn equip(&mut self) -> Result<(), String> {
-        let (deliver, jobs) = roles::deliver(&self.plan.config, self.keep_output)?;
+        let (deliver, jobs) = roles::deliver(&self.plan.config, self.keep_output, self.spawned.iter())?;
         self.delivers.push(deliver);
         self.deliver_since = Instant::now();
         self.deliver_again = None;
@@ -397,6 +404,9 @@ impl System {
             Err(what) => return self.say.say(&ReloadRefused { what }),
         };
         if let Err(what) = self.listeners.change(&plan.wanted, plan.backlog, &self.say) {
+            return self.say.say(&ReloadRefused { what });
+        }
+        if let Err(what) = self.spawned.change(&plan.spawned, plan.backlog, &self.say) {
             return self.say.say(&ReloadRefused { what });
         }
         for note in &plan.notes {

@@ -104,6 +104,26 @@ impl Child {
         }
     }
 
+    /// Waits until it ends, or for `limit`: then `None`.
+    pub fn wait_for(self, limit: std::time::Duration) -> io::Result<Option<Ended>> {
+        // SAFETY: pidfd_open makes a new descriptor and touches no memory of ours.
+        let number = unsafe { libc::syscall(libc::SYS_pidfd_open, self.0 as libc::pid_t, 0) };
+        if number < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call just made this descriptor and nothing else owns it.
+        let process = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(number as i32) };
+        let end = std::time::Instant::now() + limit;
+        loop {
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            match crate::poll::readable(&[std::os::fd::AsFd::as_fd(&process)], Some(left))?.as_slice() {
+                [true] => return self.wait().map(Some),
+                _ if left.is_zero() => return Ok(None),
+                _ => {}
+            }
+        }
+    }
+
     /// Kills its whole process group.
     pub fn kill_group(self) {
         kill_group(self.0);

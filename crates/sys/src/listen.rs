@@ -24,6 +24,28 @@ pub fn tcp(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     Ok(TcpListener::from(fd))
 }
 
+/// Listens on a socket at `path`, in place of one that a process left behind. Everybody may connect
+/// who can reach it. For programs of one thread: the mask for files changes for a moment.
+pub fn unix(path: &std::path::Path) -> io::Result<std::os::unix::net::UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o111));
+    let made = std::os::unix::net::UnixListener::bind(path);
+    nix::sys::stat::umask(before);
+    let listener = made?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The next connection of a listening socket that does not block; `WouldBlock` when there is none.
+pub fn accept(listener: std::os::fd::BorrowedFd<'_>) -> io::Result<std::os::fd::OwnedFd> {
+    let number = nix::sys::socket::accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
+    // SAFETY: the call just made this descriptor and nothing else owns it.
+    Ok(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(number) })
+}
+
 /// An address of an interface with its network mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Own {

@@ -86,14 +86,13 @@ impl Judge {
         let unsupported = |what: &str| (Verdict::Unsupported, what.to_string());
         match program {
             "smtpd" | "pickup" | "cleanup" | "qmgr" | "nqmgr" | "oqmgr" | "bounce" | "flush" | "showq"
-            | "error" | "discard" | "local" | "pipe" | "virtual" | "smtp" | "lmtp" => {}
+            | "error" | "discard" | "spawn" | "local" | "pipe" | "virtual" | "smtp" | "lmtp" => {}
             "trivial-rewrite" | "proxymap" | "anvil" | "scache" | "tlsmgr" | "postlogd" | "verify" => {
                 return (Verdict::Accepted, "its work is done without a process of its own".to_string());
             }
             "postscreen" | "dnsblog" | "tlsproxy" => {
                 return unsupported("postscreen comes with a later version; use smtpd");
             }
-            "spawn" => return unsupported("programs started by spawn come with a later version"),
             "qmqpd" => return unsupported("the QMQP protocol is not served; use SMTP"),
             other => return unsupported(&format!("{other:?} is no program of this mail system")),
         }
