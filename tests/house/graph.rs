@@ -16,8 +16,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rewrite", &["proto", "config", "tables"]),
     ("net", &["proto", "config", "events", "tables", "sys"]),
     ("sasl", &[]),
-    ("cleanup", &["sys", "proto", "config", "events", "tables", "queue", "rewrite"]),
-    ("smtpd", &["sys", "proto", "config", "events", "tables", "queue", "rewrite", "net", "sasl", "cleanup"]),
+    ("login", &["sys", "proto", "config", "events", "tables", "net", "sasl"]),
+    ("milter", &["sys", "proto", "config", "events", "net"]),
+    ("cleanup", &["sys", "proto", "config", "events", "tables", "queue", "rewrite", "milter"]),
+    (
+        "smtpd",
+        &[
+            "sys", "proto", "config", "events", "tables", "queue", "rewrite", "net", "sasl", "login", "milter",
+            "cleanup",
+        ],
+    ),
     ("qmgr", &["sys", "proto", "config", "events", "tables", "queue", "rewrite", "cleanup"]),
     (
         "smtp",
@@ -28,7 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "valija",
         &[
             "sys", "proto", "config", "events", "tables", "pcre", "queue", "rewrite", "cleanup", "smtpd",
-            "qmgr", "net", "sasl", "smtp",
+            "qmgr", "net", "sasl", "login", "milter", "smtp",
         ],
     ),
     ("master", &["local", "tables", "config", "events", "proto", "sys"]),

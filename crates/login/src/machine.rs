@@ -94,7 +94,11 @@ pub(crate) struct Desk<B> {
 }
 
 impl<B: Book + 'static> Desk<B> {
+    /// An authenticator; what is wrong with the book already is said at once.
     pub(crate) fn open(book: B, common: Common) -> Arc<dyn Authenticator> {
+        if let Err(what) = book.mechanisms() {
+            common.say(what);
+        }
         Arc::new(Desk { book: Arc::new(book), common, last: Mutex::default() })
     }
 

@@ -56,7 +56,7 @@ pub fn open(
             let endpoint = Endpoint::parse(sasl.smtpd_sasl_path(), Path::new(main.queue_directory()), true)?;
             Ok(Arc::new(shared.dovecot(endpoint, rates)))
         }
-        other => match crate::choose::open(config, types, chroot, common).map_err(words)? {
+        other => match crate::choose::open(config, types, chroot, common)? {
             Some(authenticator) => Ok(authenticator),
             None => Err(format!("unsupported SASL server implementation: {other}")),
         },

@@ -47,49 +47,62 @@ const SOCKET: &str = "/var/run/saslauthd/mux";
 /// The iterations of SCRAM over a password that is kept in clear.
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).unwrap();
 
-/// The authenticator that the service file describes. What is wrong with that file is the answer of its
-/// [`Authenticator::mechanisms`].
-pub fn open(types: &Types, setting: Setting<'_>, common: Common) -> Arc<dyn Authenticator> {
+/// The authenticator that the service file describes; an error says what of it cannot be served.
+pub fn open(types: &Types, setting: Setting<'_>, common: Common) -> Result<Arc<dyn Authenticator>, String> {
     let below = |path: PathBuf| {
         let inside = setting.chroot.map(|root| root.join(path.strip_prefix("/").unwrap_or(&path)));
         inside.into_iter().chain([path]).collect::<Vec<_>>()
     };
-    let (mut saslauthd, mut sasldb, mut methods, mut mechanisms) = (None, None, Vec::new(), Vec::new());
-    let fault = match find(types, &setting) {
-        Err(what) => Some(what),
-        Ok((path, file)) => {
-            mechanisms = served(&file);
-            let listed = file.mechanisms.unwrap_or_default();
-            let lacking: Vec<&str> = listed
-                .iter()
-                .map(String::as_str)
-                .filter(|m| !mechanisms.iter().any(|s| s.name() == *m))
-                .collect();
-            if !lacking.is_empty() && !mechanisms.is_empty() {
-                let what = format!("{}: mech_list: {} not offered here", path.display(), lacking.join(", "));
-                types.notice("smtpd_sasl_path", true, what);
-            }
-            if file.methods.contains(&Method::Saslauthd) {
-                let socket = file.saslauthd.unwrap_or_else(|| PathBuf::from(SOCKET));
-                saslauthd = Some(Saslauthd::at(below(socket)));
-            }
-            if file.methods.contains(&Method::Sasldb) {
-                let database = file.sasldb.unwrap_or_else(|| setting.sasldb.to_path_buf());
-                sasldb = Some(database_of(types, below(database)));
-            }
-            methods = file.methods;
-            let nothing = || {
-                format!(
-                    "{}: none of the mechanisms in mech_list is served with this pwcheck_method",
-                    path.display()
-                )
-            };
-            mechanisms.is_empty().then(nothing)
-        }
+    let Plan { path, file, mechanisms } = plan(types, &setting)?;
+    let lacking: Vec<&str> = file.mechanisms.iter().flatten().map(String::as_str).collect();
+    let lacking: Vec<&str> =
+        lacking.into_iter().filter(|m| !mechanisms.iter().any(|s| s.name() == *m)).collect();
+    if !lacking.is_empty() {
+        let what = format!("{}: mech_list: {} not offered here", path.display(), lacking.join(", "));
+        types.notice("smtpd_sasl_path", true, what);
+    }
+    let has = |method| file.methods.contains(&method);
+    let socket = file.saslauthd.clone().unwrap_or_else(|| PathBuf::from(SOCKET));
+    let database = file.sasldb.clone().unwrap_or_else(|| setting.sasldb.to_path_buf());
+    let cyrus = Cyrus {
+        saslauthd: has(Method::Saslauthd).then(|| Saslauthd::at(below(socket))),
+        sasldb: has(Method::Sasldb).then(|| database_of(types, below(database))),
+        methods: file.methods,
+        mechanisms,
+        common: common.clone(),
+        key: OnceLock::new(),
     };
-    let cyrus =
-        Cyrus { fault, methods, mechanisms, saslauthd, sasldb, common: common.clone(), key: OnceLock::new() };
-    Desk::open(cyrus, common)
+    Ok(Desk::open(cyrus, common))
+}
+
+/// What will be done.
+struct Plan {
+    path: PathBuf,
+    file: ServiceFile,
+    mechanisms: Vec<Mechanism>,
+}
+
+fn plan(types: &Types, setting: &Setting<'_>) -> Result<Plan, String> {
+    let (path, file) = find(types, setting)?;
+    let mechanisms = served(&file);
+    if mechanisms.is_empty() {
+        let place = path.display();
+        return Err(format!(
+            "{place}: none of the mechanisms in mech_list is served with this pwcheck_method"
+        ));
+    }
+    Ok(Plan { path, file, mechanisms })
+}
+
+/// What the administrator should know before the system is started.
+pub fn fault(types: &Types, setting: &Setting<'_>) -> Option<String> {
+    let file = match plan(types, setting) {
+        Err(what) => return Some(what),
+        Ok(plan) => plan.file,
+    };
+    let database = file.sasldb.as_deref().unwrap_or(setting.sasldb);
+    let gone = file.methods.contains(&Method::Sasldb) && !database.exists();
+    gone.then(|| format!("{} does not exist; make it with saslpasswd2", database.display()))
 }
 
 /// The service file, or what is wrong with it. Without one Cyrus SASL has its defaults.
@@ -165,7 +178,6 @@ fn database_of(types: &Types, places: Vec<PathBuf>) -> Live<Sasldb> {
 }
 
 struct Cyrus {
-    fault: Option<String>,
     methods: Vec<Method>,
     mechanisms: Vec<Mechanism>,
     saslauthd: Option<Saslauthd>,
@@ -230,9 +242,6 @@ impl Cyrus {
 
 impl Book for Cyrus {
     fn mechanisms(&self) -> Result<Vec<Mechanism>, String> {
-        if let Some(fault) = &self.fault {
-            return Err(fault.clone());
-        }
         // saslauthd may be started later; passwords that cannot be read are for the administrator.
         if let (Some(live), [Method::Sasldb]) = (&self.sasldb, self.methods.as_slice()) {
             let readable = live.get().map(|_| ()).map_err(|error| {

@@ -66,7 +66,7 @@ impl Judge {
         (Verdict::Unknown, note)
     }
 
-    fn declared(&self, name: &str, kind: &str, value: &str) -> Judgement {
+    fn declared(&self, config: &Config, name: &str, kind: &str, value: &str) -> Judgement {
         let bad = match kind {
             "boolean" => bool::read(name, value).err(),
             "number" => i64::read(name, value).err(),
