@@ -34,7 +34,7 @@ impl Judge {
         if let Some(declared) = params::find(name) {
             let transport = config.get("virtual_transport").unwrap_or_default();
             return match elements::not_for_root(name, &value, &transport).as_slice() {
-                [] => self.declared(name, declared.kind, &value),
+                [] => self.declared(config, name, declared.kind, &value),
                 odd => (Verdict::Unsupported, odd.join("; ")),
             };
         }
@@ -75,6 +75,12 @@ impl Judge {
         };
         if let Some(problem) = bad {
             return (Verdict::Unsupported, format!("{}; {}", problem.what, problem.remedy));
+        }
+        if name == "smtpd_sasl_auth_enable"
+            && value.eq_ignore_ascii_case("yes")
+            && let Some(why) = login::choose::fault(config)
+        {
+            return (Verdict::Unsupported, format!("nobody can log in: {why}"));
         }
         let odd = elements::unsupported(name, value, &self.classes);
         if odd.is_empty() { (Verdict::Same, String::new()) } else { (Verdict::Differs, odd.join("; ")) }
