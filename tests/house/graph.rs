@@ -22,8 +22,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "smtpd",
         &[
-            "sys", "proto", "config", "events", "tables", "queue", "rewrite", "net", "sasl", "login", "milter",
-            "cleanup",
+            "sys", "proto", "config", "events", "tables", "queue", "rewrite", "net", "sasl", "login",
+            "milter", "cleanup",
         ],
     ),
     ("qmgr", &["sys", "proto", "config", "events", "tables", "queue", "rewrite", "cleanup"]),

@@ -184,6 +184,8 @@ fn missing() -> Vec<String> {
         ("/usr/sbin/dovecot", "dovecot-core"),
         ("/usr/lib/dovecot/imap", "dovecot-imapd"),
         ("/usr/lib/dovecot/lmtp", "dovecot-lmtpd"),
+        ("/usr/sbin/saslauthd", "sasl2-bin"),
+        ("/usr/bin/msmtp", "msmtp"),
         ("/usr/sbin/ip", "iproute2"),
         ("/usr/bin/unshare", "util-linux"),
         ("/etc/ssl/private/ssl-cert-snakeoil.key", "ssl-cert"),

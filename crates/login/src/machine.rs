@@ -74,8 +74,8 @@ pub(crate) trait Book: Send + Sync {
     fn logged_name(&self, user: &str, _about: &About) -> String {
         user.to_string()
     }
-    /// Somebody knows a password, perhaps, and wants to be somebody else.
-    fn wants_to_be(&self, _user: &str) {}
+    /// A login was refused by the mechanism itself.
+    fn refused(&self, _how: Mechanism, _acts_for_another: bool) {}
     /// Said when nobody can tell.
     fn unknown(&self) -> &'static str {
         "the server cannot check it now"
@@ -191,7 +191,7 @@ impl<B: Book> Dialogue<B> {
             let (user, kept) = match wanted {
                 Ok(Wanted::Challenge(challenge)) => return Step::Challenge(challenge),
                 Ok(Wanted::Check { user, acts_for: Some(other), .. }) => {
-                    self.book.wants_to_be(&other);
+                    self.book.refused(mechanism, true);
                     return match user.trim().is_empty() {
                         true => denied(DENIED, None),
                         false => denied(DENIED, Some(other)),
@@ -214,6 +214,7 @@ impl<B: Book> Dialogue<B> {
                     (user, kept)
                 }
                 Err(sasl::Fault::NotProven) => {
+                    self.book.refused(mechanism, false);
                     let user = self.tried.take();
                     return denied(DENIED, user.and_then(|u| self.logged(&u)));
                 }
@@ -226,6 +227,7 @@ impl<B: Book> Dialogue<B> {
             let Some((_, server)) = &mut self.server else { return denied(DENIED, None) };
             wanted = server.known(kept);
             if wanted.is_err() {
+                self.book.refused(mechanism, false);
                 return denied(DENIED, self.logged(&user));
             }
         }

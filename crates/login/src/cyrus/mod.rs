@@ -323,8 +323,13 @@ impl Book for Cyrus {
         full_name(user, &about.realm)
     }
 
-    fn wants_to_be(&self, _user: &str) {
-        self.common.say("Requested identity not authenticated identity");
+    /// In the library's words.
+    fn refused(&self, how: Mechanism, acts_for_another: bool) {
+        self.common.say(match how {
+            _ if acts_for_another => "Requested identity not authenticated identity",
+            Mechanism::CramMd5 => "incorrect digest response",
+            _ => "StoredKey mismatch",
+        });
     }
 
     fn unknown(&self) -> &'static str {
