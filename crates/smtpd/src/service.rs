@@ -429,6 +429,8 @@ impl<B: Backend> Service<B> {
         let (sender, recipient) =
             (Address::new("a", Some("sender.invalid")), Address::new("b", Some("relay.invalid")));
         let facts = Facts::supposed();
+        // Where the system's authorities count, anybody may have a certificate that verifies.
+        let anybody = self.tls.trusts_anybody.then(net::tls::Summary::of_anybody);
         let mut permitted = STRANGERS.iter().filter_map(|ip| {
             let ip: IpAddr = ip.parse().ok()?;
             // One whose names are in order, for nothing is to be refused because they are not.
@@ -448,7 +450,7 @@ impl<B: Backend> Service<B> {
                 pipelined: false,
                 // Anybody may encrypt where it is offered.
                 encrypted: self.tls.is_possible(),
-                tls: None,
+                tls: anybody.as_ref(),
                 login: None,
                 about: About::nothing(),
                 logins_fail: false,

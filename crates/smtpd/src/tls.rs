@@ -33,6 +33,8 @@ pub(crate) struct Tls {
     pub(crate) new_sessions: u64,
     /// Clients are asked for certificates.
     pub(crate) asks_clients: bool,
+    /// Certificates of the public's authorities verify.
+    pub(crate) trusts_anybody: bool,
     /// Those without one that can be trusted are not served.
     pub(crate) requires_clients: bool,
     pub(crate) relay_clientcerts: Vec<String>,
@@ -88,6 +90,7 @@ impl Tls {
             limit: *p.smtpd_starttls_timeout(),
             new_sessions: u64::try_from(*p.smtpd_client_new_tls_session_rate_limit()).unwrap_or(0),
             asks_clients,
+            trusts_anybody: asks_clients && level != Level::None && *common.tls_append_default_ca(),
             requires_clients,
             relay_clientcerts: p.relay_clientcerts().0.clone(),
             notes,

@@ -67,34 +67,44 @@ impl Protocols {
     /// Reads `smtp_tls_protocols` and its like: `>=TLSv1.2`, `<=TLSv1.2`, names to allow, `!names` to
     /// exclude. An error names the word that is not understood.
     pub fn parse(words: &[String]) -> Result<Protocols, String> {
-        let (mut named, mut only) = ([false; NAMES.len()], false);
-        let mut excluded = [false; NAMES.len()];
-        let (mut least, mut most) = (0, NAMES.len() - 1);
-        for word in words {
-            let bare = word.trim_start_matches(['>', '<', '=', '!']);
-            let place = place_of(bare);
-            let known = || place.ok_or_else(|| word.clone());
-            if word.starts_with(">=") {
-                least = known()?;
-            } else if word.starts_with("<=") {
-                most = known()?;
-            } else if let Some(rest) = word.strip_prefix('!') {
-                excluded[place_of(rest).ok_or_else(|| word.clone())?] = true;
-            } else if bare.len() == word.len() {
-                named[known()?] = true;
-                only = true;
-            } else {
-                return Err(word.clone());
-            }
-        }
-        let allowed = |i: usize| (least..=most).contains(&i) && (!only || named[i]) && !excluded[i];
-        Ok(Protocols { tls12: allowed(4), tls13: allowed(5) })
+        allowed(words).map(|[.., tls12, tls13]| Protocols { tls12, tls13 })
+    }
+
+    /// Whether the words allow this version, such as `TLSv1.1`, be it spoken here or not.
+    pub fn allow(words: &[String], name: &str) -> bool {
+        let place = place_of(name).unwrap_or(NAMES.len());
+        allowed(words).is_ok_and(|all| all.get(place).is_some_and(|allowed| *allowed))
     }
 
     pub(crate) fn versions(self) -> Vec<&'static rustls::SupportedProtocolVersion> {
         let tls13 = self.tls13.then_some(&rustls::version::TLS13);
         tls13.into_iter().chain(self.tls12.then_some(&rustls::version::TLS12)).collect()
     }
+}
+
+/// Which of [`NAMES`] the words allow.
+fn allowed(words: &[String]) -> Result<[bool; NAMES.len()], String> {
+    let (mut named, mut only) = ([false; NAMES.len()], false);
+    let mut excluded = [false; NAMES.len()];
+    let (mut least, mut most) = (0, NAMES.len() - 1);
+    for word in words {
+        let bare = word.trim_start_matches(['>', '<', '=', '!']);
+        let place = place_of(bare);
+        let known = || place.ok_or_else(|| word.clone());
+        if word.starts_with(">=") {
+            least = known()?;
+        } else if word.starts_with("<=") {
+            most = known()?;
+        } else if let Some(rest) = word.strip_prefix('!') {
+            excluded[place_of(rest).ok_or_else(|| word.clone())?] = true;
+        } else if bare.len() == word.len() {
+            named[known()?] = true;
+            only = true;
+        } else {
+            return Err(word.clone());
+        }
+    }
+    Ok(std::array::from_fn(|i| (least..=most).contains(&i) && (!only || named[i]) && !excluded[i]))
 }
 
 /// Names of protocols, oldest first.

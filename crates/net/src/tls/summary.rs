@@ -74,6 +74,30 @@ pub struct Peer {
 }
 
 impl Summary {
+    /// A connection of somebody unknown whose certificate verifies: to ask what such a one may do.
+    pub fn of_anybody() -> Summary {
+        let unknown = || "unknown".to_string();
+        Summary {
+            trust: Trust::Trusted,
+            protocol: "TLSv1.3",
+            cipher: "unknown",
+            bits: 0,
+            key_exchange: None,
+            signature: None,
+            digest: None,
+            resumed: false,
+            client_signature: None,
+            client_digest: None,
+            name: None,
+            peer: Some(Box::new(Peer {
+                subject: unknown(),
+                issuer: unknown(),
+                fingerprint: unknown(),
+                key_fingerprint: unknown(),
+            })),
+        }
+    }
+
     /// The peer's certificate if its chain verifies.
     pub fn trusted_peer(&self) -> Option<&Peer> {
         self.peer.as_deref().filter(|_| matches!(self.trust, Trust::Trusted | Trust::Verified))

@@ -160,3 +160,16 @@ fn a_client_that_reads_nothing_does_not_keep_its_place() {
         assert!(ended.is_ok(), "the session never ends");
     });
 }
+
+#[test]
+fn certificates_that_anybody_can_have_open_no_relay() {
+    let settings = |append: &str| {
+        format!(
+            "smtpd_tls_security_level = may\nsmtpd_tls_ask_ccert = yes\ntls_append_default_CA = {append}\n\
+             smtpd_relay_restrictions = permit_tls_all_clientcerts, reject_unauth_destination\n"
+        )
+    };
+    assert_eq!(world(&settings("no")).service.relays_for_strangers(), None);
+    let why = world(&settings("yes")).service.relays_for_strangers().unwrap();
+    assert!(why.contains("permit_tls_all_clientcerts"), "{why}");
+}

@@ -4,6 +4,7 @@
 //! differs, is unsupported or unknown; 2: the configuration cannot be read, or would not be started.
 
 mod elements;
+mod encryption;
 mod report;
 mod verdict;
 

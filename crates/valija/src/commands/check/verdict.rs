@@ -1,8 +1,8 @@
 //! The verdict on one setting or one line of master.cf. "Same" is said only of what is declared in
 //! `config::params`, which a house test holds to be obeyed.
 
-use super::elements;
 use super::report::Verdict;
+use super::{elements, encryption};
 use config::catalogue::{self, Fate};
 use config::master_cf::Service;
 use config::value::{Value, split_list};
@@ -81,6 +81,9 @@ impl Judge {
             && let Some(why) = login::choose::fault(config)
         {
             return (Verdict::Unsupported, format!("nobody can log in: {why}"));
+        }
+        if let Some(note) = encryption::note(name, value) {
+            return (Verdict::Differs, note);
         }
         let odd = elements::unsupported(name, value, &self.classes);
         if odd.is_empty() { (Verdict::Same, String::new()) } else { (Verdict::Differs, odd.join("; ")) }
