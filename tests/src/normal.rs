@@ -62,6 +62,7 @@ impl Normal {
             (r"\{client_port\}=\(\d+\)".to_string(), "{client_port}=(<PORT>)"),
             (r"\bpid[ =]\d+".to_string(), "pid <PID>"),
             (r"process id \d+".to_string(), "process id <PID>"),
+            (r"\bmaildrop/[0-9A-F]{6,}:".to_string(), "maildrop/<FILE>:"),
             (r"\bid [0-9A-F]{6,}\b".to_string(), "id <QID?>"),
             (r"\b\d{9,10}\.V[0-9a-f]+I[0-9a-f]+M\d+\.".to_string(), "<UNIQUE>."),
             (r"\b\d{9,10}\.P\d+\.".to_string(), "<UNIQUE>."),

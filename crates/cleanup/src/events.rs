@@ -23,7 +23,7 @@ events::events! {
     /// A table of address rewriting could not answer, or leads round in circles.
     MapProblem { what: String } Warning "{what}"
     /// What mail filters want done with a message.
-    MilterSays { action: &'static str, client: String, text: String, sender: String, recipient: String, via: String } Info "{action}: END-OF-MESSAGE from {client}: {text}; from=<{sender}>{recipient}{via}"
+    MilterSays { action: &'static str, place: &'static str, client: String, text: String, sender: String, recipient: String, via: String } Info "{action}: {place} from {client}: {text}; from=<{sender}>{recipient}{via}"
     /// A mail filter deleted all recipients of a message.
     NobodyLeft { } Info "milter-discard: a milter deleted all recipients"
     /// A message with too many Received headers.

@@ -277,9 +277,10 @@ impl Body {
         if let Some((file, length)) = self.file.as_ref().filter(|(_, length)| at < *length) {
             let size = usize::try_from(length - at).unwrap_or(most).min(most);
             out.resize(size, 0);
-            return file.read_exact_at(out, at);
+            file.read_exact_at(out, at)?;
         }
-        let from = usize::try_from(at - in_file).unwrap_or(usize::MAX).min(self.memory.len());
+        let (at, most) = (at + out.len() as u64, most - out.len());
+        let from = usize::try_from(at.saturating_sub(in_file)).unwrap_or(usize::MAX).min(self.memory.len());
         let rest = self.memory.get(from..).unwrap_or_default();
         out.extend_from_slice(rest.get(..rest.len().min(most)).unwrap_or_default());
         Ok(())
@@ -371,6 +372,9 @@ mod tests {
         }
         assert!(all.trouble().is_none() && all.body.file.is_some() && all.body.memory.len() < INLINE);
         assert_eq!(whole(&all).len(), all.header().len() + 700_000);
+        let mut across = Vec::new();
+        all.read_body(500_000, 150_000, &mut across).unwrap();
+        assert_eq!(across.len(), 150_000, "pieces are full across the edge of the file");
         all.replace(b"new\r\n");
         assert_eq!(all.replaced(), Some(5));
         all.settle(false);

@@ -15,7 +15,6 @@ use proto::envelope::Notify;
 use proto::header::Field;
 use proto::milter::Edit;
 use proto::smtp::command;
-use proto::smtp::reply::Reply;
 use queue::{Draft, Store};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -101,27 +100,23 @@ impl<S: Store> Message<S> {
             None => {
                 let Some(plan) = self.door.milters.clone() else { return content };
                 let mut session = Session::new(plan);
-                let word = self.play(&mut session).await;
+                let played = self.play(&mut session).await;
                 let mut work = Work { message: self, content, inspection, body: None };
-                let found = match word {
-                    None | Some(Word::Hold) => {
-                        let mut found = session.content(&mut work, &speaker).await;
-                        found.hold |= word.is_some();
-                        found
-                    }
-                    word => milter::Found { word, hold: false },
+                let found = match played {
+                    Played::Whole => session.content(&mut work, &speaker).await,
+                    Played::Refused => milter::Found::default(),
                 };
                 let content = work.content;
                 session.quit().await;
                 (found, content)
             }
         };
-        self.obey_milters(found);
+        self.obey_milters("END-OF-MESSAGE", found, None);
         content
     }
 
     /// Plays the session that this message did not come by.
-    async fn play(&mut self, session: &mut Session) -> Option<Word> {
+    async fn play(&mut self, session: &mut Session) -> Played {
         let rewriting = self.door.rewriting.clone();
         let address = if self.sender.is_null() { String::new() } else { self.sender.to_string() };
         let macros = &mut session.macros;
@@ -141,53 +136,63 @@ impl<S: Store> Message<S> {
         }
         macros.set("i", Some(self.id.to_string()));
         let speaker = self.speaker.clone();
-        let mut hold = None;
-        let mut goes_on = |word: Option<Word>| match word {
-            None => true,
-            Some(Word::Hold) => {
-                hold = Some(Word::Hold);
-                true
-            }
-            Some(_) => false,
-        };
         let ip = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let client = milter::Client { name: "localhost", ip, port: 0 };
+        let nobody = Some("");
         let word = session.connect(client, &speaker).await;
-        if !goes_on(word.clone()) {
-            return word;
+        if self.is_refused("CONNECT", word, nobody) {
+            return Played::Refused;
         }
         let word = session.helo("localhost", &speaker).await;
-        if !goes_on(word.clone()) {
-            return word;
+        if self.is_refused("EHLO", word, nobody) {
+            return Played::Refused;
         }
         let word = session.mail(&[address], &speaker).await;
-        if !goes_on(word.clone()) {
-            return word;
+        if self.is_refused("MAIL", word, nobody) {
+            return Played::Refused;
         }
         for (recipient, _, _) in self.recipients.clone() {
             let whole = rewriting.complete(&recipient, &Context::Local);
-            let whole = self.canonical(whole, Place::EnvelopeRecipient)?.to_string();
+            let Some(whole) = self.canonical(whole, Place::EnvelopeRecipient) else { return Played::Refused };
+            let whole = whole.to_string();
             session.macros.set("{rcpt_addr}", Some(whole.clone()));
+            let to = format!(" to=<{}>", one_line(&whole));
             let word = session.rcpt(&[whole], &speaker).await;
-            if !goes_on(word.clone()) {
+            if matches!(word, Some(Word::Reply(_) | Word::Shutdown)) {
                 // Nobody is there who could hear of one recipient alone.
-                let what = "milter configuration error: can't reject recipient in non-smtp(d) submission";
-                speaker.say_of(self.id, &MapProblem { what: what.into() });
-                return Some(Word::Reply(Reply::new(
-                    451,
-                    "4.3.5 Server configuration problem - try again later",
-                )));
+                self.is_refused("RCPT", word, Some(&to));
+                for what in [
+                    "milter configuration error: can't reject recipient in non-smtpd(8) submission",
+                    "message not accepted, try again later",
+                ] {
+                    speaker.say_of(self.id, &MapProblem { what: what.into() });
+                }
+                self.bounce = None;
+                self.refused =
+                    Some(Refused::new(451, "4.3.5 Server configuration problem - try again later"));
+                return Played::Refused;
+            }
+            if self.is_refused("RCPT", word, Some(&to)) {
+                return Played::Refused;
             }
         }
         let word = session.data(&speaker).await;
-        if !goes_on(word.clone()) {
-            return word;
+        match self.is_refused("DATA", word, None) {
+            true => Played::Refused,
+            false => Played::Whole,
         }
-        hold
     }
 
-    /// Says and does what filters found.
-    fn obey_milters(&mut self, found: milter::Found) {
+    /// Obeys a word at a stage of a session that is played; whether it ends it.
+    fn is_refused(&mut self, place: &'static str, word: Option<Word>, to: Option<&str>) -> bool {
+        let hold = word == Some(Word::Hold);
+        let ends = word.is_some() && !hold;
+        self.obey_milters(place, milter::Found { word, hold }, to);
+        ends
+    }
+
+    /// Says and does what filters found. `to`: the recipient in the log, when it is not the last one.
+    fn obey_milters(&mut self, place: &'static str, found: milter::Found, to: Option<&str>) {
         let (action, text) = match found.word {
             Some(Word::Discard) => {
                 self.discarded = true;
@@ -207,13 +212,14 @@ impl<S: Store> Message<S> {
             }
             _ => return,
         };
-        let (origin, sender, recipient) = self.whence();
+        let (origin, sender, last) = self.whence();
+        let recipient = to.map_or(last, str::to_string);
         let client = &self.origin.client;
         let (client, via) = match &self.origin.source {
             Source::Smtp { .. } => (origin, format!(" proto={} helo=<{}>", client.protocol, client.helo)),
             _ => ("localhost[127.0.0.1]".to_string(), String::new()),
         };
-        self.speaker.say_of(self.id, &MilterSays { action, client, text, sender, recipient, via });
+        self.speaker.say_of(self.id, &MilterSays { action, place, client, text, sender, recipient, via });
     }
 
     /// Gives the content as it is now to the queue.
@@ -243,6 +249,12 @@ impl<S: Store> Message<S> {
         self.draft = None;
         self.refused = Some(Refused::new(451, "4.3.0 Error: queue file write error"));
     }
+}
+
+/// How far a session could be played.
+enum Played {
+    Whole,
+    Refused,
 }
 
 /// A message that filters may change.
