@@ -1,3 +1,5 @@
+//! The machine, packets and terms against well-behaved and other filters.
+
 use super::machine::Fallback;
 use super::terms::Disagreement;
 use super::wire::{self, Broken};
