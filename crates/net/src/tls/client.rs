@@ -225,7 +225,14 @@ impl Connector {
             summary.show(certificate, der);
         }
         let chain = chain.to_vec();
-        Ok(Connected { stream: Stream::Tls(Box::new(stream.into())), summary, judgement, chain, trouble })
+        Ok(Connected {
+            stream: Stream::Tls(Box::new(stream.into())),
+            summary,
+            judgement,
+            signed: !seen.unproved,
+            chain,
+            trouble,
+        })
     }
 }
 
@@ -239,6 +246,8 @@ pub struct Connected<IO> {
     /// What the server's certificates prove. **Nothing may be said on the connection before this was
     /// looked at, where a proof was wished for.**
     pub judgement: Judgement,
+    /// The server has the key of its certificate. Where nothing is to be proved this may be unknown.
+    pub signed: bool,
     /// The certificates, the server's own first.
     pub chain: Vec<CertificateDer<'static>>,
     /// What of `smtp_tls_CAfile` and its like could not be read: told once.

@@ -86,7 +86,7 @@ struct Known {
 
 /// All policies. Nothing is read or kept before the first domain is asked for.
 pub struct Sts {
-    store: Arc<Store>,
+    store: Option<Arc<Store>>,
     domains: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Known>>>>,
     /// The port of web servers.
     port: u16,
@@ -116,7 +116,12 @@ impl Sts {
 
     /// Kept below this directory.
     pub fn new(directory: PathBuf) -> Sts {
-        Sts { store: Arc::new(Store::new(directory)), domains: Mutex::default(), port: 443 }
+        Sts { store: Some(Arc::new(Store::new(directory))), domains: Mutex::default(), port: 443 }
+    }
+
+    /// Kept nowhere.
+    pub fn forgetful() -> Sts {
+        Sts { store: None, domains: Mutex::default(), port: 443 }
     }
 
     /// With web servers at another port, for tests.
@@ -132,8 +137,10 @@ impl Sts {
         let known = self.known(&domain);
         // The next one who asks for the domain waits, and is served from what was found.
         let mut known = known.lock().await;
-        if !std::mem::replace(&mut known.read, true) {
-            let (store, name) = (self.store.clone(), domain.clone());
+        if !std::mem::replace(&mut known.read, true)
+            && let Some(store) = self.store.clone()
+        {
+            let name = domain.clone();
             known.held = tokio::task::spawn_blocking(move || store.read(&name)).await.ok().flatten();
         }
         let now = now();
@@ -155,10 +162,12 @@ impl Sts {
         }
         match self.fetch(&domain, means).await {
             Ok((policy, text)) => {
-                let (store, name, fetched_id) = (self.store.clone(), domain, id.clone());
-                let write = move || store.write(&name, &fetched_id, now, &text);
-                // Without a copy on disk it holds until the next start.
-                let _ = tokio::task::spawn_blocking(write).await;
+                if let Some(store) = self.store.clone() {
+                    let fetched_id = id.clone();
+                    let write = move || store.write(&domain, &fetched_id, now, &text);
+                    // Without a copy on disk it holds until the next start.
+                    let _ = tokio::task::spawn_blocking(write).await;
+                }
                 known.failed = None;
                 known.held = Some(Held { id, fetched: now, policy: policy.clone() });
                 Found { policy: Some(policy), failure: None }

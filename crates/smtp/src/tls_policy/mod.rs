@@ -10,7 +10,7 @@
 //!
 //! A policy that cannot be found out makes mail wait; nothing that fails ever lowers a level.
 
-mod dane;
+pub mod dane;
 mod level;
 mod rule;
 mod settings;

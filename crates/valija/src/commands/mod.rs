@@ -16,6 +16,7 @@ mod replace;
 mod sendmail;
 mod setup;
 mod spool;
+mod tls;
 mod user;
 
 use std::process::ExitCode;
@@ -54,6 +55,11 @@ const OWN: &[Command] = &[
     Command { name: "lab", what: "a small Internet on this machine, to learn and try on", run: lab::run },
     Command { name: "relay", what: "try a relay host, and use it when it works", run: relay::run },
     Command { name: "setup", what: "configure this host, as Debian's package asks it", run: setup::run },
+    Command {
+        name: "tls",
+        what: "try how mail to a domain is encrypted, and what its servers prove",
+        run: tls::run,
+    },
     Command { name: "user", what: "who may log in to send mail", run: user::run },
     Command { name: "queue-listing", what: "list the queue of a stopped system", run: spool::listing },
 ];

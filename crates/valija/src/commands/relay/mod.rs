@@ -16,7 +16,7 @@ mod present;
 mod settings;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub(super) mod wire;
 
 use super::ask::{Asker, first_line, secret, somebody};
 use super::changes::{Access, Changes, read};

@@ -93,9 +93,6 @@ pub(super) fn bypasses(present: &Present) -> Vec<String> {
             out.push(format!("{name} is set, and what it names goes another way"));
         }
     }
-    if !present.text("smtp_tls_policy_maps").trim().is_empty() {
-        out.push("smtp_tls_policy_maps is set; this version does not read its rows, and encrypts all mail or lets it wait".into());
-    }
     out
 }
 

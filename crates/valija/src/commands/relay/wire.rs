@@ -7,24 +7,24 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// A stream, encrypted or not.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(in crate::commands) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// The connection.
-pub(super) struct Wire {
+pub(in crate::commands) struct Wire {
     stream: Box<dyn Stream>,
     replies: Replies,
     patience: Duration,
 }
 
 impl Wire {
-    pub(super) fn new(stream: Box<dyn Stream>, patience: Duration) -> Wire {
+    pub(in crate::commands) fn new(stream: Box<dyn Stream>, patience: Duration) -> Wire {
         Wire { stream, replies: Replies::default(), patience }
     }
 
     /// The stream, for TLS; fails when the server has said more than it should have, which would
     /// otherwise count as said under encryption. CVE-2011-0411
-    pub(super) fn into_stream(self) -> io::Result<Box<dyn Stream>> {
+    pub(in crate::commands) fn into_stream(self) -> io::Result<Box<dyn Stream>> {
         match self.replies.is_empty() {
             true => Ok(self.stream),
             false => {
@@ -34,12 +34,12 @@ impl Wire {
     }
 
     /// Sends a command and reads the reply.
-    pub(super) async fn ask(&mut self, command: &str) -> io::Result<Answer> {
+    pub(in crate::commands) async fn ask(&mut self, command: &str) -> io::Result<Answer> {
         self.send(format!("{command}\r\n").as_bytes()).await?;
         self.answer().await
     }
 
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(in crate::commands) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stream = &mut self.stream;
         let sent = async {
             stream.write_all(bytes).await?;
@@ -49,7 +49,7 @@ impl Wire {
     }
 
     /// Reads a reply.
-    pub(super) async fn answer(&mut self) -> io::Result<Answer> {
+    pub(in crate::commands) async fn answer(&mut self) -> io::Result<Answer> {
         let patience = self.patience;
         tokio::time::timeout(patience, self.whole()).await.map_err(|_| silent(patience))?
     }
