@@ -252,8 +252,13 @@ impl<B: Book> Dialogue<B> {
 
     /// Whether this user may be tried; the step that says otherwise.
     fn try_user(&mut self, user: &str) -> Option<Step> {
-        let common = &self.common;
-        self.ticket = common.attempts.begin(common.rates, self.address(), user, Instant::now());
+        let (common, address) = (&self.common, self.address());
+        let mut rates = common.rates;
+        if common.workers.is_familiar(address, user) {
+            // Guessing a name from elsewhere does not lock its owner out.
+            rates.of_user = 0;
+        }
+        self.ticket = common.attempts.begin(rates, address, user, Instant::now());
         let refused = || Step::Failure(Failure::temporary(LATER, self.logged(user)));
         self.ticket.is_none().then(refused)
     }

@@ -111,7 +111,8 @@ impl Workers {
         known.insert(self.key(address, user), now);
     }
 
-    fn is_familiar(&self, address: Option<IpAddr>, user: &str) -> bool {
+    /// Whether this user logged in from there lately.
+    pub fn is_familiar(&self, address: Option<IpAddr>, user: &str) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&self.key(address, user)).is_some_and(|since| since.elapsed() < REMEMBERED)
     }

@@ -155,6 +155,28 @@ async fn unknown_names_look_like_known_ones_to_scram() {
 }
 
 #[tokio::test]
+async fn guessing_a_name_does_not_lock_its_owner_out() {
+    let text = file::with("", "alumno", Entry::make(&"clave".into()).as_ref()).unwrap();
+    let file = File::new("owner", &text);
+    let desk = in_file(&types().0, &file.0, common(Rates { of_user: 3, ..RATES }));
+    let from = |address: &str| {
+        Arc::new(About { host: "mail.mail1.org".into(), remote: address.parse().ok(), ..About::default() })
+    };
+    let home = from("192.0.2.9:4711");
+    assert_eq!(login(&*desk, "PLAIN", home.clone(), "alumno", "clave").await, success("alumno"));
+    for n in 0..20 {
+        let elsewhere = from(&format!("198.51.100.{n}:4711"));
+        assert!(matches!(login(&*desk, "PLAIN", elsewhere, "alumno", "mala").await, Step::Failure(_)));
+    }
+    // The name is shut elsewhere, even with the right password, but not where its owner was before.
+    let elsewhere = login(&*desk, "PLAIN", from("203.0.113.7:4711"), "alumno", "clave").await;
+    assert!(matches!(elsewhere, Step::Failure(f) if f.temporary));
+    for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
+        assert_eq!(login(&*desk, mechanism, home.clone(), "alumno", "clave").await, success("alumno"));
+    }
+}
+
+#[tokio::test]
 async fn limits_come_before_hashing() {
     let text = file::with("", "alumno", Entry::make(&"clave".into()).as_ref()).unwrap();
     let file = File::new("limits", &text);
