@@ -1,6 +1,6 @@
 //! What an authenticator may know about the client.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A client that wants to log in.
 #[derive(Clone, Debug, Default)]
@@ -17,8 +17,17 @@ pub struct About {
     pub local: Option<SocketAddr>,
     /// Its verified name, or `unknown`.
     pub name: String,
+    /// `smtpd_client_event_limit_exceptions` lists it: many may log in from there, such as a webmail's users.
+    pub unlimited: bool,
     /// How the connection is encrypted, if it is.
     pub encryption: Option<Encryption>,
+}
+
+impl About {
+    /// The address whose failures count.
+    pub fn limited_address(&self) -> Option<IpAddr> {
+        self.remote.filter(|_| !self.unlimited).map(|a| a.ip().to_canonical())
+    }
 }
 
 /// The facts of TLS that matter to a login.

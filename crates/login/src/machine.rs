@@ -258,7 +258,8 @@ impl<B: Book> Dialogue<B> {
             // Guessing a name from elsewhere does not lock its owner out.
             rates.of_user = 0;
         }
-        self.ticket = common.attempts.begin(rates, address, user, Instant::now());
+        let limited = self.about.limited_address();
+        self.ticket = common.attempts.begin(rates, limited, user, Instant::now());
         let refused = || Step::Failure(Failure::temporary(LATER, self.logged(user)));
         self.ticket.is_none().then(refused)
     }

@@ -309,6 +309,7 @@ impl<B: Backend> Session<B> {
             remote: self.client.ip.map(|ip| SocketAddr::new(ip, port)),
             local: self.server,
             name: self.client.name.clone(),
+            unlimited: self.unlimited,
             encryption: self.tls.as_deref().map(|tls| Encryption {
                 protocol: tls.protocol.into(),
                 cipher: tls.cipher.into(),

@@ -39,7 +39,8 @@ params! {
         /// How many logins a client may try in anvil_rate_time_unit, good ones included; 0 for any number.
         smtpd_client_auth_rate_limit: Count = "0", min 0;
         /// How many logins from one address may fail in anvil_rate_time_unit before further ones are
-        /// refused for now without a look at the password; 0 for any number.
+        /// refused for now without a look at the password; 0 for any number. Clients of
+        /// smtpd_client_event_limit_exceptions are not counted.
         valija_login_failures_by_address: Count = "60", min 0;
         /// The same for the logins of one user, from anywhere, where valija itself looks at passwords.
         valija_login_failures_by_user: Count = "30", min 0;

@@ -182,7 +182,7 @@ impl Login {
         let too_long = || Step::Failure(Failure::denied("Authentication request too long", None));
         let answer = match (self.open.take(), response) {
             (None, initial) => {
-                let address = self.about.remote.map(|a| a.ip());
+                let address = self.about.limited_address();
                 let begun = self.dovecot.attempts.begin(self.dovecot.rates, address, "", Instant::now());
                 let Some(ticket) = begun else {
                     return temporary("too many failed logins, try again later");

@@ -271,6 +271,9 @@ async fn guessing_is_refused_unasked() {
         assert!(matches!(plain(&dovecot).await, Step::Failure(Failure { temporary: false, .. })));
     }
     assert!(matches!(plain(&dovecot).await, Step::Failure(Failure { temporary: true, user: None, .. })));
+    let webmail = About { unlimited: true, ..(*about("192.0.2.1:5")).clone() };
+    let step = dovecot.begin("PLAIN", Arc::new(webmail)).step(Some("x".into())).await;
+    assert!(matches!(step, Step::Failure(Failure { temporary: false, .. })), "{step:?}");
     let elsewhere = dovecot.begin("PLAIN", about("192.0.2.9:1")).step(Some("x".into())).await;
     assert!(matches!(elsewhere, Step::Failure(Failure { temporary: false, .. })));
 }
