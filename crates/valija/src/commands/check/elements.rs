@@ -80,6 +80,9 @@ const OBEYED: &[&str] = &[
     "check_recipient_ns_access",
 ];
 
+/// What may become of mail when a milter fails.
+const MILTER_ACTIONS: [&str; 4] = ["accept", "reject", "tempfail", "quarantine"];
+
 /// Table types that Postfix has and this build does not open.
 const TABLES_TO_COME: [&str; 9] =
     ["mysql", "pgsql", "ldap", "sqlite", "tcp", "socketmap", "memcache", "nis", "mongodb"];
@@ -87,6 +90,9 @@ const TABLES_TO_COME: [&str; 9] =
 /// Elements of `text`, the expanded value of `name`, that have no effect or another one.
 pub(super) fn unsupported(name: &str, text: &str, classes: &[String]) -> Vec<String> {
     let mut out = Vec::new();
+    if name == "milter_default_action" && !MILTER_ACTIONS.contains(&text) {
+        out.push(format!("{text:?} is no action: while a milter fails, mail is refused for now"));
+    }
     let restrictions =
         name.ends_with("_restrictions") && name.starts_with("smtpd_") || classes.iter().any(|c| c == name);
     for element in split_list(text) {
@@ -159,6 +165,8 @@ mod tests {
             ["mysql: tables come with a later version"]
         );
         assert_eq!(unsupported("mydestination", "a_b, hash:/x", &[]), [""; 0]);
+        assert_eq!(unsupported("milter_default_action", "quarantine", &[]), [""; 0]);
+        assert!(unsupported("milter_default_action", "shutdown", &[])[0].contains("no action"));
         assert_eq!(unsupported("alias_maps", "proxy:ldap:/x", &[]).len(), 1);
     }
 }
