@@ -3,6 +3,9 @@
 //!
 //! Only what fails counts: a [`Ticket`] that is dropped without [`Ticket::succeeded`] is a failure,
 //! and while it is out it counts as one, so that many tries at once are as limited as many in turn.
+//!
+//! Whoever logged in lately from the same place is counted apart: strangers who guess a password, or who
+//! share an address, lock nobody out.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -64,13 +67,37 @@ impl Attempts {
         user: &str,
         now: Instant,
     ) -> Option<Ticket> {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let by_address = address.filter(|_| rates.of_address > 0).map(network);
         let by_user = (rates.of_user > 0).then(|| user.to_lowercase());
-        let keys = [
-            by_address.map(|a| (failures.key(&("address", a)), rates.of_address)),
-            by_user.map(|u| (failures.key(&("user", u)), rates.of_user)),
-        ];
+        self.count(rates, now, |failures| {
+            [
+                by_address.map(|a| (failures.key(&("address", a)), rates.of_address)),
+                by_user.map(|u| (failures.key(&("user", u)), rates.of_user)),
+            ]
+        })
+    }
+
+    /// The same for one who logged in lately from this address: only what failed for both together counts.
+    pub fn begin_familiar(
+        self: &Arc<Attempts>,
+        rates: Rates,
+        address: Option<IpAddr>,
+        user: &str,
+        now: Instant,
+    ) -> Option<Ticket> {
+        let limit = if rates.of_user > 0 { rates.of_user } else { rates.of_address };
+        let both = (address.map(network), user.to_lowercase());
+        self.count(rates, now, |failures| [(limit > 0).then(|| (failures.key(&("both", both)), limit)), None])
+    }
+
+    fn count(
+        self: &Arc<Attempts>,
+        rates: Rates,
+        now: Instant,
+        keys: impl FnOnce(&Failures) -> [Option<(u64, u32)>; 2],
+    ) -> Option<Ticket> {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = keys(&failures);
         if keys.iter().flatten().any(|(key, limit)| failures.of(*key, rates.unit, now) >= *limit) {
             return None;
         }
@@ -137,7 +164,7 @@ impl Failures {
 }
 
 /// One subscriber of IPv6 has at least a whole network of addresses.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
         v4 => v4,

@@ -74,6 +74,10 @@ pub(crate) trait Book: Send + Sync {
     fn logged_name(&self, user: &str, _about: &About) -> String {
         user.to_string()
     }
+    /// The name under which failures of a user are counted: one for all names that mean the same account.
+    fn counted_name(&self, user: &str, _about: &About) -> String {
+        user.to_string()
+    }
     /// A login was refused by the mechanism itself.
     fn refused(&self, _how: Mechanism, _acts_for_another: bool) {}
     /// Said when nobody can tell.
@@ -252,14 +256,17 @@ impl<B: Book> Dialogue<B> {
 
     /// Whether this user may be tried; the step that says otherwise.
     fn try_user(&mut self, user: &str) -> Option<Step> {
-        let (common, address) = (&self.common, self.address());
-        let mut rates = common.rates;
-        if common.workers.is_familiar(address, user) {
-            // Guessing a name from elsewhere does not lock its owner out.
-            rates.of_user = 0;
+        // Others, to whom the name goes, would take it for the end of a text or of a line.
+        if user.contains(char::is_control) {
+            return Some(denied(DENIED, None));
         }
+        let (common, address, now) = (&self.common, self.address(), Instant::now());
+        let name = self.book.counted_name(user, &self.about);
         let limited = self.about.limited_address();
-        self.ticket = common.attempts.begin(rates, limited, user, Instant::now());
+        self.ticket = match common.workers.is_familiar(address, user) {
+            true => common.attempts.begin_familiar(common.rates, address, &name, now),
+            false => common.attempts.begin(common.rates, limited, &name, now),
+        };
         let refused = || Step::Failure(Failure::temporary(LATER, self.logged(user)));
         self.ticket.is_none().then(refused)
     }

@@ -4,6 +4,7 @@
 //! Whoever logged in lately from the same place has a lane of its own: guessers, however many they
 //! are, fill the common one only.
 
+use crate::attempts::network;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -118,7 +119,7 @@ impl Workers {
     }
 
     fn key(&self, address: Option<IpAddr>, user: &str) -> u64 {
-        self.seed.hash_one((address, user))
+        self.seed.hash_one((address.map(network), user.to_lowercase()))
     }
 }
 

@@ -307,9 +307,9 @@ impl<B: Backend> Session<B> {
             realm: logins.realm.clone(),
             host: logins.host.clone(),
             remote: self.client.ip.map(|ip| SocketAddr::new(ip, port)),
+            unlimited: self.unlimited,
             local: self.server,
             name: self.client.name.clone(),
-            unlimited: self.unlimited,
             encryption: self.tls.as_deref().map(|tls| Encryption {
                 protocol: tls.protocol.into(),
                 cipher: tls.cipher.into(),

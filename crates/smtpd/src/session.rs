@@ -495,6 +495,8 @@ impl<B: Backend> Session<B> {
                     let settings = machine.settings_mut();
                     self.service.adapt(settings, &self.client, &self.source);
                     settings.footer = self.service.footer(&self.client, &self.shown, &self.source);
+                    // Logins are offered to, and counted for, another client now.
+                    self.begin_logins(machine);
                     decision
                 }
                 Event::Xforward(attributes) => self.xforward(attributes),

@@ -354,6 +354,25 @@ fn xclient_and_xforward() {
 }
 
 #[test]
+fn logins_count_for_whom_a_proxy_names() {
+    let world = world(
+        "smtpd_authorized_xclient_hosts = 127.0.0.1\nsmtpd_client_event_limit_exceptions =\n\
+         smtpd_client_auth_rate_limit = 1\nsmtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = valija\n\
+         smtpd_sasl_security_options = noanonymous\nsmtpd_sasl_path = inline:{ana={PLAIN}geheim}\n",
+    );
+    let last = |n: u8| {
+        let text = format!("XCLIENT ADDR=192.0.2.{n}\r\nAUTH PLAIN AGFuYQBmYWxzY2g=\r\nQUIT\r\n");
+        run_blocking(world.say(HERE, &text)).0[1][..3].to_string()
+    };
+    assert_eq!([last(9), last(9), last(10)], ["535", "450", "535"]);
+}
+
+/// With workers, for logins.
+fn run_blocking<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+#[test]
 fn open_relays_are_seen() {
     let danger = |settings: &str| world(settings).service.relays_for_strangers();
     assert_eq!(danger(""), None);
@@ -372,6 +391,7 @@ fn open_relays_are_seen() {
 mod auth;
 mod dns;
 mod policy;
+mod proxy;
 mod starttls;
 
 #[test]

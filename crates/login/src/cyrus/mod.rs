@@ -199,8 +199,13 @@ impl Cyrus {
     async fn by_saslauthd(&self, user: &str, secret: &Secret, about: &About) -> Answer<String> {
         let Some(saslauthd) = &self.saslauthd else { return Answer::Unknown };
         let (name, realm) = user.rsplit_once('@').unwrap_or((user, about.realm.as_str()));
+        // It takes a zero byte for the end of the text.
+        if name.is_empty() || secret.bytes().contains(&0) {
+            return Answer::No;
+        }
+        let familiar = self.common.workers.is_familiar(about.remote.map(|r| r.ip()), user);
         let service = if about.service.is_empty() { "smtp" } else { &about.service };
-        match saslauthd.ask(Question { user: name, secret, service, realm }).await {
+        match saslauthd.ask(Question { user: name, secret, service, realm }, familiar).await {
             Ok(true) => Answer::Yes(full_name(user, &about.realm)),
             Ok(false) => Answer::No,
             Err(Trouble::Full) => Answer::Full,
@@ -321,6 +326,15 @@ impl Book for Cyrus {
 
     fn logged_name(&self, user: &str, about: &About) -> String {
         full_name(user, &about.realm)
+    }
+
+    fn counted_name(&self, user: &str, about: &About) -> String {
+        match self.saslauthd {
+            // Most ways in which it looks at passwords know no realms.
+            Some(_) => user.rsplit_once('@').map_or(user, |(name, _)| name).to_string(),
+            None if about.realm.is_empty() => full_name(user, &about.host),
+            None => full_name(user, &about.realm),
+        }
     }
 
     /// In the library's words.

@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// So many questions at once: saslauthd has five processes, and a few may wait for them.
 const MOST: usize = 40;
+/// Of these, so many are for whoever logged in lately from the same place: guessers do not fill them.
+const KEPT: usize = 8;
 
 /// What is asked of it.
 #[derive(Debug)]
@@ -84,11 +86,12 @@ impl Saslauthd {
         Saslauthd { places, open: AtomicUsize::new(0) }
     }
 
-    /// Asks.
-    pub async fn ask(&self, question: Question<'_>) -> Result<bool, Trouble> {
+    /// Asks; `familiar`: for one who logged in lately from the same place.
+    pub async fn ask(&self, question: Question<'_>, familiar: bool) -> Result<bool, Trouble> {
         let Some(bytes) = question.bytes() else { return Ok(false) };
         let counted = Counted(&self.open);
-        if self.open.fetch_add(1, Ordering::Relaxed) >= MOST {
+        let most = if familiar { MOST } else { MOST - KEPT };
+        if self.open.fetch_add(1, Ordering::Relaxed) >= most {
             return Err(Trouble::Full);
         }
         let asked = timeout(PATIENCE, self.talk(&bytes)).await;
@@ -183,7 +186,7 @@ mod tests {
         let secret = Secret::from("clave");
         let mut said = Vec::new();
         for _ in 0..8 {
-            said.push(match saslauthd.ask(question(&secret)).await {
+            said.push(match saslauthd.ask(question(&secret), false).await {
                 Ok(yes) => yes.to_string(),
                 Err(Trouble::Full) => "full".into(),
                 Err(Trouble::Other(what)) => what,
@@ -193,7 +196,7 @@ mod tests {
         assert!(said[3..5].iter().all(|s| s.contains("neither OK nor NO")), "{said:?}");
         assert!(said[5..].iter().all(|s| s.contains("reading from saslauthd")), "{said:?}");
         std::fs::remove_file(path).unwrap();
-        let gone = Saslauthd::at(vec!["/nonexistent/mux".into()]).ask(question(&secret)).await;
+        let gone = Saslauthd::at(vec!["/nonexistent/mux".into()]).ask(question(&secret), false).await;
         assert!(
             matches!(gone, Err(Trouble::Other(what)) if what.contains("cannot connect to saslauthd server"))
         );
@@ -205,16 +208,21 @@ mod tests {
         let _ = std::fs::remove_file(&path);
         let _listener = UnixListener::bind(&path).unwrap();
         let saslauthd = Arc::new(Saslauthd::at(vec![path.clone()]));
-        let all: Vec<_> = (0..MOST)
-            .map(|_| {
-                let saslauthd = saslauthd.clone();
-                tokio::spawn(async move { saslauthd.ask(question(&"clave".into())).await })
-            })
-            .collect();
+        let asking = |familiar| {
+            let saslauthd = saslauthd.clone();
+            tokio::spawn(async move { saslauthd.ask(question(&"clave".into()), familiar).await })
+        };
+        let mut all: Vec<_> = (0..MOST - KEPT).map(|_| asking(false)).collect();
+        while saslauthd.open.load(Ordering::Relaxed) < MOST - KEPT {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(saslauthd.ask(question(&"clave".into()), false).await, Err(Trouble::Full)));
+        all.extend((0..KEPT).map(|_| asking(true)));
         while saslauthd.open.load(Ordering::Relaxed) < MOST {
             tokio::task::yield_now().await;
         }
-        assert!(matches!(saslauthd.ask(question(&"clave".into())).await, Err(Trouble::Full)));
+        assert!(matches!(saslauthd.ask(question(&"clave".into()), true).await, Err(Trouble::Full)));
+        assert!(matches!(saslauthd.ask(question(&"clave".into()), false).await, Err(Trouble::Full)));
         for one in all {
             let said = one.await.unwrap();
             assert!(matches!(said, Err(Trouble::Other(what)) if what.contains("does not answer")));

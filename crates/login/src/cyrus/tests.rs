@@ -24,11 +24,11 @@ impl Place {
     }
 
     fn open(&self, service: &str) -> Arc<dyn Authenticator> {
-        self.try_open(service).unwrap()
+        self.try_open(service, 0).unwrap()
     }
 
-    fn try_open(&self, service: &str) -> Result<Arc<dyn Authenticator>, String> {
-        let rates = Rates { of_address: 0, of_user: 0, unit: Duration::from_secs(60) };
+    fn try_open(&self, service: &str, of_user: u32) -> Result<Arc<dyn Authenticator>, String> {
+        let rates = Rates { of_address: 0, of_user, unit: Duration::from_secs(60) };
         let common = Common {
             attempts: Arc::new(Attempts::default()),
             rates,
@@ -167,7 +167,7 @@ async fn what_cannot_be_served_offers_nothing() {
         (None, "private/auth", "did you mean smtpd_sasl_type = dovecot?"),
     ] {
         let place = Place::new("odd", text);
-        let said = match place.try_open(service) {
+        let said = match place.try_open(service, 0) {
             Err(what) => what,
             Ok(desk) => {
                 let step =
@@ -183,4 +183,33 @@ async fn what_cannot_be_served_offers_nothing() {
     let desk = place.open("smtpd");
     assert_eq!(offered(&*desk).await, "SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN");
     assert_eq!(login(&*desk, "PLAIN", about(""), "alumno", "clave").await, success("alumno"));
+}
+
+#[tokio::test]
+async fn names_that_saslauthd_would_cut_short_are_nobodys() {
+    let place = Place::new("nul", Some("pwcheck_method: saslauthd\n"));
+    let told = saslauthd(&place.0);
+    let desk = place.open("smtpd");
+    for (user, password) in
+        [("alumno\0x", "clave"), ("alumno\n", "clave"), ("alumno", "clave\0x"), ("@x", "clave")]
+    {
+        let mut exchange = desk.begin("LOGIN", about(""));
+        exchange.step(None).await;
+        exchange.step(Some(user.as_bytes().to_vec().into())).await;
+        let step = exchange.step(Some(password.as_bytes().to_vec().into())).await;
+        assert_eq!(refusal(&step), DENIED, "{user:?}");
+    }
+    assert!(told.try_recv().is_err(), "it is not even asked");
+}
+
+#[tokio::test]
+async fn another_realm_is_no_other_account() {
+    let place = Place::new("realms", Some("pwcheck_method: saslauthd\n"));
+    let _told = saslauthd(&place.0);
+    let desk = place.try_open("smtpd", 2).unwrap();
+    for user in ["alumno@a", "alumno@b"] {
+        assert_eq!(refusal(&login(&*desk, "PLAIN", about(""), user, "mala").await), DENIED);
+    }
+    let step = login(&*desk, "PLAIN", about(""), "alumno@c", "clave").await;
+    assert!(matches!(&step, Step::Failure(f) if f.temporary), "{step:?}");
 }

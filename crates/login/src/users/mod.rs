@@ -205,6 +205,11 @@ impl Book for Own {
         })
     }
 
+    fn counted_name(&self, user: &str, about: &About) -> String {
+        let names = candidates(user, &about.realm);
+        names.into_iter().max_by_key(String::len).unwrap_or_default()
+    }
+
     fn full_name(&self, user: &str, about: &About) -> String {
         let found = self.find(user, &about.realm).ok().and_then(|f| f.user);
         found.unwrap_or_else(|| user.to_lowercase())

@@ -236,3 +236,50 @@ async fn a_file_that_is_not_there_or_is_damaged() {
     assert_eq!(login(&*desk, "PLAIN", about(""), "alumno", "clave").await, success("alumno"));
     assert!(said.lock().unwrap().iter().any(|t| t.contains("line 1: there is no hash; the row is left out")));
 }
+
+/// The same from somewhere else.
+fn from(address: &str) -> Arc<About> {
+    Arc::new(About { remote: address.parse().ok(), ..(*about("")).clone() })
+}
+
+#[tokio::test]
+async fn strangers_lock_nobody_out_who_was_there_before() {
+    let text = file::with("", "alumno", Entry::make(&"clave".into()).as_ref()).unwrap();
+    let file = File::new("familiar", &text);
+    let rates = Rates { of_address: 4, of_user: 3, unit: Duration::from_secs(600) };
+    let desk = in_file(&types().0, &file.0, common(rates));
+    let (home, away) = (from("198.51.100.1:5"), from("198.51.100.2:5"));
+    assert_eq!(login(&*desk, "PLAIN", home.clone(), "Alumno", "clave").await, success("alumno"));
+    for n in 0..3 {
+        let guesser = from(&format!("203.0.113.{n}:5"));
+        assert_eq!(refusal(&login(&*desk, "PLAIN", guesser, "alumno", "mala").await), DENIED);
+    }
+    let temporary = |step: Step| matches!(step, Step::Failure(f) if f.temporary);
+    assert!(temporary(login(&*desk, "PLAIN", away, "alumno", "clave").await), "from a place not seen before");
+    for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
+        assert_eq!(login(&*desk, mechanism, home.clone(), "alumno", "clave").await, success("alumno"));
+    }
+    // Nor does a neighbour behind the same address; but whoever is there cannot guess for ever.
+    for n in 0..4 {
+        login(&*desk, "PLAIN", home.clone(), &format!("x{n}"), "mala").await;
+    }
+    assert!(temporary(login(&*desk, "PLAIN", home.clone(), "x9", "mala").await));
+    assert_eq!(login(&*desk, "PLAIN", home.clone(), "alumno", "clave").await, success("alumno"));
+    for _ in 0..3 {
+        assert_eq!(refusal(&login(&*desk, "PLAIN", home.clone(), "alumno", "mala").await), DENIED);
+    }
+    assert!(temporary(login(&*desk, "PLAIN", home, "alumno", "clave").await));
+}
+
+#[tokio::test]
+async fn a_user_is_one_by_whatever_name() {
+    let text = file::with("", "alumno", Entry::make(&"clave".into()).as_ref()).unwrap();
+    let file = File::new("names", &text);
+    let rates = Rates { of_address: 0, of_user: 2, unit: Duration::from_secs(600) };
+    let desk = in_file(&types().0, &file.0, common(rates));
+    for name in ["alumno", "ALUMNO@Mail1.org"] {
+        assert_eq!(refusal(&login(&*desk, "PLAIN", about("mail1.org"), name, "mala").await), DENIED);
+    }
+    let step = login(&*desk, "PLAIN", about("mail1.org"), "alumno@mail1.org", "clave").await;
+    assert!(matches!(&step, Step::Failure(f) if f.temporary), "{step:?}");
+}

@@ -75,17 +75,26 @@ impl Conversation {
 
     /// Says a command to which the filter says yes, or no.
     pub(super) async fn command(&mut self, line: &str, source: &Source) -> Result<(), No> {
+        self.expect(line, 2, source).await
+    }
+
+    /// A yes of another kind belongs to another command: whatever follows would be misunderstood.
+    async fn expect(&mut self, line: &str, yes: u16, source: &Source) -> Result<(), No> {
         let answer = self.ask(line, source).await?;
-        if matches!(answer.class(), 2 | 3) {
+        if answer.class() == yes {
             return Ok(());
         }
         self.tell(line, &answer, source);
+        if answer.class() < 4 {
+            self.listening = false;
+            return Err(No::Broken);
+        }
         Err(No::Refused(reply(&answer)))
     }
 
     /// DATA; content follows.
     pub(super) async fn data(&mut self, source: &Source) -> Result<(), No> {
-        self.command("DATA", source).await?;
+        self.expect("DATA", 3, source).await?;
         self.listening = false;
         Ok(())
     }
@@ -117,6 +126,9 @@ impl Conversation {
     }
 
     async fn ask(&mut self, line: &str, source: &Source) -> Result<Answer, No> {
+        // A filter may take a carriage return alone for the end of a line, and what follows for a command.
+        let line: String =
+            line.chars().map(|c| if c.is_ascii_control() && c != '\t' { '?' } else { c }).collect();
         self.write(format!("{line}\r\n").as_bytes(), source).await?;
         self.answer(source).await
     }

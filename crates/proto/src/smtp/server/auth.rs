@@ -313,6 +313,27 @@ mod tests {
         assert!(!notice.contains("c2VjcmV0") && notice.matches(HIDDEN).count() == 4, "{notice}");
     }
 
+    #[test]
+    fn no_notice_tells_secrets() {
+        let same: super::super::LineFilter = Arc::new(|line| Ok(Some(line.to_string())));
+        let told = Settings { line_limit: 25, filter: Some(same), keep_line: true, ..settings() };
+        let mut session = Session::new(told);
+        let mut log = Vec::new();
+        for _ in 0..2 {
+            session.receive(b"AUTH PLAIN c2VjcmV0c2VjcmV0c2VjcmV0\r\n");
+            drive(&mut session, &mut log);
+        }
+        assert!(
+            log.iter().any(|l| l.contains("LongLine")) && log.iter().any(|l| l.contains("Replaced")),
+            "{log:?}"
+        );
+        let notices = log.iter().filter(|l| l.starts_with("Notice"));
+        assert!(
+            notices.filter(|l| l.contains("c2Vjcm")).count() == 0 && !session.line().contains("c2Vjcm"),
+            "{log:?}"
+        );
+    }
+
     proptest! {
         #[test]
         fn however_it_is_cut(

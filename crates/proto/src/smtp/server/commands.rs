@@ -43,7 +43,7 @@ impl Session {
         self.at += used;
         self.skipping = long;
         if long {
-            let start: String = text.as_deref().unwrap_or("").chars().take(30).collect();
+            let start = without_secret(text.as_deref().unwrap_or("")).chars().take(30).collect();
             self.note(Notice::LongLine { limit, text: start });
         }
         let Ok(text) = text else {
@@ -62,7 +62,8 @@ impl Session {
         match filtered {
             Ok(None) => self.obey(&text),
             Ok(Some(by)) => {
-                self.note(Notice::Replaced { line: text, by: by.clone() });
+                let shown = |line: &str| without_secret(line).into_owned();
+                self.note(Notice::Replaced { line: shown(&text), by: shown(&by) });
                 self.obey(&by);
             }
             Err(()) => self.give_up(),
@@ -82,7 +83,8 @@ impl Session {
             self.transcript.client(&without_secret(line));
         }
         if self.settings.keep_line {
-            line.clone_into(&mut self.line);
+            self.line.clear();
+            self.line.push_str(&without_secret(line));
         }
         let line = line.trim_matches([' ', '\t']);
         let (word, arguments) = line.split_once([' ', '\t']).unwrap_or((line, ""));
