@@ -107,7 +107,10 @@ impl Workers {
             known.retain(|_, since| now.saturating_duration_since(*since) < REMEMBERED / 2);
         }
         if known.len() >= FAMILIAR {
-            known.clear();
+            let mut ages: Vec<Instant> = known.values().copied().collect();
+            let middle = ages.len() / 2;
+            let oldest = *ages.select_nth_unstable(middle).1;
+            known.retain(|_, since| *since > oldest);
         }
         known.insert(self.key(address, user), now);
     }
@@ -161,6 +164,17 @@ mod tests {
         }
         assert_eq!(workers.common.waiting.load(Ordering::Relaxed), 0);
         assert_eq!(workers.run(None, "x", || 7).await, Ok(7));
+    }
+
+    #[test]
+    fn many_places_do_not_make_the_last_ones_strange() {
+        let workers = Workers::new(1);
+        let ip = |n: usize| Some(IpAddr::from((n as u32).to_be_bytes()));
+        for n in 0..=FAMILIAR {
+            workers.succeeded(ip(n), "ana");
+        }
+        assert!(workers.is_familiar(ip(FAMILIAR - 10), "ana"));
+        assert!(workers.known.lock().unwrap().len() <= FAMILIAR);
     }
 
     #[tokio::test(start_paused = true)]

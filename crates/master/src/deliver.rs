@@ -127,7 +127,8 @@ impl Role {
         let running =
             self.children.values().filter(|t| matches!(t, Task::Connection(s) if s == service)).count();
         let limit = self.limits.get(service).copied().unwrap_or(100);
-        self.children.len() < MOST_CHILDREN && (limit == 0 || running < limit)
+        // Whoever connects to services without a limit must leave room for deliveries.
+        self.children.len() < MOST_CHILDREN / 2 && (limit == 0 || running < limit)
     }
 
     /// Starts a program for the next connection.
@@ -228,6 +229,22 @@ mod tests {
     use proto::job::{Frame, FrameReader, Job, frame_job};
     use std::io::Read;
     use std::path::Path;
+
+    #[test]
+    fn connections_leave_room_for_deliveries() {
+        let config = Config::from_text(Path::new("/nowhere"), "").unwrap();
+        let (listener, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let role = |running: u32| Role {
+            setup: Setup::of(config.clone(), Vec::new()),
+            listeners: vec![("x".into(), listener.try_clone().unwrap().into())],
+            limits: HashMap::from([("x".to_string(), 0)]),
+            children: (0..running).map(|n| (n, Task::Connection("x".into()))).collect(),
+            pending: VecDeque::new(),
+            open: true,
+        };
+        assert!(role(100).has_room(0));
+        assert!(!role(1500).has_room(0));
+    }
 
     #[test]
     fn a_job_is_answered_and_its_end_is_told() {

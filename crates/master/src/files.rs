@@ -129,7 +129,9 @@ pub fn open_trusted(config: &Config, name: &str, path: &str) -> Result<File, Str
 /// Whether what a path leads to can have been put there by nobody but root; started by an ordinary user, everything is that
 /// user's own affair.
 pub fn is_roots(path: &Path) -> bool {
-    sys::spawn::effective_uid() != 0 || only_root(path, 0).is_ok()
+    // A group that may write the file could make it grow without end.
+    let alone = || std::fs::metadata(path).is_ok_and(|m| m.mode() & 0o022 == 0);
+    sys::spawn::effective_uid() != 0 || only_root(path, 0).is_ok() && alone()
 }
 
 /// The parameter whose tables name files in their rows: keys, for names that clients ask for.
@@ -215,6 +217,19 @@ mod tests {
         assert!(open(&theirs.join("table")).unwrap_err().contains("theirs can be changed"));
         assert!(open(&root.join("good")).unwrap_err().contains("theirs can be changed"));
         std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn what_a_group_may_write_is_not_roots_alone() {
+        if sys::spawn::effective_uid() != 0 {
+            return;
+        }
+        let path = Path::new("/run").join(format!("valija-roots-{}", std::process::id()));
+        std::fs::write(&path, "x").unwrap();
+        assert!(is_roots(&path));
+        std::fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();
+        assert!(!is_roots(&path));
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]
