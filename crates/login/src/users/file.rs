@@ -89,6 +89,8 @@ pub struct Users {
     rows: HashMap<String, Entry>,
     /// Whether every row has keys for SCRAM-SHA-1, and for SCRAM-SHA-256.
     scram: (bool, bool),
+    /// The row that stands for names that do not exist.
+    stand_in: String,
     /// Rows that cannot be used, with their lines.
     pub faults: Vec<(usize, String)>,
 }
@@ -115,6 +117,13 @@ impl Users {
         }
         let all = |hash| users.rows.values().all(|entry| entry.keys(hash).is_some());
         users.scram = (all(scram::Hash::Sha1), all(scram::Hash::Sha256));
+        let scheme = |entry: &Entry| entry.password().map(Hash::scheme);
+        let own = users.rows.get(UNKNOWN).map(scheme);
+        let others = || users.rows.iter().filter(|(name, _)| *name != UNKNOWN);
+        users.stand_in = match others().map(|(name, _)| name).min() {
+            Some(first) if !others().any(|(_, entry)| Some(scheme(entry)) == own) => first.clone(),
+            _ => UNKNOWN.to_string(),
+        };
         users
     }
 
@@ -123,9 +132,15 @@ impl Users {
         self.rows.get(name.to_lowercase().as_str()).filter(|_| name != UNKNOWN)
     }
 
-    /// What names are compared with that do not exist.
+    /// The row for names that do not exist.
     pub fn unknown(&self) -> Option<&Entry> {
         self.rows.get(UNKNOWN)
+    }
+
+    /// What names are compared with that do not exist: that row, if it costs what one of the users' hashes
+    /// costs; else one of theirs, as where another program wrote the file.
+    pub fn stand_in(&self) -> Option<&Entry> {
+        self.rows.get(&self.stand_in)
     }
 
     /// The names, sorted.

@@ -40,6 +40,12 @@ struct Own {
 
 /// The users of the file at `path`.
 pub fn in_file(types: &Types, path: &Path, common: Common) -> Arc<dyn Authenticator> {
+    let own = in_file_raw(types, path, common);
+    let common = own.common.clone();
+    Desk::open(own, common)
+}
+
+fn in_file_raw(types: &Types, path: &Path, common: Common) -> Own {
     let parse: Parse<Users> = Box::new(|path, bytes| {
         let remedy = || format!("write {} anew with `valija user`", path.display());
         let text = std::str::from_utf8(bytes).map_err(|_| ("it is no UTF-8 text".to_string(), remedy()))?;
@@ -52,7 +58,7 @@ pub fn in_file(types: &Types, path: &Path, common: Common) -> Arc<dyn Authentica
     });
     let name = path.display().to_string();
     let live = Live::open(types, &name, vec![(PathBuf::from(path), parse)]);
-    desk(Source::File(Box::new(live)), common)
+    Own { source: Source::File(Box::new(live)), common, nobody: OnceLock::new() }
 }
 
 /// The users in tables, as a list of `type:name`.
@@ -107,7 +113,7 @@ impl Own {
                         return Ok(Found { user: Some(name), entry: entry.clone() });
                     }
                 }
-                let entry = users.unknown().cloned().or_else(|| self.nobody());
+                let entry = users.stand_in().cloned().or_else(|| self.nobody());
                 Ok(Found { user: None, entry: entry.ok_or(())? })
             }
             Source::Tables(maps) => {

@@ -283,3 +283,25 @@ async fn a_user_is_one_by_whatever_name() {
     let step = login(&*desk, "PLAIN", about("mail1.org"), "alumno@mail1.org", "clave").await;
     assert!(matches!(&step, Step::Failure(f) if f.temporary), "{step:?}");
 }
+
+#[test]
+fn unknown_names_cost_what_the_users_hashes_cost() {
+    let crypt = "$5$rounds=1000$ab$bw4PhTdETPYycBP1S/MfHGVqzf4cldTXkxqJJ2X8w.3";
+    let own = Entry::make(&"clave".into()).unwrap();
+    let made = file::with("", "alumno", Some(&own)).unwrap();
+    let nobodys = made.lines().find(|l| l.starts_with(file::UNKNOWN)).unwrap();
+    for (n, (text, scheme)) in [
+        (format!("ana:{crypt}\n"), "SHA256-CRYPT"),
+        (format!("ana:{crypt}\n{nobodys}\n"), "SHA256-CRYPT"),
+        (made.clone(), "ARGON2ID"),
+        (String::new(), "ARGON2ID"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = File::new(&format!("cost{n}"), &text);
+        let own = in_file_raw(&types().0, &file.0, common(RATES));
+        let found = own.find("nadie", "").unwrap();
+        assert_eq!((found.user, found.entry.password().unwrap().scheme()), (None, scheme), "{text}");
+    }
+}

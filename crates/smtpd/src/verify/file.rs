@@ -8,18 +8,23 @@ use std::path::{Path, PathBuf};
 
 /// More than this is not read.
 const LARGEST: u64 = 256 << 20;
+/// With more lines it is written anew: most of them say what others say better.
+const LONG: usize = 4 * super::MOST;
 
 /// The file, open at its end.
 pub struct Journal {
     path: PathBuf,
     file: File,
+    lines: usize,
 }
 
 impl Journal {
     /// Reads what is there into `cache`, and goes on behind it.
     pub fn open(path: &Path, cache: &mut Cache) -> io::Result<Journal> {
+        let mut lines = 0;
         if let Ok(file) = File::open(path) {
             for line in BufReader::new(file.take(LARGEST)).split(b'\n') {
+                lines += 1;
                 if let Ok(text) = String::from_utf8(line?)
                     && let Some((address, entry)) = read(&text)
                 {
@@ -28,24 +33,33 @@ impl Journal {
             }
         }
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Journal { path: path.to_path_buf(), file })
+        Ok(Journal { path: path.to_path_buf(), file, lines })
     }
 
     /// Adds what was found out.
     pub fn add(&mut self, address: &str, entry: &Entry) -> io::Result<()> {
+        self.lines += 1;
         self.file.write_all(line(address, entry).as_bytes())
+    }
+
+    /// It should be written anew before its time.
+    pub fn is_long(&self) -> bool {
+        self.lines > LONG
     }
 
     /// Writes the file anew with what counts.
     pub fn rewrite(&mut self, cache: &Cache) -> io::Result<()> {
         let new = self.path.with_extension("new");
         let mut out = BufWriter::new(File::create(&new)?);
+        let mut lines = 0;
         for (address, entry) in cache.iter() {
+            lines += 1;
             out.write_all(line(address, entry).as_bytes())?;
         }
         out.flush()?;
         std::fs::rename(&new, &self.path)?;
         self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        self.lines = lines;
         Ok(())
     }
 }

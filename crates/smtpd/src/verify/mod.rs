@@ -228,11 +228,15 @@ impl Verifier {
         let Some(key) = asked.or_else(|| key_of(original)) else { return };
         let State { cache: Some(cache), journal, .. } = state.ready(&settings, now) else { return };
         let entry = cache.heard(&key, standing, text, now, &settings.times);
-        if let (Some(entry), Some(file)) = (entry, journal.as_mut())
-            && let Err(e) = file.add(&key, entry)
-        {
-            not_kept(&settings, &e);
-            *journal = None;
+        if let (Some(entry), Some(file)) = (entry, journal.as_mut()) {
+            let mut kept = file.add(&key, entry);
+            if kept.is_ok() && file.is_long() {
+                kept = file.rewrite(cache);
+            }
+            if let Err(e) = kept {
+                not_kept(&settings, &e);
+                *journal = None;
+            }
         }
         drop(state);
         self.changed.notify_waiters();
@@ -407,6 +411,29 @@ mod tests {
         verifier.heard("0", &Address::from_internal("a0@b"), Standing::Deferred, "later");
         verifier.verify(&Address::from_internal("new@b"), &prober).await;
         assert_eq!(prober.0.lock().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn the_file_does_not_grow_without_end() {
+        let _log = events::memory();
+        let data = std::env::temp_dir().join(format!("valija-verify-long-{}", std::process::id()));
+        std::fs::create_dir_all(&data).unwrap();
+        let file = data.join("cache.valija");
+        std::fs::write(&file, format!("a@b\tundeliverable\t{}\tx\n", now()).repeat(4 * MOST + 1)).unwrap();
+        let text = format!("data_directory = {0}\naddress_verify_map = btree:{0}/cache\n", data.display());
+        let config = Config::from_text(Path::new("/nowhere"), &text).unwrap();
+        let mut settings = Settings::load(&config).unwrap();
+        settings.cleaning = Duration::ZERO;
+        let verifier = Verifier::new(settings);
+        let lines = || std::fs::read_to_string(&file).unwrap().lines().count();
+        verifier.heard("Q", &Address::from_internal("c@d"), Standing::Deliverable, "ok");
+        // The first question wrote it anew; from then on every line counts.
+        for n in 0..4 * MOST + 10 {
+            let address = Address::from_internal(&format!("a{}@b", n % 10));
+            verifier.heard("Q", &address, Standing::Undeliverable, "no");
+        }
+        assert!(lines() < MOST, "{}", lines());
+        std::fs::remove_dir_all(&data).unwrap();
     }
 
     #[test]
