@@ -121,6 +121,10 @@ impl Conversation {
         let last = parts.concat();
         self.write(&last, source).await?;
         let answer = self.answer(source).await?;
+        if answer.class() < 4 && !answer.is_positive() {
+            self.tell("end of content", &answer, source);
+            return Err(No::Broken);
+        }
         self.listening = true;
         Ok(answer)
     }

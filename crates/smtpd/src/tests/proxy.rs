@@ -53,6 +53,18 @@ fn an_answer_to_something_else_is_no_yes() {
 }
 
 #[test]
+fn the_last_word_is_yes_or_no() {
+    let answer = |line: &str| match line {
+        "DATA" | "." => "354 go on\r\n",
+        line if ["EHLO", "MAIL", "RCPT"].iter().any(|verb| line.starts_with(verb)) => "250 ok\r\n",
+        _ => "",
+    };
+    let text = "EHLO pc\r\nMAIL FROM:<a@b.org>\r\nRCPT TO:<usuario@example.org>\r\nDATA\r\nSubject: x\r\n\r\nx\r\n.\r\n";
+    let (replies, heard) = talk(answer, text);
+    assert_eq!(replies.last().map(|r| &r[..3]), Some("451"), "{replies:?} {heard:?}");
+}
+
+#[test]
 fn nobody_else_speaks_to_the_filter() {
     let answer = |line: &str| if line.starts_with("DATA") { "354 go on\r\n" } else { "250 ok\r\n" };
     let text = "EHLO pc\r\nMAIL FROM:<\"a\rRCPT TO:<x@evil.org>\r\"@b.org>\r\nRCPT TO:<jose@example.org>\r\n\
