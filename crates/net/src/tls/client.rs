@@ -15,9 +15,9 @@ use super::sessions::Sessions;
 use super::verifier::Signatures;
 use super::{Failure, Protocols, SEEN, Seen, Summary, Trust};
 use crate::Stream;
-use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{AlertDescription, ClientConfig};
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -194,7 +194,7 @@ impl Connector {
             let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
             let connecting = connector.connect_with(name, io, |c| c.set_buffer_limit(Some(BUFFER)));
             let done = tokio::time::timeout(wish.limit, connecting).await;
-            let stream = done.map_err(|_| Failure::Timeout)?.map_err(Failure::from)?;
+            let stream = done.map_err(|_| Failure::Timeout)?.map_err(reason)?;
             Ok::<_, Failure>((stream, SEEN.with(|seen| seen.take())))
         };
         let (stream, seen) = SEEN.scope(RefCell::new(Seen::default()), handshake).await?;
@@ -233,6 +233,24 @@ impl Connector {
             chain,
             trouble,
         })
+    }
+}
+
+/// Why a handshake failed, with what the library does not say: what of ours the server has no use for.
+fn reason(error: std::io::Error) -> Failure {
+    let lacking = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)) => {
+            "neither TLS 1.2 nor TLS 1.3 will do"
+        }
+        Some(rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)) => {
+            "nothing in common; TLS 1.2 and 1.3 with ECDHE and AEAD ciphers were offered"
+        }
+        Some(rustls::Error::General(what)) => return Failure::Handshake(what.clone()),
+        _ => return Failure::from(error),
+    };
+    match Failure::from(error) {
+        Failure::Handshake(why) => Failure::Handshake(format!("{why} ({lacking})")),
+        other => other,
     }
 }
 

@@ -77,6 +77,8 @@ pub enum Fault {
     TooLong(usize),
     /// It is not for servers.
     Purpose,
+    /// It must not be used by who does not understand all of it.
+    CriticalExtension,
     /// It has none of the names.
     Names,
     /// No record, or no fingerprint, is about it.
@@ -96,6 +98,7 @@ impl fmt::Display for Fault {
             Fault::NotYetValid => f.write_str("certificate not yet valid"),
             Fault::TooLong(limit) => write!(f, "certificate chain longer than limit({limit})"),
             Fault::Purpose => f.write_str("not designated for use as a server certificate"),
+            Fault::CriticalExtension => f.write_str("num=34:unhandled critical extension"),
             Fault::Names => f.write_str("num=62:hostname mismatch"),
             Fault::NoMatch => f.write_str("num=65:no matching DANE TLSA records"),
             Fault::Other(what) => write!(f, "num=1:{what}"),
@@ -232,6 +235,8 @@ impl Shown<'_> {
             webpki::Error::CertNotValidYet { .. } => Fault::NotYetValid,
             webpki::Error::RequiredEkuNotFoundContext(_) => Fault::Purpose,
             webpki::Error::UnknownIssuer | webpki::Error::CaUsedAsEndEntity => self.unknown(),
+            webpki::Error::UnsupportedCriticalExtension => Fault::CriticalExtension,
+            webpki::Error::UnsupportedCertVersion if self.own.is_self_issued() => Fault::SelfSigned,
             other => Fault::Other(format!("{other:?}")),
         }
     }

@@ -5,7 +5,7 @@
 //! taken, too: nothing depends on the certificate there. Then nothing it shows is called trusted, and
 //! the session is not remembered.
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, Key};
 use super::{note, provider};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
@@ -14,6 +14,9 @@ use rustls::crypto::{
 };
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+
+/// The library checks nothing that a shorter key signed.
+const LEAST_RSA: usize = 2048;
 
 /// The verifier of connections; `strict` where something is to be proved.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ impl Signatures {
     fn signed(
         &self,
         scheme: SignatureScheme,
+        certificate: &CertificateDer<'_>,
         checked: Result<HandshakeSignatureValid, Error>,
     ) -> Result<HandshakeSignatureValid, Error> {
         note(|seen| {
@@ -38,6 +42,12 @@ impl Signatures {
         });
         match checked {
             Err(_) if !self.strict => Ok(HandshakeSignatureValid::assertion()),
+            Err(why) => match Certificate::read(certificate).map(|own| own.key) {
+                Some(Key::Rsa(bits)) if bits < LEAST_RSA => Err(Error::General(format!(
+                    "the server's RSA key of {bits} bits is too short to prove anything: {LEAST_RSA} are needed"
+                ))),
+                _ => Err(why),
+            },
             checked => checked,
         }
     }
@@ -75,7 +85,8 @@ impl ServerCertVerifier for Signatures {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signed(signed.scheme, verify_tls12_signature(message, certificate, signed, &self.algorithms))
+        let checked = verify_tls12_signature(message, certificate, signed, &self.algorithms);
+        self.signed(signed.scheme, certificate, checked)
     }
 
     fn verify_tls13_signature(
@@ -93,7 +104,7 @@ impl ServerCertVerifier for Signatures {
             }
             None => Err(why),
         });
-        self.signed(signed.scheme, checked)
+        self.signed(signed.scheme, certificate, checked)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

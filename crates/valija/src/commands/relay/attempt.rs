@@ -2,15 +2,16 @@
 //! first that fails ends it.
 
 use super::advice::{self, Trouble};
-use super::certificate::{Client, Judgement};
+use super::certificate::{self, Judgement};
 use super::find::hosts;
 use super::login::{Exchange, Login};
 use super::wire::{Stream, Wire};
 use crate::commands::names::RelayHost;
 use net::dial;
 use net::dns::Resolver;
+use net::tls::Failure;
+use net::tls::client::Roots;
 use proto::smtp::client::{Answer, Features, Keywords};
-use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 use smtp::route::{Hop, Settings};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub(super) struct Attempt<'a> {
     pub(super) relay: &'a RelayHost,
     pub(super) resolver: &'a Resolver,
     pub(super) route: Settings,
-    pub(super) roots: Arc<RootCertStore>,
+    pub(super) roots: Arc<Roots>,
     /// How this host names itself.
     pub(super) helo: String,
     pub(super) login: Option<Login>,
@@ -189,38 +190,37 @@ impl Session<'_> {
     ) -> Result<(Box<dyn Stream>, bool), Trouble> {
         let attempt = self.attempt;
         let name = self.target;
-        let server = ServerName::try_from(name.to_string()).map_err(|_| {
-            Trouble::new("TLS", format!("{name} is no name for a certificate"), "write a host name")
-        })?;
-        let client = Client::new(attempt.roots.clone(), name)?;
-        let connector = tokio_rustls::TlsConnector::from(client.config.clone());
-        let handshake = tokio::time::timeout(attempt.patience, connector.connect(server, stream)).await;
-        let stream = match handshake {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
+        if ServerName::try_from(name).is_err() {
+            let what = format!("{name} is no name for a certificate");
+            return Err(Trouble::new("TLS", what, "write a host name"));
+        }
+        let (connected, judgement) = match certificate::connect(
+            stream,
+            name,
+            &attempt.roots,
+            attempt.patience,
+        )
+        .await
+        {
+            Ok(done) => done,
+            Err(Failure::Timeout) => {
+                let remedy = "the port may not speak TLS from the first byte; try port 587";
+                return Err(Trouble::new("TLS", "the handshake came to no end", remedy));
+            }
+            Err(failure) => {
                 let remedy = match attempt.wrapped {
                     true => {
                         "the port may not speak TLS from the first byte; try port 587, which begins it with STARTTLS"
                     }
                     false => "the server's TLS is too old or broken; tell its operator",
                 };
-                return Err(Trouble::new("TLS", words(&error), remedy));
-            }
-            Err(_) => {
-                let remedy = "the port may not speak TLS from the first byte; try port 587";
-                return Err(Trouble::new("TLS", "the handshake came to no end", remedy));
+                return Err(Trouble::new("TLS", failure.to_string(), remedy));
             }
         };
-        let (_, connection) = stream.get_ref();
-        let version = connection.protocol_version().map_or(String::new(), |v| format!("{v:?}"));
-        let suite =
-            connection.negotiated_cipher_suite().map_or(String::new(), |s| format!("{:?}", s.suite()));
-        say(
-            "TLS",
-            &format!("encrypted: {} with {}", version.replace('_', "."), suite.replace("TLS13_", "TLS_")),
-        );
+        let summary = &connected.summary;
+        say("TLS", &format!("encrypted: {} with {}", summary.protocol, summary.cipher));
         self.encrypted = true;
-        let verified = match client.judgement() {
+        let verified = match judgement {
             Judgement::Verified => {
                 say(
                     "certificate",
@@ -245,7 +245,7 @@ impl Session<'_> {
                 return Err(Trouble::new("certificate", what, remedy));
             }
         };
-        Ok((Box::new(stream), verified))
+        Ok((Box::new(connected.stream), verified))
     }
 
     async fn login(&self, wire: &mut Wire, say: Say<'_>) -> Result<(), Trouble> {

@@ -27,9 +27,9 @@ use attempt::{Attempt, Say, Success};
 use config::Config;
 use login::Login;
 use net::dns::Resolver;
+use net::tls::client::Roots;
 use options::{Action, Options};
 use present::{Present, bypasses, in_force};
-use rustls::RootCertStore;
 use sasl::Secret;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, ExitCode};
@@ -74,7 +74,7 @@ pub fn run(_name: &str, args: &[String]) -> ExitCode {
 /// What is outside of the files.
 struct World {
     resolver: Resolver,
-    roots: Arc<RootCertStore>,
+    roots: Arc<Roots>,
     patience: Duration,
 }
 

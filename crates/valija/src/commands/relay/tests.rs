@@ -2,12 +2,14 @@
 //! leaves the files as they were.
 
 use super::*;
+use net::tls::client::Authorities;
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, mpsc};
 
 const USER: &str = "horus";
@@ -50,6 +52,14 @@ impl Default for Script {
 /// A certificate authority, and certificates of every kind.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
+    /// Where it is read from.
+    file: PathBuf,
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.file);
+    }
 }
 
 impl Authority {
@@ -58,13 +68,15 @@ impl Authority {
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        Authority { issuer }
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("valija-relay-{}-{n}.pem", std::process::id()));
+        std::fs::write(&file, issuer.pem()).unwrap();
+        Authority { issuer, file }
     }
 
-    fn roots(&self) -> Arc<RootCertStore> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        Arc::new(roots)
+    fn roots(&self) -> Arc<Roots> {
+        Arc::new(Roots::of(Authorities { file: Some(self.file.clone()), ..Authorities::default() }))
     }
 
     fn server(&self, cert: Cert) -> Arc<ServerConfig> {
@@ -515,7 +527,7 @@ fn unreachable(relay: &str, zone: &str) -> String {
     let words = ["set", relay, "--no-login"].map(str::to_string);
     let world = World {
         resolver: Resolver::of_zone(net::dns::Zone::parse(zone).unwrap()),
-        roots: Arc::new(RootCertStore::empty()),
+        roots: Arc::new(Roots::default()),
         patience: Duration::from_millis(1500),
     };
     let result = set(&options::read(&words).unwrap(), &place.present(), None, &world, &mut |_, _| {});
