@@ -154,6 +154,8 @@ params! {
     ClientTls {
         /// The digests of TLSA records that are known, the strongest first: sha512, sha256.
         tls_dane_digests: List = "sha512 sha256";
+        /// What is asked for, as type:name, to learn whether the name server validates; empty: nothing.
+        dnssec_probe: Text = "ns:.";
         /// `*.example.com` in a certificate stands for `a.b.example.com`, too.
         tls_wildcard_matches_multiple_labels: Bool = "yes";
         /// Obey the policies that domains publish for mail to them (MTA-STS, RFC 8461), where neither

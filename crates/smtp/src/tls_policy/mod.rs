@@ -12,6 +12,7 @@
 
 pub mod dane;
 mod level;
+mod probe;
 mod rule;
 mod settings;
 
@@ -72,6 +73,7 @@ pub struct Tls {
     force: bool,
     /// What name servers vouch for is believed.
     dnssec: bool,
+    probe: probe::Probe,
     /// Published policies, when they are obeyed.
     published: Option<Published>,
     ledger: Arc<Ledger>,
@@ -352,6 +354,8 @@ impl Tls {
             policy.level = Level::May;
             return Ok(());
         }
+        let vouched = way.secure || way.by_mx && way.mx_secure;
+        warnings.extend(self.probe.heard(vouched, resolver).await);
         if way.by_mx && !way.mx_secure {
             if only {
                 return Err("non DNSSEC destination".into());

@@ -1,5 +1,6 @@
 //! The parameters of encryption, of both clients, read into one form.
 
+use super::probe::Probe;
 use super::{Level, Published, Tls};
 use crate::report::Ledger;
 use crate::route::Protocol;
@@ -159,9 +160,9 @@ impl Tls {
             Protocol::Lmtp => ("lmtp", lmtp(&LmtpTls::load(config)?)),
         };
         let bad = |suffix: &str, what: String, remedy: &str| {
-            let name = match suffix.strip_prefix("tls_dane_digests") {
-                Some(_) => suffix.to_string(),
-                None => format!("{prefix}_tls_{suffix}"),
+            let name = match suffix {
+                "tls_dane_digests" | "dnssec_probe" => suffix.to_string(),
+                _ => format!("{prefix}_tls_{suffix}"),
             };
             vec![config.placed(&name, Problem::of(&name, what, remedy))]
         };
@@ -208,6 +209,9 @@ impl Tls {
         })?;
         let all = ClientTls::load(config)?;
         let mut digests = Vec::new();
+        let probe = Probe::read(all.dnssec_probe()).map_err(|what| {
+            bad("dnssec_probe", what, "write a type and a name that is signed, such as ns:., or nothing")
+        })?;
         for word in &all.tls_dane_digests().0 {
             match Digest::named(word) {
                 Some(known @ (Digest::Sha256 | Digest::Sha512)) => digests.push(known),
@@ -289,6 +293,7 @@ impl Tls {
             insecure_mx,
             force: values.force,
             dnssec,
+            probe,
             service: prefix,
             patience: *Qmgr::load(config)?.minimal_backoff_time(),
             published,
