@@ -56,7 +56,11 @@ impl Shared {
     }
 
     async fn exactly(self: &Arc<Self>, text: &str, kind: Kind) -> Outcome {
-        let Some(ascii) = name::ascii(text) else { return Err(Failure::BadName) };
+        let ascii = match text {
+            // The root is no host and has no mail, but it has name servers.
+            "." if kind == Kind::Ns => String::new(),
+            _ => name::ascii(text).ok_or(Failure::BadName)?,
+        };
         let key = (ascii.into_boxed_str(), kind);
         if let Some(known) = lock(&self.known).get(&key, Instant::now()) {
             return known;

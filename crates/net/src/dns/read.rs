@@ -139,6 +139,7 @@ fn collect<'a>(
     }
     let canonical = match host(owner) {
         Host::Plain(name) | Host::Numeric(name) => name,
+        Host::Malformed(_) if kind == Kind::Ns && owner.is_root() => ".".to_string(),
         Host::Malformed(_) => return Meaning::Invalid { warnings },
     };
     Meaning::Found { records, canonical, warnings, ttl }

@@ -88,6 +88,8 @@ mod tests {
         assert_eq!(said, ["DNSSEC validation may be unavailable", reason]);
         assert!(heard(&one, "test NS a.test\n", false).is_empty(), "once");
         assert!(heard(&probe(), "test NS a.test\ntest * !secure\n", false).is_empty(), "it validates");
+        let root = Probe::read("ns:.").unwrap();
+        assert!(heard(&root, ". NS a.test\n. * !secure\n", false).is_empty(), "the root can be asked");
         let two = probe();
         assert!(heard(&two, "", true).is_empty());
         assert!(heard(&two, "test NS a.test\n", false).is_empty(), "it was seen to validate");
