@@ -286,6 +286,9 @@ impl<'a> Delivery<'a> {
         };
         let socket = match self.connect(&peer).await {
             Ok(socket) => socket,
+            Err(status) if status.code == Code(4, 4, 2) => {
+                return self.host_failed(&peer.relay, status, last);
+            }
             Err(status) => {
                 // Where there are no other hosts to go on to, the result line says it all.
                 if matches!(peer.endpoint, Endpoint::Inet(_)) {
@@ -355,18 +358,13 @@ impl<'a> Delivery<'a> {
                     }
                     Err(failure) => {
                         self.warn(failure.warning().map(std::slice::from_ref).unwrap_or_default());
-                        Err(match failure {
-                            net::dial::Failure::Bind(_) => Status::new(Code(4, 4, 0), failure.to_string()),
-                            _ => Status::new(Code(4, 4, 1), format!("connect to {}: {failure}", peer.relay)),
-                        })
+                        Err(words::no_connection(peer, &failure))
                     }
                 }
             }
             Endpoint::Unix(path) => match net::dial::unix(path, settings.times.connect).await {
                 Ok(stream) => Ok(stream.into()),
-                Err(failure) => {
-                    Err(Status::new(Code(4, 4, 1), format!("connect to {}: {failure}", peer.relay)))
-                }
+                Err(failure) => Err(words::no_connection(peer, &failure)),
             },
         }
     }
