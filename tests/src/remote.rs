@@ -437,30 +437,42 @@ impl Talk {
         None
     }
 
-    /// The answer to the end of a message, which is kept when it is accepted.
+    /// The answer to the end of a message, which is kept when it is accepted. Its number is taken before it is
+    /// answered, and only if it will be accepted: whoever hears the answer may send the next one at once.
     fn end(&mut self, message: &mut String, recipients: &[String]) {
+        let keys: Vec<String> = if lock(&self.shared.0).script.lmtp {
+            let own = recipients.iter().map(|recipient| format!(". {recipient}"));
+            own.map(|own| if self.has_rule(&own) { own } else { ".".to_string() }).collect()
+        } else {
+            vec![".".to_string()]
+        };
+        let kept = keys.iter().any(|key| self.will_accept(key));
+        let text = std::mem::take(message);
         let number = {
             let mut state = lock(&self.shared.0);
-            state.messages += 1;
+            if kept {
+                state.messages += 1;
+                let number = state.messages;
+                state.sessions[self.number].messages.push((number, text));
+            }
             state.messages
         };
-        let mut kept = false;
-        if lock(&self.shared.0).script.lmtp {
-            for recipient in recipients {
-                let own = format!(". {recipient}");
-                let key = if self.has_rule(&own) { own.as_str() } else { "." };
-                kept |= self.reply(key, Some(number)).starts_with('2');
-            }
-        } else {
-            kept = self.reply(".", Some(number)).starts_with('2');
+        for key in keys {
+            self.reply(&key, Some(number));
         }
-        let text = std::mem::take(message);
-        let mut state = lock(&self.shared.0);
-        if kept {
-            state.sessions[self.number].messages.push((number, text));
-        } else {
-            state.messages -= 1;
-        }
+    }
+
+    /// Whether the next reply to this line ends with a yes.
+    fn will_accept(&self, line: &str) -> bool {
+        let state = lock(&self.shared.0);
+        let Some(rule) = state.script.rule(line) else { return false };
+        let used = state.used.get(&rule).copied().unwrap_or(0);
+        let turns = &state.script.rules[rule].turns;
+        let said = turns[used.min(turns.len() - 1)].iter().rev().find_map(|action| match action {
+            Action::Line(text) | Action::Drip(text) => Some(text.starts_with('2')),
+            _ => None,
+        });
+        said.unwrap_or(false)
     }
 
     fn has_rule(&self, key: &str) -> bool {

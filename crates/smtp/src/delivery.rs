@@ -286,9 +286,6 @@ impl<'a> Delivery<'a> {
         };
         let socket = match self.connect(&peer).await {
             Ok(socket) => socket,
-            Err(status) if status.code == Code(4, 4, 2) => {
-                return self.host_failed(&peer.relay, status, last);
-            }
             Err(status) => {
                 // Where there are no other hosts to go on to, the result line says it all.
                 if matches!(peer.endpoint, Endpoint::Inet(_)) {

@@ -4,7 +4,6 @@ use crate::session::{Peer, Trouble};
 use net::dial::Failure;
 use proto::smtp::client::{Answer, Stage};
 use proto::status::{Code, Remote, Status};
-use std::io::ErrorKind;
 
 /// The connection failed while something was said.
 pub fn broken(peer: &Peer, stage: Stage, trouble: &Trouble) -> Status {
@@ -20,13 +19,10 @@ pub fn broken(peer: &Peer, stage: Stage, trouble: &Trouble) -> Status {
     }
 }
 
-/// There is no connection; 4.4.2 when there was one, which was torn down before we looked.
+/// There is no connection.
 pub fn no_connection(peer: &Peer, failure: &Failure) -> Status {
     match failure {
         Failure::Bind(_) => Status::new(Code(4, 4, 0), failure.to_string()),
-        Failure::Connect(e, _) if e.kind() == ErrorKind::ConnectionReset => {
-            broken(peer, Stage::Greeting, &Trouble::Lost)
-        }
         Failure::Connect(..) => Status::new(Code(4, 4, 1), format!("connect to {}: {failure}", peer.relay)),
     }
 }
