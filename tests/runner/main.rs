@@ -82,7 +82,11 @@ fn play(scenarios: &[Scenario], arguments: &[String]) -> ExitCode {
                         "test {} ... {}{taken}{}",
                         scenario.name,
                         if report.is_empty() { "ok" } else { "FAILED" },
-                        if again.is_empty() { "" } else { " (Postfix at its second attempt)" }
+                        if again.is_empty() || !report.is_empty() {
+                            ""
+                        } else {
+                            " (Postfix at its second attempt)"
+                        }
                     );
                     if !again.is_empty() {
                         eprintln!("---- {}, Postfix's first attempt ----\n{again}", scenario.name);

@@ -9,6 +9,7 @@ use crate::world::{PATIENCE, Product, SYSLOG, World};
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Texts by name: dialogues as `<name>.smtp`, outputs of commands, files by path, `log`, and `queue` when it is not empty.
 pub type Results = BTreeMap<String, String>;
@@ -90,19 +91,17 @@ fn steps(site: &Site, scenario: &Scenario, results: &mut Results) -> Result<(), 
             step => results.extend(on(&site.world, step)?),
         }
     }
-    let listed = |world: &World| world.run("root", "postqueue -p").map(|queue| queue.text);
-    let idle = "Mail queue is empty\n";
-    if scenario.host.starts {
-        let queue = listed(&site.world)?;
-        if queue != idle {
-            results.insert("queue".into(), queue);
-        }
+    if scenario.host.starts
+        && let Some(queue) = remaining(&site.world, scenario.expect.contains_key("queue"))?
+    {
+        results.insert("queue".into(), queue);
     }
     for (name, peer) in &site.peers {
         if scenario.peers.get(name).is_some_and(|host| host.starts) {
-            let queue = peer.call(listed)?;
-            if queue != idle {
-                results.insert(format!("peer/{name}/queue"), queue);
+            let key = format!("peer/{name}/queue");
+            let expected = scenario.expect.contains_key(&key);
+            if let Some(queue) = peer.call(move |world| remaining(world, expected))? {
+                results.insert(key, queue);
             }
         }
     }
@@ -119,6 +118,21 @@ fn steps(site: &Site, scenario: &Scenario, results: &mut Results) -> Result<(), 
     }
     site.rest()?;
     site.world.log.drain(SYSLOG)
+}
+
+/// The queue, unless it is empty. One that must be has a moment: the log tells of a delivery before the queue forgets it.
+fn remaining(world: &World, expected: bool) -> Result<Option<String>, String> {
+    let end = Instant::now() + Duration::from_secs(2);
+    loop {
+        let queue = world.run("root", "postqueue -p")?.text;
+        if queue == "Mail queue is empty\n" {
+            return Ok(None);
+        }
+        if expected || Instant::now() > end {
+            return Ok(Some(queue));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Does a step that one host does alone; a named output comes back.
