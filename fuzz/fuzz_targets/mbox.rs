@@ -1,10 +1,4 @@
-//! The mailbox writer and the readers of .forward and alias texts.
+//! See `mbox` in `fuzz/targets`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|input: (u8, &[u8])| {
-    let (step, bytes) = input;
-    local::fuzz::mbox(bytes, usize::from(step));
-    local::fuzz::tokens(bytes);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_targets::run("mbox", bytes));

@@ -1,12 +1,4 @@
-//! Next hops as administrators write them.
+//! See `nexthop` in `fuzz/targets`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use smtp::route::{Protocol, list, parse};
-
-fuzz_target!(|text: &str| {
-    for one in list(text) {
-        let _ = parse(one, Protocol::Smtp, 25);
-        let _ = parse(one, Protocol::Lmtp, 24);
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_targets::run("nexthop", bytes));

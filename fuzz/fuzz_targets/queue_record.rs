@@ -1,6 +1,4 @@
-//! Envelopes, states and heads of the queue: any bytes; what can be read can be written and read again.
+//! See `queue_record` in `fuzz/targets`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| queue::fuzz::records(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_targets::run("queue_record", bytes));

@@ -18,7 +18,7 @@ mod command;
 mod content;
 pub mod events;
 mod forward;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, feature = "fuzz"))]
 pub mod fuzz;
 mod identity;
 mod include;

@@ -143,6 +143,18 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
+/// What a server amounts to that says just this.
+#[cfg(any(fuzzing, feature = "fuzz"))]
+pub(crate) fn answer_of(bytes: &[u8], request: Request<'_>) -> Option<Page> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
+    runtime.block_on(async {
+        let (mut here, mut there) = tokio::io::duplex(1 << 20);
+        there.write_all(bytes.get(..1 << 19).unwrap_or(bytes)).await.ok()?;
+        there.shutdown().await.ok()?;
+        exchange(&mut here, request).await.ok()
+    })
+}
+
 fn too_long(most: usize) -> String {
     format!("the page is longer than {most} bytes")
 }

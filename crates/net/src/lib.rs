@@ -5,6 +5,8 @@
 pub mod dial;
 pub mod dns;
 pub mod endpoint;
+#[cfg(any(fuzzing, feature = "fuzz"))]
+pub mod fuzz;
 pub mod https;
 pub mod proxy;
 pub mod stream;

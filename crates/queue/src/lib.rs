@@ -12,7 +12,7 @@
 pub mod disk;
 mod encode;
 pub mod events;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, feature = "fuzz"))]
 pub mod fuzz;
 mod ledger;
 mod leftovers;

@@ -8,6 +8,8 @@
 mod agent;
 mod delivery;
 mod events;
+#[cfg(any(fuzzing, feature = "fuzz"))]
+pub mod fuzz;
 pub mod login;
 pub mod pool;
 pub mod report;

@@ -11,6 +11,8 @@
 
 mod encryption;
 pub mod events;
+#[cfg(any(fuzzing, feature = "fuzz"))]
+pub mod fuzz;
 
 pub mod auth;
 pub mod backend;

@@ -211,7 +211,7 @@ impl Connection {
 
 /// What an answer amounts to so far.
 #[derive(Debug, PartialEq, Eq)]
-enum Parsed {
+pub(crate) enum Parsed {
     Unfinished,
     /// The action, and whether nothing follows.
     Action(Vec<u8>, bool),
@@ -220,7 +220,7 @@ enum Parsed {
 }
 
 /// `action=…`, other attributes, and an empty line.
-fn parse(answer: &[u8]) -> Parsed {
+pub(crate) fn parse(answer: &[u8]) -> Parsed {
     let mut action = None;
     let mut rest = answer;
     while let Some(end) = rest.iter().position(|b| *b == b'\n') {

@@ -13,7 +13,7 @@ pub mod engine;
 mod commit;
 mod format;
 mod forward;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod keep;
 mod read;

@@ -223,5 +223,18 @@ fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
+/// A record, a policy and a file, as the fuzz targets have them.
+#[cfg(any(fuzzing, feature = "fuzz"))]
+pub fn fuzz(text: &str) {
+    if let Some(id) = text::announced(text.lines()) {
+        assert!((1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric()));
+    }
+    if let Ok(policy) = text::Policy::read(text) {
+        assert!(policy.mx.len() <= 200 && policy.max_age <= 31_557_600);
+        assert!(policy.mx.iter().all(|mx| mx.contains('*') || policy.names(mx)));
+    }
+    let _ = store::held(text);
+}
+
 #[cfg(test)]
 mod tests;

@@ -38,11 +38,7 @@ impl Store {
     pub fn read(&self, domain: &str) -> Option<Held> {
         let mut text = String::new();
         fs::File::open(self.path(domain)?).ok()?.take(LARGEST).read_to_string(&mut text).ok()?;
-        let mut lines = text.splitn(3, '\n');
-        let id = lines.next()?.strip_prefix("id: ")?.to_string();
-        let fetched = lines.next()?.strip_prefix("fetched: ")?.parse().ok()?;
-        let policy = Policy::read(lines.next()?).ok()?;
-        Some(Held { id, fetched, policy })
+        held(&text)
     }
 
     /// Keeps a policy, as it came.
@@ -78,4 +74,13 @@ impl Store {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// What a file says.
+pub(super) fn held(text: &str) -> Option<Held> {
+    let mut lines = text.splitn(3, '\n');
+    let id = lines.next()?.strip_prefix("id: ")?.to_string();
+    let fetched = lines.next()?.strip_prefix("fetched: ")?.parse().ok()?;
+    let policy = Policy::read(lines.next()?).ok()?;
+    Some(Held { id, fetched, policy })
 }

@@ -618,3 +618,12 @@ fn names(listed: &[String], domain: &str, peer: &Peer) -> Vec<String> {
     };
     listed.iter().map(one).collect()
 }
+
+/// A row of a policy table, as the fuzz targets have it.
+#[cfg(any(fuzzing, feature = "fuzz"))]
+pub fn fuzz(text: &str) {
+    for line in text.lines() {
+        rule::row_of(line);
+    }
+    let _ = probe::Probe::read(text);
+}

@@ -275,3 +275,11 @@ fn read_row(text: &str, place: &str, warnings: &mut Vec<String>) -> Result<Row, 
     }
     Ok(row)
 }
+
+/// Reads a row; one that cannot be read says why.
+#[cfg(any(fuzzing, feature = "fuzz"))]
+pub(super) fn row_of(text: &str) {
+    let mut warnings = Vec::new();
+    let row = read_row(text, "table", &mut warnings);
+    assert!(row.is_ok() || !warnings.is_empty());
+}

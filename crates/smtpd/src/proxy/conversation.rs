@@ -52,8 +52,18 @@ impl Conversation {
             source.say(&ProxyConnect { place: place.clone(), why: e.to_string() });
             No::Broken
         })?;
-        let replies = Replies::default();
-        let limit = settings.timeout;
+        Conversation::over(socket, settings, xforward, mail, source).await
+    }
+
+    /// The same on a connection that was made.
+    pub(super) async fn over(
+        socket: Socket,
+        settings: &Settings,
+        xforward: &[(&'static str, String)],
+        mail: &str,
+        source: &Source,
+    ) -> Result<Conversation, No> {
+        let (replies, place, limit) = (Replies::default(), settings.endpoint.to_string(), settings.timeout);
         let mut new = Conversation { socket, replies, listening: true, place, limit };
         let greeting = new.answer(source).await?;
         if greeting.code != 220 {

@@ -3,6 +3,8 @@
 //! it lets pass to another listener, and 250 is the filter's word.
 
 mod conversation;
+#[cfg(any(fuzzing, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod spool;
 
 use crate::backend::Backend;

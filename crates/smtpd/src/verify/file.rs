@@ -64,7 +64,7 @@ impl Journal {
     }
 }
 
-fn line(address: &str, entry: &Entry) -> String {
+pub(crate) fn line(address: &str, entry: &Entry) -> String {
     let address: String = address.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     let standing = match entry.standing {
         Standing::Deliverable => "deliverable",
@@ -74,7 +74,7 @@ fn line(address: &str, entry: &Entry) -> String {
     format!("{address}\t{standing}\t{}\t{}\n", entry.updated, entry.text)
 }
 
-fn read(line: &str) -> Option<(String, Entry)> {
+pub(crate) fn read(line: &str) -> Option<(String, Entry)> {
     let mut parts = line.splitn(4, '\t');
     let (address, standing) = (parts.next()?, parts.next()?);
     let standing = match standing {

@@ -6,7 +6,7 @@
 //! them; whoever waits is told at once.
 
 pub mod cache;
-mod file;
+pub(crate) mod file;
 
 use cache::{Cache, Standing, Times};
 use config::params::main::Main;

@@ -1,0 +1,4 @@
+//! See `address_list` in `fuzz/targets`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_targets::run("address_list", bytes));

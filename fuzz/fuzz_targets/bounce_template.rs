@@ -1,0 +1,4 @@
+//! See `bounce_template` in `fuzz/targets`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_targets::run("bounce_template", bytes));

@@ -1,0 +1,4 @@
+//! See `mta_sts` in `fuzz/targets`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_targets::run("mta_sts", bytes));

@@ -1,0 +1,4 @@
+//! See `notice` in `fuzz/targets`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_targets::run("notice", bytes));

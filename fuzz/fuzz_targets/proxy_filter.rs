@@ -1,0 +1,4 @@
+//! See `proxy_filter` in `fuzz/targets`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_targets::run("proxy_filter", bytes));

@@ -1,0 +1,4 @@
+//! See `smtp_session` in `fuzz/targets`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_targets::run("smtp_session", bytes));

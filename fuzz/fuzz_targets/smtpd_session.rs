@@ -1,0 +1,4 @@
+//! See `smtpd_session` in `fuzz/targets`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_targets::run("smtpd_session", bytes));

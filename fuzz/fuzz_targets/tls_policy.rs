@@ -1,0 +1,4 @@
+//! See `tls_policy` in `fuzz/targets`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_targets::run("tls_policy", bytes));

@@ -1,0 +1,4 @@
+//! See `web_page` in `fuzz/targets`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_targets::run("web_page", bytes));

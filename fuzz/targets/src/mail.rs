@@ -1,0 +1,202 @@
+//! Messages: addresses, headers, bodies.
+
+use crate::{first, pieces, text, two};
+use cleanup::headers::{Headers, Plan};
+use cleanup::lines::{Lines, Rules};
+use proto::Address;
+use proto::address::parse;
+use proto::date::DateTime;
+use proto::header::{Part, Scanner};
+use proto::mime::Limits;
+use proto::mime::downgrade::{Downgrade, whole};
+
+/// Addresses as clients write them: what is read and shown reads back the same.
+pub fn address(bytes: &[u8]) {
+    let (kind, rest) = first(bytes);
+    let text = text(rest);
+    let (strict, utf8) = (kind & 1 != 0, kind & 2 != 0);
+    if let Ok(address) = parse::envelope(&text, parse::Rules { strict, utf8 }) {
+        let again = parse::envelope(&format!("<{address}>"), parse::Rules { strict: false, utf8 });
+        assert_eq!(again, Ok(address.clone()));
+    }
+    let internal = Address::from_internal(&text);
+    assert_eq!(Address::from_internal(&internal.internal()), internal);
+}
+
+/// Addresses in header fields: rewriting to the same changes nothing, and what was rewritten is understood again.
+pub fn address_list(value: &[u8]) {
+    use cleanup::address_list::{addresses, rewrite};
+    let mut same = |a: &Address| a.clone();
+    let _ = rewrite("To", value, 1000, &mut same);
+    let before = addresses(value);
+    let mut longer = |a: &Address| match a.domain() {
+        None if !a.is_null() => Address::new(a.local(), Some("example.org")),
+        _ => a.clone(),
+    };
+    if let Some(new) = rewrite("To", value, usize::MAX, &mut longer) {
+        let after = addresses(&new);
+        let expected: Vec<Address> = before.iter().map(longer).collect();
+        assert_eq!(after, expected, "{}", text(&new));
+        // No line of it begins a field of its own, or ends the header.
+        for line in new.split(|b| *b == b'\n').skip(1) {
+            assert!(line.starts_with(b"\t") || line.starts_with(b" "), "{}", text(&new));
+        }
+    }
+}
+
+/// The header scanner: nothing of the body lost, no field beyond its limit.
+pub fn header(bytes: &[u8]) {
+    let (step, bytes) = first(bytes);
+    let run = |step: u8| {
+        let mut scanner = Scanner::new(100);
+        let (mut ended, mut seen) = (0, Vec::new());
+        let mut tell = |part: Part<'_>| match part {
+            Part::Field(field) => {
+                assert!(field.raw().len() <= 100);
+                seen.extend_from_slice(field.raw());
+            }
+            Part::EndOfHeader { .. } => ended += 1,
+            Part::Body(body) => seen.extend_from_slice(body),
+        };
+        for piece in pieces(bytes, step) {
+            scanner.feed(piece, &mut tell);
+        }
+        scanner.finish(&mut tell);
+        assert_eq!(ended, 1);
+        seen
+    };
+    assert_eq!(run(step.max(1)), run(0));
+    let _ = proto::header::split(bytes);
+}
+
+fn plan(kind: u8) -> Plan {
+    Plan {
+        rewrite: Some(cleanup::Context::Local),
+        complete: kind & 1 != 0,
+        sender: Address::new("jose", Some("example.org")),
+        full_name: (kind & 2 != 0).then(|| "J. \"x\" (y)".to_string()),
+        obsolete_from: kind & 4 != 0,
+        myhostname: "h.example.org".into(),
+        id: "ABC".into(),
+        date: DateTime::new(1_795_187_936, 0, "UTC"),
+        stamp: "20261121000000".into(),
+        undisclosed: "To: undisclosed-recipients:;".into(),
+        drop: vec!["bcc".into(), "content-length".into()],
+        hopcount_limit: 50,
+        size_limit: 300,
+        token_limit: 50,
+        detect_8bit: true,
+        mailbox_line: kind & 8 != 0,
+    }
+}
+
+fn rewritten(kind: u8, bytes: &[u8], step: u8) -> Vec<u8> {
+    let (mut headers, mut out) = (Headers::new(plan(kind), None), Vec::new());
+    let mut rewrite = |a: &Address, _| match a.domain() {
+        None if !a.is_null() => Address::new(a.local(), Some("example.org")),
+        _ => a.clone(),
+    };
+    for piece in pieces(bytes, step) {
+        match headers.in_body() {
+            true => out.extend_from_slice(piece),
+            false => headers.feed(piece, &mut rewrite, &mut out),
+        }
+    }
+    if !headers.in_body() {
+        headers.finish(&mut rewrite, &mut out);
+    }
+    out
+}
+
+/// The header rewriter of cleanup: any content in any pieces; the body stays as it is.
+pub fn headers(bytes: &[u8]) {
+    let (kind, rest) = first(bytes);
+    let (step, rest) = first(rest);
+    let (head, body) = two(rest);
+    let mut bytes = text(head).replace('\r', "").replace('\n', "\r\n").into_bytes();
+    bytes.extend_from_slice(b"\r\n\r\n");
+    bytes.extend_from_slice(body);
+    let out = rewritten(kind, &bytes, step.max(1));
+    assert_eq!(text(&out), text(&rewritten(kind, &bytes, 0)));
+    assert!(out.ends_with(body));
+}
+
+/// The MIME scanner and the conversion to seven bits: the same for any cut.
+pub fn mime(bytes: &[u8]) {
+    let (step, bytes) = first(bytes);
+    let limits = Limits { nesting: 4, boundary: 8, header: 200 };
+    let (mut downgrade, mut out) = (Downgrade::new(limits), Vec::new());
+    for piece in pieces(bytes, step.max(1)) {
+        downgrade.feed(piece, &mut out);
+    }
+    let ended = downgrade.finish(&mut out);
+    match whole(bytes, limits) {
+        Ok(all) => assert_eq!((ended, text(&all)), (Ok(()), text(&out))),
+        Err(fault) => assert_eq!(ended, Err(fault)),
+    }
+}
+
+/// What cleanup makes of lines: the same for any cut.
+pub fn body_lines(bytes: &[u8]) {
+    let (kind, rest) = first(bytes);
+    let (step, bytes) = first(rest);
+    let run = |step: u8| {
+        let rules = Rules {
+            replace_stray: kind & 4 != 0,
+            strip: if kind & 1 != 0 { vec![0] } else { Vec::new() },
+            reject: if kind & 2 != 0 { vec![1] } else { Vec::new() },
+        };
+        let (mut lines, mut out) = (Lines::new(rules), Vec::new());
+        for piece in pieces(bytes, step) {
+            lines.feed(piece, &mut out);
+        }
+        lines.finish(&mut out);
+        (out, lines.forbidden(), lines.eight_bit())
+    };
+    assert_eq!(run(step.max(1)), run(0));
+}
+
+/// A message that filters change: whatever they say, its header stays one, and of its body nothing is lost.
+pub fn milter_content(bytes: &[u8]) {
+    use milter::content::Content;
+    use proto::milter::Edit;
+    let (step, rest) = first(bytes);
+    let (message, edits) = two(rest);
+    let mut content = Content::new(&std::env::temp_dir());
+    pieces(message, step).for_each(|piece| content.feed(piece));
+    content.finish();
+    for edit in edits.split(|b| *b == b'%').take(50) {
+        let (what, rest) = first(edit);
+        let (number, rest) = first(rest);
+        let mut halves = rest.splitn(2, |b| *b == b':');
+        let (name, value) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
+        let (at, name, value) = (u32::from(number % 10), name.to_vec(), value.to_vec());
+        if name.is_empty() || name.iter().any(|b| b.is_ascii_control() || *b == b':' || *b == b' ') {
+            continue;
+        }
+        let edit = match what % 3 {
+            0 => Edit::Add { name, value },
+            1 => Edit::Insert { at, name, value },
+            _ => Edit::Change { at, name, value },
+        };
+        content.change_header(&edit, number >= 128);
+    }
+    let header = content.header();
+    let end = header.windows(4).position(|w| w == b"\r\n\r\n");
+    assert!(end.is_none_or(|at| at + 4 == header.len()), "{}", text(&header));
+    let (mut piece, mut body) = (Vec::new(), Vec::new());
+    while content.read_body(body.len() as u64, 100, &mut piece).is_ok() && !piece.is_empty() {
+        body.extend_from_slice(&piece);
+    }
+    assert!(message.ends_with(&body), "{}", text(&body));
+}
+
+/// Content that is quoted in a notice: where its header ends, and ORCPT.
+pub fn notice(bytes: &[u8]) {
+    let end = qmgr::bounce::notice::headers_end(bytes);
+    assert!(end <= bytes.len());
+    let _ = qmgr::bounce::notice::unxtext(&text(bytes));
+    let _ = proto::smtp::command::xtext(&text(bytes));
+    let encoded = proto::smtp::client::xtext(&text(bytes));
+    assert!(proto::smtp::command::is_xtext(&encoded), "{encoded}");
+}

@@ -1,0 +1,83 @@
+//! What comes over the network and is not SMTP.
+
+use crate::{first, text, two};
+use net::dns::{Kind, Zone, meaning_of};
+use net::proxy::{Families, Step, read};
+use net::tls::certificate::{Certificate, is_key, read_pem};
+
+/// Answers of name servers, and questions to ours.
+pub fn dns_answer(bytes: &[u8]) {
+    let (zone, packet) = two(bytes);
+    let packet = if packet.is_empty() { bytes } else { packet };
+    for kind in [Kind::A, Kind::Aaaa, Kind::Mx, Kind::Txt, Kind::Ptr, Kind::Ns, Kind::Tlsa, Kind::Cname] {
+        let _ = meaning_of(packet, "mail.example.org", kind);
+    }
+    if let Ok(zone) = Zone::parse(&text(zone))
+        && let Some(answer) = zone.respond(packet, false)
+    {
+        assert!(answer.len() <= 4096);
+    }
+}
+
+/// PROXY headers come to an end, within their bounds.
+pub fn proxy_header(bytes: &[u8]) {
+    let (kind, bytes) = first(bytes);
+    let families = Families { v4: kind & 1 == 0, v6: kind & 2 == 0 };
+    let mut taken = 0;
+    while let Step::More(more) = read(&bytes[..taken], families) {
+        assert!(more > 0 && taken + more <= 600);
+        taken += more;
+        if taken > bytes.len() {
+            break;
+        }
+    }
+}
+
+/// Certificates and files of them.
+pub fn certificate(bytes: &[u8]) {
+    if let Some(certificate) = Certificate::read(bytes) {
+        let _ = (certificate.subject_line(), certificate.issuer_line(), certificate.is_self_issued());
+        assert!(certificate.subject.chars().count() <= 255);
+    }
+    let _ = is_key(bytes);
+    let _ = read_pem(bytes);
+}
+
+/// TLSA records: what counts is among what came, and says something.
+pub fn tlsa(bytes: &[u8]) {
+    use net::dns::Tlsa;
+    use net::tls::dane::{is_about, usable, written};
+    use net::tls::digest::Digest;
+    let (der, records) = two(bytes);
+    let records: Vec<Tlsa> = records
+        .split(|b| *b == b'\n')
+        .filter_map(|line| match line {
+            [usage, selector, matching, data @ ..] => Some(Tlsa {
+                usage: usage % 5,
+                selector: selector % 3,
+                matching: matching % 4,
+                data: data.to_vec(),
+            }),
+            _ => None,
+        })
+        .collect();
+    let found = usable(&records, &[Digest::Sha512, Digest::Sha256]);
+    assert!(found.records.iter().all(|r| records.contains(r) && matches!(r.usage, 2 | 3)));
+    assert!(found.records.len() + found.foreign.len() + found.broken.len() <= records.len());
+    records.iter().for_each(|r| assert!(written(r).len() < 200));
+    if let Some(certificate) = Certificate::read(der) {
+        for record in &found.records {
+            let _ = is_about(record, der, &certificate);
+        }
+    }
+}
+
+/// A web server's answer.
+pub fn web_page(bytes: &[u8]) {
+    net::fuzz::page(bytes);
+}
+
+/// MTA-STS: the record in the DNS, the policy, and the file that keeps it.
+pub fn mta_sts(bytes: &[u8]) {
+    smtp::fuzz::sts(&text(bytes));
+}
