@@ -106,15 +106,19 @@ impl Client {
 
     /// Says something, and gives the reply.
     pub fn say(&mut self, line: &str) -> Result<Reply, Error> {
-        let line = format!("{line}\r\n");
+        self.put(&format!("{line}\r\n"))?;
+        self.reply()
+    }
+
+    /// Says something that is not answered.
+    pub fn put(&mut self, text: &str) -> Result<(), Error> {
         match &mut self.stream {
-            Stream::Plain(stream) => stream.write_all(line.as_bytes())?,
+            Stream::Plain(stream) => stream.write_all(text.as_bytes()),
             Stream::Tls(stream) => {
-                stream.write_all(line.as_bytes())?;
-                stream.flush()?;
+                stream.write_all(text.as_bytes())?;
+                stream.flush()
             }
         }
-        self.reply()
     }
 
     /// Says something that must be answered with this code.

@@ -1,13 +1,14 @@
 //! Hostile logins: a thousand wrong passwords a second, from one address and from many, while an honest user sends mail; and
 //! the same user on an idle server. The honest sessions' p99 shall stay within twice that of the idle server.
 
+use crate::bench::Bench;
 use crate::client::{self, Client, Kind};
+use crate::keys;
 use crate::mta::{self, Mta, System};
 use crate::namespace;
 use crate::options::Options;
+use crate::samples::percentile;
 use crate::sink::{Manner, Sink};
-use crate::table::percentile;
-use crate::tls::certificate;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::cell::RefCell;
@@ -66,23 +67,20 @@ impl Drop for Dovecot {
 }
 
 /// All of it.
-pub fn run(options: &Options) -> Result<(), String> {
-    namespace::furnish()?;
+pub fn run(bench: &mut Bench) -> Result<(), String> {
+    let options = bench.options;
     let _sink = Sink::start(&[(SINK, Manner::Good)])?;
-    let keys = certificate(&options.folder.join("keys"), &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"])?;
+    let keys = keys::make(&options.folder.join("keys"), keys::P256)?.smtpd();
     let common = format!("relayhost = [{}]:{}\n{keys}{SETTINGS}", SINK.ip(), SINK.port());
-    let system = match options.only.as_deref() {
-        Some("postfix") => System::Postfix,
-        _ => System::Valija,
-    };
+    let system = if options.has(System::Valija) { System::Valija } else { System::Postfix };
     if system == System::Valija {
         let users = options.folder.join("valija_users");
         let settings = format!("{common}smtpd_sasl_type = valija\nvalija_users_file = {}\n", users.display());
         let _ = fs::remove_file(&users);
         let add = |etc: &Path| add_user(etc, "honest");
         let mta = mta::start_with(system, 2603, &settings, options, &add)?;
-        println!("## valija with users of its own\n");
-        table(&mta, options)?;
+        let table = table(&mta, options)?;
+        bench.report.detail(&format!("### logins: valija with users of its own\n\n{table}"));
     }
     if Path::new("/usr/sbin/dovecot").exists() {
         let settings = format!("{common}smtpd_sasl_type = dovecot\nsmtpd_sasl_path = private/auth\n");
@@ -102,8 +100,8 @@ pub fn run(options: &Options) -> Result<(), String> {
             Ok(())
         };
         let mta = mta::start_with(system, 2604, &settings, options, &beside)?;
-        println!("## {} with Dovecot\n", system.name());
-        table(&mta, options)?;
+        let table = table(&mta, options)?;
+        bench.report.detail(&format!("### logins: {} with Dovecot\n\n{table}", system.name()));
     }
     Ok(())
 }
@@ -167,15 +165,15 @@ fn dovecot(folder: &Path, socket: &Path) -> Result<Dovecot, String> {
 }
 
 /// The honest user alone, under each attack, and alone again.
-fn table(mta: &Mta, options: &Options) -> Result<(), String> {
-    println!(
-        "| | honest sessions | p50 ms | p99 ms | p99 to idle | guesses/s | answers |\n|---|---|---|---|---|---|---|"
+fn table(mta: &Mta, options: &Options) -> Result<String, String> {
+    let mut text = String::from(
+        "| | honest sessions | p50 ms | p99 ms | p99 to idle | guesses/s | answers |\n|---|---|---|---|---|---|---|\n",
     );
     let mut idle = 0.0;
     let alone = Attack { name: "idle", addresses: 0, aimed: false };
     for attack in [alone].iter().chain(&ATTACKS).chain([&alone]) {
         let begun = Instant::now();
-        let end = begun + Duration::from_secs(options.seconds.max(5));
+        let end = begun + Duration::from_secs(options.seconds.unwrap_or(10).max(5));
         let answers: Mutex<BTreeMap<String, u64>> = Mutex::default();
         let turn = AtomicU64::new(0);
         let mut honest = (Vec::new(), Vec::new());
@@ -200,8 +198,8 @@ fn table(mta: &Mta, options: &Options) -> Result<(), String> {
         let answers = answers.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         let guesses: u64 = answers.values().sum();
         let shown: Vec<String> = answers.iter().map(|(answer, n)| format!("{n} × {answer}")).collect();
-        println!(
-            "| {} | {} and {} failed | {p50:.1} | {p99:.1} | {:.2} | {:.0} | {} |",
+        let row = format!(
+            "| {} | {} and {} failed | {p50:.1} | {p99:.1} | {:.2} | {:.0} | {} |\n",
             attack.name,
             times.len(),
             faults.len(),
@@ -209,12 +207,13 @@ fn table(mta: &Mta, options: &Options) -> Result<(), String> {
             guesses as f64 / begun.elapsed().as_secs_f64(),
             shown.join(", ")
         );
+        print!("{row}");
+        text.push_str(&row);
         if let Some(why) = faults.first() {
-            println!("\n(an honest session failed: {why})\n");
+            println!("an honest session failed: {why}");
         }
     }
-    println!();
-    Ok(())
+    Ok(text)
 }
 
 /// Guesses in turns, so that all together keep the rate if the server answers; what was answered is counted.

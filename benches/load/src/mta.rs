@@ -1,11 +1,12 @@
 //! An instance of a mail system in a folder of its own: its configuration, start and stop.
 //!
-//! All systems get the same `main.cf` and `master.cf`, Debian's; `tuned` adds what is known to make
+//! All systems get the same `main.cf` and `master.cf`, Debian's; [`tuned`] adds what is known to make
 //! Postfix faster while it stays durable and logs. What Postfix needs to be told about its own
 //! programs valija does not get, and valija's own settings are not tuned at all.
 
 use crate::namespace;
 use crate::options::Options;
+use crate::tuned::{self, COMMON, POSTFIX, TUNED};
 use crate::usage;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -30,9 +31,19 @@ impl System {
     /// Its name in tables and on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            System::Postfix => "postfix",
+            System::Postfix => "tuned",
             System::Debian => "debian",
             System::Valija => "valija",
+        }
+    }
+
+    /// By its name.
+    pub fn named(name: &str) -> Result<System, String> {
+        match name {
+            "tuned" | "postfix" => Ok(System::Postfix),
+            "debian" => Ok(System::Debian),
+            "valija" => Ok(System::Valija),
+            other => Err(format!("{other:?} is none of tuned, debian, valija")),
         }
     }
 }
@@ -49,64 +60,6 @@ pub struct Mta {
     /// Its first process.
     pub root: u32,
 }
-
-const COMMON: &str = "\
-compatibility_level = 3.6
-myhostname = mta.bench.test
-mydestination = local.test, localhost
-mynetworks = 127.0.0.0/8
-inet_protocols = ipv4
-inet_interfaces = loopback-only
-alias_maps =
-alias_database =
-biff = no
-maillog_file_prefixes = /tmp, /var, /dev
-message_size_limit = 50000000
-mailbox_size_limit = 0
-";
-
-const TUNED: &str = "\
-default_process_limit = 200
-max_use = 10000
-max_idle = 600s
-ipc_idle = 600s
-smtpd_peername_lookup = no
-disable_dns_lookups = yes
-smtp_host_lookup = native
-smtp_tls_security_level = none
-smtpd_tls_security_level = none
-in_flow_delay = 0
-smtpd_client_connection_count_limit = 0
-smtpd_client_connection_rate_limit = 0
-smtpd_client_message_rate_limit = 0
-smtpd_client_recipient_rate_limit = 0
-smtpd_client_event_limit_exceptions = static:all
-smtpd_relay_restrictions = permit_mynetworks, reject
-smtpd_recipient_restrictions =
-smtpd_delay_reject = no
-local_recipient_maps =
-initial_destination_concurrency = 20
-default_destination_concurrency_limit = 20
-default_destination_concurrency_negative_feedback = 0
-smtp_destination_concurrency_limit = 20
-smtp_connection_cache_on_demand = yes
-smtp_connection_reuse_count_limit = 0
-smtp_connection_reuse_time_limit = 600s
-qmgr_message_active_limit = 50000
-qmgr_message_recipient_limit = 50000
-address_verify_map =
-smtpd_timeout = 300s
-";
-
-const POSTFIX: &str = "\
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-meta_directory = /etc/postfix
-shlib_directory = /usr/lib/postfix
-mail_owner = postfix
-setgid_group = postdrop
-multi_instance_enable = yes
-";
 
 /// Builds valija as it is installed, below the folder; gives the tree.
 pub fn build(options: &Options) -> Result<PathBuf, String> {
@@ -144,16 +97,40 @@ pub fn start_with(
     prepare: &dyn Fn(&Path) -> Result<(), String>,
 ) -> Result<Mta, String> {
     let folder = options.folder.join(system.name());
-    let _ = fs::remove_dir_all(&folder);
-    let etc = folder.join("etc");
+    configure(system, &folder, port, settings, options)?;
+    prepare(&folder.join("etc"))?;
+    Ok(launch(system, &folder, port)?.0)
+}
+
+/// Writes the configuration; the folder begins empty.
+fn configure(
+    system: System,
+    folder: &Path,
+    port: u16,
+    settings: &str,
+    options: &Options,
+) -> Result<(), String> {
+    let _ = fs::remove_dir_all(folder);
     for part in ["etc", "queue", "data"] {
         make(&folder.join(part))?;
     }
-    make(&folder)?;
+    make(folder)?;
     let owner = Command::new("chown").arg("postfix").arg(folder.join("data")).status();
     if !owner.is_ok_and(|s| s.success()) {
         return Err("chown postfix: the user postfix is needed (apt-get install postfix)".into());
     }
+    settle(system, folder, port, settings, options)
+}
+
+/// Writes main.cf and master.cf into a folder that may have a queue already.
+pub fn settle(
+    system: System,
+    folder: &Path,
+    port: u16,
+    settings: &str,
+    options: &Options,
+) -> Result<(), String> {
+    let etc = folder.join("etc");
     let master = fs::read_to_string("/usr/share/postfix/master.cf.dist")
         .map_err(|e| format!("/usr/share/postfix/master.cf.dist: {e}: install Debian's package postfix"))?;
     let mut lines = String::new();
@@ -177,12 +154,16 @@ pub fn start_with(
     if !lines.lines().any(|l| l.starts_with("postlog")) {
         lines.push_str("postlog unix-dgram n - n - 1 postlogd\n");
     }
+    // Debian has it as a comment; the connections over TLS that are used again are its.
+    if system == System::Postfix {
+        lines.push_str("tlsproxy unix - - n - 0 tlsproxy\n");
+    }
     let mut main = format!(
         "{COMMON}queue_directory = {0}/queue\ndata_directory = {0}/data\nmaillog_file = {0}/log\n",
         folder.display()
     );
-    if system != System::Debian {
-        main.push_str(TUNED);
+    if system == System::Postfix || system == System::Valija && !options.untuned {
+        main.push_str(&tuned::lines(TUNED));
     }
     if system != System::Valija {
         main.push_str(POSTFIX);
@@ -193,10 +174,24 @@ pub fn start_with(
         main.push_str(line);
         main.push('\n');
     }
+    let main = last_of_each(&main);
     for (name, text) in [("main.cf", &main), ("master.cf", &lines)] {
         fs::write(etc.join(name), text).map_err(|e| format!("{}: {e}", etc.join(name).display()))?;
     }
-    prepare(&etc)?;
+    Ok(())
+}
+
+/// Of a parameter that is there again the last line alone, as a tidy administrator would leave it: Postfix warns of the others
+/// in every process.
+fn last_of_each(main: &str) -> String {
+    let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_string();
+    let lines: Vec<&str> = main.lines().collect();
+    let last = |(n, line): &(usize, &&str)| !lines.iter().skip(n + 1).any(|later| name(later) == name(line));
+    lines.iter().enumerate().filter(last).map(|(_, line)| format!("{line}\n")).collect()
+}
+
+/// Starts what is configured; gives the time until it greeted, too.
+pub fn launch(system: System, folder: &Path, port: u16) -> Result<(Mta, Duration), String> {
     let control = match system {
         System::Valija => namespace::tree()?.join("usr/sbin/postfix"),
         _ => "/usr/sbin/postfix".into(),
@@ -204,9 +199,10 @@ pub fn start_with(
     let said = folder.join("said");
     let output = fs::File::create(&said).map_err(|e| format!("{}: {e}", said.display()))?;
     let errors = output.try_clone().map_err(|e| e.to_string())?;
+    let begun = Instant::now();
     let child = Command::new(&control)
         .arg("-c")
-        .arg(&etc)
+        .arg(folder.join("etc"))
         .arg("start-fg")
         .stdin(Stdio::null())
         .stdout(output)
@@ -215,15 +211,15 @@ pub fn start_with(
         .map_err(|e| format!("{}: {e}", control.display()))?;
     let root = child.id();
     let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-    let mut mta = Mta { system, address, child, folder, control, root };
+    let mut mta = Mta { system, address, child, folder: folder.into(), control, root };
     mta.wait(&said)?;
-    Ok(mta)
+    Ok((mta, begun.elapsed()))
 }
 
 impl Mta {
     /// Until it greets.
     fn wait(&mut self, said: &Path) -> Result<(), String> {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(60);
         while Instant::now() < end {
             if let Ok(Some(status)) = self.child.try_wait() {
                 let said = fs::read_to_string(said).unwrap_or_default();
@@ -244,7 +240,7 @@ impl Mta {
                     return Ok(());
                 }
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(2));
         }
         Err(format!(
             "{} does not listen on {}; see {}",
@@ -252,6 +248,17 @@ impl Mta {
             self.address,
             self.folder.display()
         ))
+    }
+
+    /// A command of this system, told which instance.
+    pub fn command(&self, name: &str) -> Command {
+        let program = match self.system {
+            System::Valija => self.control.with_file_name("../bin").join(name),
+            _ => Path::new("/usr/bin").join(name),
+        };
+        let mut command = Command::new(program);
+        command.env("MAIL_CONFIG", self.folder.join("etc"));
+        command
     }
 
     /// The folder with its log.
@@ -275,7 +282,7 @@ impl Drop for Mta {
         let mut stop = Command::new(&self.control);
         stop.arg("-c").arg(self.folder.join("etc")).arg("stop");
         let _ = stop.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_secs(20);
         while Instant::now() < end {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
                 return;
@@ -285,5 +292,15 @@ impl Drop for Mta {
         // The namespace ends with us anyway.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_wins_over_an_earlier_one() {
+        assert_eq!(last_of_each("a = 1\nb = 2\na = 3\n"), "b = 2\na = 3\n");
     }
 }

@@ -1,5 +1,7 @@
 //! Namespaces of our own, which end with us.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -37,5 +39,44 @@ pub fn furnish() -> Result<(), String> {
     }
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| format!("getrlimit: {e}"))?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(|e| format!("setrlimit: {e}"))
+    let more = hard.max(65_536);
+    setrlimit(Resource::RLIMIT_NOFILE, more, more)
+        .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))
+        .map_err(|e| format!("setrlimit: {e}"))
+}
+
+/// Users that get mail, `u0` and on.
+pub const USERS: u32 = 20;
+/// The first one's number.
+const FIRST: u32 = 51_900;
+
+/// Makes users who exist in here only, with homes below the folder, and a spool as Debian has it.
+pub fn users(folder: &Path) -> Result<(), String> {
+    let fault = |e: std::io::Error| format!("{}: {e}", folder.display());
+    let run = |words: &[&str]| match Command::new(words[0]).args(&words[1..]).status() {
+        Ok(status) if status.success() => Ok(()),
+        other => Err(format!("{}: {other:?}", words.join(" "))),
+    };
+    let mut passwd = fs::read_to_string("/etc/passwd").map_err(|e| format!("/etc/passwd: {e}"))?;
+    let mut homes = Vec::new();
+    for n in 0..USERS {
+        let (home, id) = (folder.join(format!("home/u{n}")), FIRST + n);
+        fs::create_dir_all(&home).map_err(fault)?;
+        passwd.push_str(&format!("u{n}:x:{id}:{id}::{}:/bin/sh\n", home.display()));
+        homes.push((home, id));
+    }
+    for part in ["", "home", "spool"] {
+        let part = folder.join(part);
+        fs::create_dir_all(&part).map_err(fault)?;
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o755)).map_err(fault)?;
+    }
+    for (home, id) in homes {
+        std::os::unix::fs::chown(&home, Some(id), Some(id)).map_err(fault)?;
+    }
+    let own = folder.join("passwd");
+    fs::write(&own, passwd).map_err(fault)?;
+    run(&["mount", "--bind", &own.display().to_string(), "/etc/passwd"])?;
+    let spool = folder.join("spool").display().to_string();
+    run(&["chown", "root:mail", &spool])?;
+    run(&["chmod", "2775", &spool])
 }

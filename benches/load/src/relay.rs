@@ -1,151 +1,162 @@
-//! Side by side: the same load through each system in turn, several rounds, and a table of ratios.
+//! Through a system and out again: the same load through each in turn, source to system to sink.
+//!
+//! `accepted/s` counts until the last 250 to the source, `drained/s` until the last message is at the sink. Each system gets
+//! as many messages as keep it busy for some seconds; with `--messages` all get the same.
 
-use crate::mta::{self, Mta, System};
-use crate::namespace;
+use crate::bench::{Bench, Fleet, SINK};
+use crate::mta::{Mta, System};
 use crate::options::Options;
 use crate::sink::{Manner, Sink};
 use crate::source::{self, Outcome, Plan};
-use crate::table;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use crate::tuned::{self, TUNED_TLS};
+use crate::{client, durable, keys};
+use rustls::ClientConfig;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const SINK: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2525);
 /// Nothing came for so long: the rest is lost, or at least late.
 const STALL: Duration = Duration::from_secs(20);
 
-/// What one run through one system gave.
+/// A scenario.
 #[derive(Clone, Debug)]
-struct Run {
-    sessions: usize,
-    system: System,
-    accept: f64,
-    drain: f64,
-    cpu: f64,
-    pss: f64,
-    flushes: f64,
-    written: f64,
-    wait50: f64,
-    wait99: f64,
-    lost: u64,
-    twice: u64,
-    foreign: f64,
+pub struct Load {
+    /// Its name.
+    pub name: String,
+    /// Connections at a time.
+    pub sessions: usize,
+    /// Bytes of a message.
+    pub size: usize,
+    /// Messages on a connection; 0 for all.
+    pub per_connection: u64,
+    /// Messages for valija.
+    pub messages: u64,
+    /// Messages for Postfix.
+    pub others: u64,
+    /// MAIL, RCPT and DATA together.
+    pub pipelining: bool,
 }
 
-/// A column of the table: its name, how it is taken from a run, and whether more is better.
-type Measure = (&'static str, fn(&Run) -> f64, bool);
+fn load(name: &str, sessions: usize, size: usize, per_connection: u64, counts: (u64, u64)) -> Load {
+    let (messages, others) = counts;
+    Load { name: name.into(), sessions, size, per_connection, messages, others, pipelining: false }
+}
 
-const MEASURES: [Measure; 8] = [
-    ("accepted/s", |r| r.accept, true),
-    ("drained/s", |r| r.drain, true),
-    ("CPU us/message", |r| r.cpu, false),
-    ("PSS kB", |r| r.pss, false),
-    ("flushes/message", |r| r.flushes, false),
-    ("disk bytes/message", |r| r.written, false),
-    ("dot to 250 ms, p50", |r| r.wait50, false),
-    ("dot to 250 ms, p99", |r| r.wait99, false),
-];
+/// Those that have targets, in plain text.
+pub fn named() -> Vec<Load> {
+    vec![
+        load("relay-100", 100, 10_240, 0, (24_000, 4_500)),
+        load("relay-10", 10, 10_240, 0, (18_000, 4_500)),
+        load("relay-1", 1, 10_240, 0, (6_000, 2_500)),
+        load("relay-100-one", 100, 10_240, 1, (15_000, 3_000)),
+        load("relay-1k", 100, 1_024, 0, (24_000, 4_500)),
+        load("relay-100k", 100, 102_400, 0, (6_000, 2_500)),
+    ]
+}
 
-fn plan(options: &Options, to: SocketAddrV4, sessions: usize, run: u32) -> Plan {
-    Plan {
-        to,
-        sessions,
-        messages: if sessions == 1 { (options.messages / 5).max(1) } else { options.messages },
-        size: options.size,
-        pipelining: options.pipelining,
-        per_connection: options.per_connection,
-        run,
-        destinations: 0,
-        patience: Duration::from_secs(300),
+/// The one with TLS on both sides.
+pub fn encrypted() -> Load {
+    load("relay-tls", 100, 10_240, 0, (15_000, 3_000))
+}
+
+/// What the options say.
+pub fn custom(options: &Options) -> Vec<Load> {
+    let each = |sessions: &usize| {
+        let counts = if *sessions == 1 { (4_000, 2_000) } else { (12_000, 4_000) };
+        let name = match (options.size, options.per_connection) {
+            (10_240, 0) => format!("relay, {sessions} sessions"),
+            (size, 0) => format!("relay, {sessions} sessions, {size} bytes"),
+            (size, n) => format!("relay, {sessions} sessions, {size} bytes, {n} a connection"),
+        };
+        let load = load(&name, *sessions, options.size, options.per_connection, counts);
+        Load { pipelining: options.pipelining, ..load }
+    };
+    options.sessions.iter().map(each).collect()
+}
+
+impl Load {
+    /// Of these.
+    pub fn about(&self) -> String {
+        let one = if self.per_connection > 0 { ", one message per connection" } else { "" };
+        format!("{} sessions, {} bytes{one}", self.sessions, self.size)
+    }
+
+    fn count(&self, system: System, options: &Options) -> u64 {
+        options.count(if system == System::Valija { self.messages } else { self.others })
     }
 }
 
-/// The tools alone.
-pub fn ceiling(options: &Options) -> Result<(), String> {
+/// Lines of main.cf that send everything to the sink.
+pub fn settings() -> String {
+    format!("relayhost = [{}]:{}\nsmtp_connection_cache_destinations = {0}\n", SINK.ip(), SINK.port())
+}
+
+/// The scenarios of these names in plain text, then whether anything is acknowledged before it is on disk.
+pub fn plain(bench: &mut Bench, names: &[&str]) -> Result<(), String> {
+    let mut loads: Vec<Load> = named().into_iter().filter(|l| names.contains(&l.name.as_str())).collect();
+    if names.contains(&"relay") {
+        loads.extend(custom(bench.options));
+    }
     let sink = Sink::start(&[(SINK, Manner::Good)])?;
-    for (run, sessions) in options.sessions.iter().enumerate() {
-        let plan = plan(options, SINK, *sessions, run as u32);
-        sink.expect(run as u32, plan.messages);
-        let before = sink.stats().cpu;
-        let outcome = source::send(&plan)?;
-        std::thread::sleep(Duration::from_millis(150));
-        let cpu = sink.stats().cpu - before;
-        let each = |seconds: f64| seconds * 1e6 / outcome.accepted.max(1) as f64;
-        println!(
-            "{sessions:4} sessions: {:.0} messages/s; CPU us/message: source {:.0}, sink {:.0}",
-            outcome.rate(),
-            each(outcome.cpu),
-            each(cpu)
-        );
+    let fleet = Fleet::start(bench.options, &|_| settings())?;
+    rounds(bench, &fleet, &sink, &loads, None)?;
+    if names.contains(&"durable") {
+        durable::run(bench, &fleet, &sink)?;
     }
     Ok(())
 }
 
-/// All of it.
-pub fn run(options: &Options) -> Result<(), String> {
-    namespace::furnish()?;
-    let sink = Sink::start(&[(SINK, Manner::Good)])?;
-    let settings =
-        format!("relayhost = [{}]:{}\nsmtp_connection_cache_destinations = {0}\n", SINK.ip(), SINK.port());
-    let wanted = |s: &System| match &options.only {
-        Some(only) => only == s.name(),
-        None => *s != System::Debian || options.debian,
-    };
-    let mut systems = Vec::new();
-    for (system, port) in [(System::Postfix, 2601), (System::Debian, 2602), (System::Valija, 2603)] {
-        if wanted(&system) {
-            systems.push(mta::start(system, port, &settings, options)?);
-        }
-    }
-    let mut runs = Vec::new();
-    let mut number = 0;
-    for round in 0..options.rounds {
-        for sessions in &options.sessions {
-            // Nobody is always the first.
-            let turn = round % systems.len().max(1);
-            let order: Vec<&Mta> = systems.iter().cycle().skip(turn).take(systems.len()).collect();
-            for mta in order {
-                number += 1;
-                let one = measure(options, mta, &sink, *sessions, number)?;
-                println!(
-                    "round {} {:>8} {sessions:4} sessions: accepted {:6.0}/s, drained {:6.0}/s, {:5.0} us, lost {}, twice {}, others used {:.0} % of the machine",
-                    round + 1,
-                    one.system.name(),
-                    one.accept,
-                    one.drain,
-                    one.cpu,
-                    one.lost,
-                    one.twice,
-                    one.foreign * 100.0
-                );
-                runs.push(one);
+/// TLS on both sides.
+pub fn tls(bench: &mut Bench) -> Result<(), String> {
+    let keys = keys::make(&bench.options.folder.join("keys"), keys::P256)?;
+    let sink = Sink::start_with(&[(SINK, Manner::Good)], Some(keys.server()?))?;
+    let fleet = Fleet::start(bench.options, &|system| {
+        let more = if system == System::Debian { String::new() } else { tuned::lines(TUNED_TLS) };
+        format!("{}{}smtp_tls_security_level = encrypt\n{more}", settings(), keys.smtpd())
+    })?;
+    rounds(bench, &fleet, &sink, &[encrypted()], Some(client::config(client::Kind::New)?))
+}
+
+fn rounds(
+    bench: &mut Bench,
+    fleet: &Fleet,
+    sink: &Sink,
+    loads: &[Load],
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<(), String> {
+    for round in 0..bench.options.rounds {
+        for load in loads {
+            for mta in fleet.turn(round) {
+                let messages = load.count(mta.system, bench.options);
+                let plan = Plan {
+                    pipelining: load.pipelining,
+                    per_connection: load.per_connection,
+                    run: bench.run_number(),
+                    tls: tls.clone(),
+                    ..Plan::new(mta.address, load.sessions, messages, load.size)
+                };
+                let values = measure(bench, mta, sink, &plan)?;
+                bench.add(&load.name, mta.system, round, values);
             }
         }
     }
-    println!();
-    for sessions in &options.sessions {
-        let title = format!("{} bytes, {sessions} sessions, {} rounds", options.size, options.rounds);
-        let of = runs.iter().filter(|r| r.sessions == *sessions);
-        let values = of.map(|r| (r.system, MEASURES.iter().map(|(_, take, _)| take(r)).collect()));
-        let measures = MEASURES.map(|(name, _, more)| (name, more));
-        table::print(&title, &measures, &values.collect::<Vec<_>>());
+    for load in loads {
+        let encrypted = if tls.is_some() { ", TLS on both sides" } else { "" };
+        bench.table(&load.name, &format!("{}{encrypted}", load.about()));
     }
-    let (lost, twice): (u64, u64) = (runs.iter().map(|r| r.lost).sum(), runs.iter().map(|r| r.twice).sum());
-    println!("lost {lost}, twice {twice}; logs in {}", options.folder.display());
-    drop(systems);
-    if !options.keep {
-        for system in [System::Postfix, System::Debian, System::Valija] {
-            let _ = std::fs::remove_dir_all(options.folder.join(system.name()).join("queue"));
-        }
-    }
-    if lost > 0 { Err(format!("{lost} messages were lost")) } else { Ok(()) }
+    Ok(())
 }
 
-fn measure(options: &Options, mta: &Mta, sink: &Sink, sessions: usize, number: u32) -> Result<Run, String> {
-    let plan = plan(options, mta.address, sessions, number);
-    sink.expect(number, plan.messages);
+/// One run through one system.
+pub fn measure(
+    bench: &mut Bench,
+    mta: &Mta,
+    sink: &Sink,
+    plan: &Plan,
+) -> Result<Vec<(&'static str, f64)>, String> {
+    sink.expect(plan.run, plan.messages);
     let (before, sunk) = (mta.usage(), sink.stats().cpu);
     let begun = Instant::now();
-    let outcome: Outcome = source::send(&plan)?;
+    let outcome: Outcome = source::send(plan)?;
     if outcome.accepted == 0 {
         return Err(format!(
             "{} accepted nothing: {}; see {}",
@@ -173,25 +184,31 @@ fn measure(options: &Options, mta: &Mta, sink: &Sink, sessions: usize, number: u
     let drained =
         stats.last.and_then(|l| outcome.begun.map(|b| l.duration_since(b))).unwrap_or(Duration::MAX);
     let n = outcome.accepted as f64;
-    let cpu = after.cpu - before.cpu;
-    let foreign = (after.machine - before.machine - cpu - outcome.cpu - (stats.cpu - sunk)).max(0.0);
+    let (cpu, sink_cpu) = (after.cpu - before.cpu, stats.cpu - sunk);
+    let foreign = (after.machine - before.machine - cpu - outcome.cpu - sink_cpu).max(0.0);
     let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    if outcome.failed > 0 {
-        println!("  {} failed at the source: {}", outcome.failed, outcome.why);
+    let lost = outcome.accepted.saturating_sub(stats.unique);
+    bench.lost += lost;
+    bench.twice += stats.twice;
+    if outcome.failed + lost + stats.twice > 0 {
+        println!(
+            "  {} failed at the source: {}; {lost} lost, {} twice",
+            outcome.failed, outcome.why, stats.twice
+        );
     }
-    Ok(Run {
-        sessions,
-        system: mta.system,
-        accept: outcome.rate(),
-        drain: stats.unique as f64 / drained.as_secs_f64(),
-        cpu: cpu * 1e6 / n,
-        pss: pss as f64,
-        flushes: (after.flushes - before.flushes) as f64 / n,
-        written: (after.written - before.written) as f64 / n,
-        wait50: outcome.wait(50),
-        wait99: outcome.wait(99),
-        lost: outcome.accepted.saturating_sub(stats.unique),
-        twice: stats.twice,
-        foreign: foreign / wall / processors,
-    })
+    let busiest = (outcome.cpu / outcome.taken.as_secs_f64()).max(sink_cpu / drained.as_secs_f64());
+    Ok(vec![
+        ("accepted/s", outcome.rate()),
+        ("drained/s", stats.unique as f64 / drained.as_secs_f64()),
+        ("CPU us/message", cpu * 1e6 / n),
+        ("dot to 250 ms, p50", outcome.wait(50)),
+        ("dot to 250 ms, p99", outcome.wait(99)),
+        ("PSS MiB", pss as f64 / 1024.0),
+        ("flushes/message", (after.flushes - before.flushes) as f64 / n),
+        ("disk bytes/message", (after.written - before.written) as f64 / n),
+        ("source CPU us/message", outcome.cpu * 1e6 / n),
+        ("sink CPU us/message", sink_cpu * 1e6 / n),
+        ("busier of source and sink, % of a processor", busiest * 100.0),
+        ("CPU of all others, % of the machine", foreign / wall / processors * 100.0),
+    ])
 }

@@ -7,6 +7,7 @@ use crate::wire::{Got, Wire};
 use memchr::memmem;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use rustls::{Connection, ServerConfig, ServerConnection};
 use std::collections::{HashSet, VecDeque};
 use std::net::{SocketAddrV4, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +40,8 @@ pub struct Stats {
     pub strange: u64,
     /// Connections.
     pub connections: u64,
+    /// Those that changed to TLS.
+    pub secured: u64,
     /// When the last new one came.
     pub last: Option<Instant>,
     /// Processor time of the sink, seconds.
@@ -78,6 +81,14 @@ pub struct Sink {
 impl Sink {
     /// Listens, each address in its manner.
     pub fn start(listeners: &[(SocketAddrV4, Manner)]) -> Result<Sink, String> {
+        Sink::start_with(listeners, None)
+    }
+
+    /// The same; offers STARTTLS when it is told how.
+    pub fn start_with(
+        listeners: &[(SocketAddrV4, Manner)],
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Result<Sink, String> {
         let mut bound = Vec::new();
         for (address, manner) in listeners {
             let listener = TcpListener::bind(address).map_err(|e| format!("listen on {address}: {e}"))?;
@@ -87,7 +98,7 @@ impl Sink {
         let (stats, stop) = (Arc::new(Mutex::new(Stats::default())), Arc::new(AtomicBool::new(false)));
         let (theirs, stopped) = (stats.clone(), stop.clone());
         let run = move || {
-            if let Err(e) = serve(&bound, &theirs, &stopped) {
+            if let Err(e) = serve(&bound, tls.as_ref(), &theirs, &stopped) {
                 eprintln!("load: the sink: {e}");
             }
         };
@@ -131,6 +142,7 @@ struct Session {
 
 fn serve(
     listeners: &[(TcpListener, Manner)],
+    tls: Option<&Arc<ServerConfig>>,
     stats: &Mutex<Stats>,
     stop: &AtomicBool,
 ) -> Result<(), Box<dyn std::error::Error>> {
@@ -143,8 +155,7 @@ fn serve(
     let mut free: Vec<usize> = Vec::new();
     let mut known: HashSet<Vec<u8>> = HashSet::new();
     let mut events = vec![EpollEvent::empty(); 256];
-    let mut scratch = vec![0; 64 * 1024];
-    let mut ticked = Instant::now();
+    let (mut ticked, mut counted) = (Instant::now(), Instant::now());
     while !stop.load(Ordering::Relaxed) {
         let n = match epoll.wait(&mut events, EpollTimeout::from(100u16)) {
             Err(Errno::EINTR) => 0,
@@ -184,7 +195,7 @@ fn serve(
             }
             let at = place - first;
             let Some(session) = sessions.get_mut(at).and_then(Option::as_mut) else { continue };
-            let goes_on = turn(session, &mut scratch, stats, &mut known).unwrap_or(false);
+            let goes_on = turn(session, tls, stats, &mut known).unwrap_or(false);
             let done = goes_on && settle(session, &epoll, place as u64);
             if !done {
                 let _ = epoll.delete(&session.wire.stream);
@@ -202,7 +213,11 @@ fn serve(
                 }
             }
         }
-        stats.lock().unwrap_or_else(PoisonError::into_inner).cpu = usage::own_thread();
+        // Asking costs a call of the kernel; nobody looks while mail comes.
+        if n == 0 || counted.elapsed() > Duration::from_millis(50) {
+            counted = Instant::now();
+            stats.lock().unwrap_or_else(PoisonError::into_inner).cpu = usage::own_thread();
+        }
     }
     Ok(())
 }
@@ -224,11 +239,11 @@ fn settle(session: &mut Session, epoll: &Epoll, place: u64) -> bool {
 /// Takes what came; false at the end of the connection.
 fn turn(
     session: &mut Session,
-    scratch: &mut [u8],
+    tls: Option<&Arc<ServerConfig>>,
     stats: &Mutex<Stats>,
     known: &mut HashSet<Vec<u8>>,
 ) -> std::io::Result<bool> {
-    if session.wire.read(scratch)? == Got::End {
+    if session.wire.read()? == Got::End {
         return Ok(false);
     }
     loop {
@@ -254,18 +269,35 @@ fn turn(
             }
         }
         let Some((line, n)) = session.wire.line() else { return Ok(true) };
-        let line = line.to_ascii_uppercase();
+        let mut verb = [0; 4];
+        for (to, from) in verb.iter_mut().zip(line) {
+            *to = from.to_ascii_uppercase();
+        }
+        let grey = session.manner == Manner::Greylisting && &verb == b"RCPT";
+        let named = if grey { named(line, stats) } else { Vec::new() };
         session.wire.used(n);
-        let verb = line.get(..4).unwrap_or_default();
-        match verb {
+        match &verb {
             b"EHLO" => {
-                say(session, b"250-sink.test\r\n250-PIPELINING\r\n250-SIZE 100000000\r\n250 8BITMIME\r\n");
+                let offer = if tls.is_some() && !session.wire.secured() { "250-STARTTLS\r\n" } else { "" };
+                say(session, b"250-sink.test\r\n250-PIPELINING\r\n250-SIZE 100000000\r\n");
+                say(session, offer.as_bytes());
+                say(session, b"250 8BITMIME\r\n");
+            }
+            b"STAR" if let Some(config) = tls => {
+                say(session, b"220 2.0.0 Ready to start TLS\r\n");
+                if !session.wire.flush()? {
+                    return Ok(false);
+                }
+                let connection = ServerConnection::new(config.clone()).map_err(std::io::Error::other)?;
+                session.wire.secure(Connection::Server(connection));
+                stats.lock().unwrap_or_else(PoisonError::into_inner).secured += 1;
+                return Ok(true);
             }
             b"MAIL" => {
                 session.deferred = false;
                 say(session, b"250 2.1.0 Ok\r\n");
             }
-            b"RCPT" if session.manner == Manner::Greylisting && known.insert(named(&line, stats)) => {
+            b"RCPT" if grey && known.insert(named) => {
                 session.deferred = true;
                 say(session, b"450 4.2.0 Greylisted, try later\r\n");
             }
@@ -296,7 +328,7 @@ fn say(session: &mut Session, reply: &[u8]) {
 /// A recipient is new in each run.
 fn named(line: &[u8], stats: &Mutex<Stats>) -> Vec<u8> {
     let run = stats.lock().unwrap_or_else(PoisonError::into_inner).run;
-    [line, &run.to_le_bytes()].concat()
+    [&line.to_ascii_uppercase(), &run.to_le_bytes()[..]].concat()
 }
 
 /// Run and serial of a message.
@@ -310,7 +342,8 @@ fn mark(content: &[u8]) -> Option<(u32, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{Plan, send};
+    use crate::source::{Plan, Whom, send};
+    use crate::{client, keys};
     use std::net::Ipv4Addr;
 
     fn free_port() -> SocketAddrV4 {
@@ -324,17 +357,7 @@ mod tests {
         let sink = Sink::start(&[(to, Manner::Good)]).unwrap();
         for pipelining in [false, true] {
             sink.expect(7, 300);
-            let plan = Plan {
-                to,
-                sessions: 5,
-                messages: 300,
-                size: 30_000,
-                pipelining,
-                per_connection: 11,
-                run: 7,
-                destinations: 0,
-                patience: Duration::from_secs(30),
-            };
+            let plan = Plan { pipelining, per_connection: 11, run: 7, ..Plan::new(to, 5, 300, 30_000) };
             let outcome = send(&plan).unwrap();
             assert_eq!((outcome.accepted, outcome.failed), (300, 0), "{}", outcome.why);
             let stats = sink.stats();
@@ -343,17 +366,8 @@ mod tests {
         }
         // The same serials again, and those of another run.
         for run in [7, 8] {
-            let plan = Plan {
-                to,
-                sessions: 1,
-                messages: 5,
-                size: 1_000,
-                pipelining: true,
-                per_connection: 0,
-                run,
-                destinations: 3,
-                patience: Duration::from_secs(30),
-            };
+            let whom = Whom::Domains(3);
+            let plan = Plan { pipelining: true, run, whom, ..Plan::new(to, 1, 5, 1_000) };
             send(&plan).unwrap();
         }
         let stats = sink.stats();
@@ -365,20 +379,26 @@ mod tests {
         let to = free_port();
         let sink = Sink::start(&[(to, Manner::Greylisting)]).unwrap();
         sink.expect(1, 1);
-        let plan = Plan {
-            to,
-            sessions: 1,
-            messages: 1,
-            size: 1_000,
-            pipelining: false,
-            per_connection: 0,
-            run: 1,
-            destinations: 0,
-            patience: Duration::from_secs(30),
-        };
+        let plan = Plan { run: 1, ..Plan::new(to, 1, 1, 1_000) };
         let first = send(&plan).unwrap();
         assert!(first.accepted == 0 && first.why.contains("450"), "{}", first.why);
         assert_eq!(send(&plan).unwrap().accepted, 1);
         assert_eq!(sink.stats().unique, 1);
+    }
+
+    #[test]
+    fn both_sides_encrypt() {
+        let to = free_port();
+        let folder = std::env::temp_dir().join(format!("load-keys-{}", std::process::id()));
+        let keys = keys::make(&folder, keys::P256).unwrap();
+        let sink = Sink::start_with(&[(to, Manner::Good)], Some(keys.server().unwrap())).unwrap();
+        sink.expect(1, 40);
+        let tls = Some(client::config(client::Kind::New).unwrap());
+        let plan = Plan { run: 1, tls, per_connection: 7, ..Plan::new(to, 3, 40, 300_000) };
+        let outcome = send(&plan).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((outcome.accepted, outcome.failed), (40, 0), "{}", outcome.why);
+        let stats = sink.stats();
+        assert_eq!((stats.unique, stats.twice, stats.strange, stats.secured), (40, 0, 0, stats.connections));
     }
 }

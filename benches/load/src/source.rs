@@ -4,7 +4,12 @@ use crate::usage;
 use crate::wire::{Got, Wire};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection};
 use std::net::{SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What is to be sent.
@@ -24,10 +29,43 @@ pub struct Plan {
     pub per_connection: u64,
     /// The number of the run: every message carries it, and its serial.
     pub run: u32,
-    /// Recipients are in so many domains, `d0.test` and on; 0 for `sink.test` alone.
-    pub destinations: u64,
+    /// The recipients.
+    pub whom: Whom,
+    /// STARTTLS first.
+    pub tls: Option<Arc<ClientConfig>>,
     /// Give up after so long.
     pub patience: Duration,
+}
+
+/// To whom messages go; each has one recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// All to `user@sink.test`.
+    One,
+    /// All to `user@dead.test`, whose mail is deferred.
+    Dead,
+    /// In turn to so many domains, `d0.test` and on.
+    Domains(u64),
+    /// In turn to so many users here, `u0@local.test` and on.
+    Users(u64),
+}
+
+impl Plan {
+    /// Messages to one recipient, in plain text, as many on a connection as there are.
+    pub fn new(to: SocketAddrV4, sessions: usize, messages: u64, size: usize) -> Plan {
+        Plan {
+            to,
+            sessions,
+            messages,
+            size,
+            pipelining: false,
+            per_connection: 0,
+            run: 0,
+            whom: Whom::One,
+            tls: None,
+            patience: Duration::from_secs(300),
+        }
+    }
 }
 
 /// What became of it.
@@ -70,6 +108,7 @@ pub const MARK: &[u8] = b"X-Load: ";
 enum Wait {
     Greeting,
     Ehlo,
+    Starttls,
     Mail,
     Rcpt,
     Data,
@@ -95,7 +134,7 @@ pub fn send(plan: &Plan) -> Result<Outcome, String> {
     let mut work = Work {
         plan,
         epoll: &epoll,
-        content: content(plan),
+        content: content(plan).into(),
         started: 0,
         open: 0,
         outcome: Outcome { begun: Some(begun), ..Outcome::default() },
@@ -105,7 +144,6 @@ pub fn send(plan: &Plan) -> Result<Outcome, String> {
         sessions.push(work.connect(n));
     }
     let mut events = vec![EpollEvent::empty(); 256];
-    let mut scratch = vec![0; 16 * 1024];
     while work.open > 0 && begun.elapsed() < plan.patience {
         let n = match epoll.wait(&mut events, EpollTimeout::from(500u16)) {
             Ok(n) => n,
@@ -115,7 +153,7 @@ pub fn send(plan: &Plan) -> Result<Outcome, String> {
         for event in &events[..n] {
             let place = event.data() as usize;
             let Some(session) = sessions.get_mut(place).and_then(Option::as_mut) else { continue };
-            match work.serve(session, event.events(), &mut scratch) {
+            match work.serve(session, event.events()) {
                 Ok(true) => {}
                 ended => {
                     if let Err(why) = ended {
@@ -138,7 +176,7 @@ pub fn send(plan: &Plan) -> Result<Outcome, String> {
 struct Work<'a> {
     plan: &'a Plan,
     epoll: &'a Epoll,
-    content: Vec<u8>,
+    content: Arc<[u8]>,
     started: u64,
     open: usize,
     outcome: Outcome,
@@ -153,7 +191,7 @@ impl Work<'_> {
     }
 
     fn connect(&mut self, place: usize) -> Option<Session> {
-        let made = TcpStream::connect(self.plan.to).and_then(Wire::new).and_then(|wire| {
+        let made = begin(self.plan.to).and_then(Wire::new).and_then(|wire| {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, place as u64);
             self.epoll.add(&wire.stream, event)?;
             Ok(wire)
@@ -181,16 +219,11 @@ impl Work<'_> {
     }
 
     /// False when the session is over.
-    fn serve(
-        &mut self,
-        session: &mut Session,
-        flags: EpollFlags,
-        scratch: &mut [u8],
-    ) -> Result<bool, String> {
+    fn serve(&mut self, session: &mut Session, flags: EpollFlags) -> Result<bool, String> {
         if flags.contains(EpollFlags::EPOLLIN)
             || flags.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR)
         {
-            let got = session.wire.read(scratch).map_err(|e| e.to_string())?;
+            let got = session.wire.read().map_err(|e| e.to_string())?;
             while let Some((line, n)) = session.wire.line() {
                 let last = line.get(3) != Some(&b'-');
                 let good = matches!(line.first(), Some(b'2' | b'3'));
@@ -198,7 +231,7 @@ impl Work<'_> {
                     return Err(format!("the answer was {:?}", String::from_utf8_lossy(line)));
                 }
                 session.wire.used(n);
-                if last && !self.reply(session) {
+                if last && !self.reply(session)? {
                     return Ok(false);
                 }
             }
@@ -218,14 +251,26 @@ impl Work<'_> {
     }
 
     /// A good reply came; false when it was the last.
-    fn reply(&mut self, session: &mut Session) -> bool {
+    fn reply(&mut self, session: &mut Session) -> Result<bool, String> {
         let wire = &mut session.wire;
         session.wait = match session.wait {
             Wait::Greeting => {
                 wire.put(b"EHLO source.test\r\n");
                 Wait::Ehlo
             }
-            Wait::Ehlo => return self.next(session),
+            Wait::Ehlo if self.plan.tls.is_some() && !wire.secured() => {
+                wire.put(b"STARTTLS\r\n");
+                Wait::Starttls
+            }
+            Wait::Ehlo => return Ok(self.next(session)),
+            Wait::Starttls => {
+                let config = self.plan.tls.clone().ok_or("TLS was not asked for")?;
+                let name = ServerName::try_from("mta.bench.test").map_err(|e| e.to_string())?;
+                let connection = ClientConnection::new(config, name).map_err(|e| format!("TLS: {e}"))?;
+                wire.secure(Connection::Client(connection));
+                wire.put(b"EHLO source.test\r\n");
+                Wait::Ehlo
+            }
             Wait::Mail => {
                 if !self.plan.pipelining {
                     let to = self.recipient(session.serial);
@@ -240,10 +285,9 @@ impl Work<'_> {
                 Wait::Data
             }
             Wait::Data => {
-                let mark = format!("{:05}.{:010}", self.plan.run, session.serial);
-                let at = MARK.len();
-                self.content[at..at + mark.len()].copy_from_slice(mark.as_bytes());
-                wire.put(&self.content);
+                wire.put(MARK);
+                wire.put(format!("{:05}.{:010}\r\n", self.plan.run, session.serial).as_bytes());
+                wire.put_body(&self.content);
                 session.ended = Instant::now();
                 Wait::Dot
             }
@@ -251,11 +295,11 @@ impl Work<'_> {
                 self.outcome.accepted += 1;
                 self.outcome.waits.push(session.ended.elapsed());
                 self.outcome.taken = self.outcome.begun.map_or(Duration::ZERO, |b| b.elapsed());
-                return self.next(session);
+                return Ok(self.next(session));
             }
-            Wait::Quit => return false,
+            Wait::Quit => return Ok(false),
         };
-        true
+        Ok(true)
     }
 
     fn next(&mut self, session: &mut Session) -> bool {
@@ -279,23 +323,34 @@ impl Work<'_> {
     }
 
     fn recipient(&self, serial: u64) -> Vec<u8> {
-        match self.plan.destinations {
-            0 => b"RCPT TO:<user@sink.test>\r\n".to_vec(),
-            n => format!("RCPT TO:<user{serial}@d{}.test>\r\n", serial % n).into_bytes(),
+        match self.plan.whom {
+            Whom::One => b"RCPT TO:<user@sink.test>\r\n".to_vec(),
+            Whom::Dead => b"RCPT TO:<user@dead.test>\r\n".to_vec(),
+            Whom::Domains(n) => format!("RCPT TO:<user{serial}@d{}.test>\r\n", serial % n).into_bytes(),
+            Whom::Users(n) => format!("RCPT TO:<u{}@local.test>\r\n", serial % n).into_bytes(),
         }
     }
 }
 
-/// A message of the size wanted, its end included, with room for run and serial at the beginning.
+/// A connection that is being made: it waits for nobody, since a server may let it wait for its turn.
+fn begin(to: SocketAddrV4) -> std::io::Result<TcpStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let handle = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    match connect(handle.as_raw_fd(), &SockaddrIn::from(to)) {
+        Ok(()) | Err(Errno::EINPROGRESS) => Ok(TcpStream::from(handle)),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// What comes after the line with run and serial, the end included: a message of the size wanted in all.
 fn content(plan: &Plan) -> Vec<u8> {
-    let mut content = MARK.to_vec();
-    content.extend_from_slice(b"00000.0000000000\r\n");
-    content.extend_from_slice(b"From: <source@source.test>\r\nTo: <user@sink.test>\r\nSubject: load\r\n");
+    let mut content = b"From: <source@source.test>\r\nTo: <user@sink.test>\r\nSubject: load\r\n".to_vec();
     content.extend_from_slice(
         b"Date: Thu, 01 Jan 2026 00:00:00 +0000\r\nMessage-Id: <load@source.test>\r\n\r\n",
     );
+    let size = plan.size.saturating_sub(MARK.len() + 18);
     let mut column = 0;
-    while content.len() + 2 < plan.size {
+    while content.len() + 2 < size {
         if column == 72 {
             content.extend_from_slice(b"\r\n");
             column = 0;

@@ -3,124 +3,94 @@
 //! A session of the first two is greeting, EHLO, STARTTLS, handshake, QUIT. The client does its own half of the
 //! work on the same processors. An idle connection has said EHLO over TLS and waits.
 
+use crate::bench::{Bench, Fleet, port};
 use crate::client::{self, Client, Kind};
+use crate::keys;
 use crate::mta::{self, Mta, System};
-use crate::namespace;
 use crate::options::Options;
-use crate::table::{self, Measure, percentile};
+use crate::samples::percentile;
 use std::net::Ipv4Addr;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Sessions at a time.
 const SESSIONS: usize = 16;
 
-const HANDSHAKES: [Measure; 5] = [
-    ("sessions/s", true),
-    ("server CPU us/session", false),
-    ("ms, p50", false),
-    ("ms, p99", false),
-    ("resumed %", true),
-];
-const IDLE: [Measure; 2] = [("PSS kB/connection", false), ("processes", false)];
-
-/// A key and a certificate in one file.
-pub fn certificate(folder: &Path, key: &[&str]) -> Result<String, String> {
-    std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let name = key.first().map_or("", |k| k.split(':').next().unwrap_or_default());
-    let (key_file, cert) = (folder.join(format!("{name}.key")), folder.join(format!("{name}.pem")));
-    let status = Command::new("openssl")
-        .args(["req", "-x509", "-nodes", "-days", "30", "-subj", "/CN=mta.bench.test", "-newkey"])
-        .args(key)
-        .arg("-keyout")
-        .arg(&key_file)
-        .arg("-out")
-        .arg(&cert)
-        .stderr(Stdio::null())
-        .status();
-    if !status.is_ok_and(|s| s.success()) {
-        return Err("openssl req: no certificate was made (apt-get install openssl)".into());
-    }
-    Ok(format!(
-        "smtpd_tls_cert_file = {}\nsmtpd_tls_key_file = {}\nsmtpd_tls_security_level = may\n",
-        cert.display(),
-        key_file.display()
-    ))
-}
-
-/// All of it.
-pub fn run(options: &Options) -> Result<(), String> {
-    namespace::furnish()?;
-    let wanted = |s: &System| match &options.only {
-        Some(only) => only == s.name(),
-        None => true,
-    };
-    let systems: Vec<(System, u16)> =
-        [(System::Postfix, 2601), (System::Valija, 2603)].into_iter().filter(|(s, _)| wanted(s)).collect();
-    for (name, key) in
-        [("ECDSA P-256", vec!["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]), ("RSA 2048", vec!["rsa:2048"])]
-    {
-        let settings = certificate(&options.folder.join("keys"), &key)?;
-        let mut kinds = [
-            (Kind::New, "new, TLS 1.3", Vec::new()),
-            (Kind::Resumed, "resumed, TLS 1.3", Vec::new()),
-            (Kind::Resumed12, "resumed, TLS 1.2", Vec::new()),
-        ];
-        let mut running = Vec::new();
-        for (system, port) in &systems {
-            running.push(mta::start(*system, *port, &settings, options)?);
-        }
-        for round in 0..options.rounds {
-            // Nobody is always the first.
-            for n in 0..running.len() {
-                let Some(mta) = running.get((n + round) % running.len()) else { continue };
-                for (kind, what, runs) in &mut kinds {
-                    let values = handshakes(mta, *kind, options.seconds)?;
-                    println!(
-                        "round {} {:>8} {name}, {what}: {:.0}/s, {:.0} us",
-                        round + 1,
-                        mta.system.name(),
-                        values.first().unwrap_or(&0.0),
-                        values.get(1).unwrap_or(&0.0)
-                    );
-                    runs.push((mta.system, values));
-                }
+/// New handshakes with either kind of key, which have targets.
+pub fn new_ones(bench: &mut Bench) -> Result<(), String> {
+    for (kind, rate, cpu, wait) in [
+        (keys::P256, "ECDSA P-256, new/s", "ECDSA P-256, server CPU us", "ECDSA P-256, ms, p99"),
+        (keys::RSA, "RSA 2048, new/s", "RSA 2048, server CPU us", "RSA 2048, ms, p99"),
+    ] {
+        let settings = keys::make(&bench.options.folder.join("keys"), kind)?.smtpd();
+        let fleet = Fleet::start(bench.options, &|_| settings.clone())?;
+        for round in 0..bench.options.rounds {
+            for mta in fleet.turn(round) {
+                let m = handshakes(mta, Kind::New, bench.options.seconds.unwrap_or(3))?;
+                bench.add("handshakes", mta.system, round, vec![(rate, m.rate), (cpu, m.cpu), (wait, m.p99)]);
             }
         }
-        println!();
-        for (_, what, runs) in &kinds {
-            let title = format!(
-                "{name}, {what}, {SESSIONS} at a time, {} s, {} rounds",
-                options.seconds, options.rounds
-            );
-            table::print(&title, &HANDSHAKES, runs);
-        }
     }
-    let settings = certificate(&options.folder.join("keys"), &["rsa:2048"])?;
-    let settings = format!("{settings}default_process_limit = {}\n", options.connections + 100);
-    let mut runs = Vec::new();
-    for round in 0..options.rounds {
-        for n in 0..systems.len() {
-            let Some((system, port)) = systems.get((n + round) % systems.len()) else { continue };
-            let values = idle(*system, *port, &settings, options)?;
-            println!(
-                "round {} {:>8} idle: {:.1} kB",
-                round + 1,
-                system.name(),
-                values.first().unwrap_or(&0.0)
-            );
-            runs.push((*system, values));
-        }
-    }
-    println!();
-    table::print(&format!("{} idle connections over TLS", options.connections), &IDLE, &runs);
+    let about = format!("greeting, EHLO, STARTTLS, handshake, QUIT; TLS 1.3, {SESSIONS} at a time");
+    bench.table("handshakes", &about);
     Ok(())
 }
 
+/// New and resumed ones, with either kind of key; and connections that wait.
+pub fn run(bench: &mut Bench) -> Result<(), String> {
+    for (kind, key) in [(keys::P256, "ECDSA P-256"), (keys::RSA, "RSA 2048")] {
+        let settings = keys::make(&bench.options.folder.join("keys"), kind)?.smtpd();
+        let fleet = Fleet::start(bench.options, &|_| settings.clone())?;
+        let kinds = [
+            (Kind::New, "new, TLS 1.3"),
+            (Kind::Resumed, "resumed, TLS 1.3"),
+            (Kind::Resumed12, "resumed, TLS 1.2"),
+        ];
+        for round in 0..bench.options.rounds {
+            for mta in fleet.turn(round) {
+                for (kind, what) in kinds {
+                    let m = handshakes(mta, kind, bench.options.seconds.unwrap_or(3))?;
+                    let values = vec![
+                        ("sessions/s", m.rate),
+                        ("server CPU us/session", m.cpu),
+                        ("ms, p50", m.p50),
+                        ("ms, p99", m.p99),
+                        ("resumed %", m.resumed),
+                    ];
+                    bench.add(&format!("tls, {key}, {what}"), mta.system, round, values);
+                }
+            }
+        }
+        for (_, what) in kinds {
+            bench.table(&format!("tls, {key}, {what}"), &format!("{SESSIONS} sessions at a time"));
+        }
+    }
+    let settings = keys::make(&bench.options.folder.join("keys"), keys::RSA)?.smtpd();
+    let settings = format!("{settings}default_process_limit = {}\n", bench.options.connections + 100);
+    for round in 0..bench.options.rounds {
+        for system in bench.order(round) {
+            // Debian's has a hundred processes.
+            if system != System::Debian {
+                let values = idle(system, port(system), &settings, bench.options)?;
+                bench.add("tls, idle", system, round, values);
+            }
+        }
+    }
+    bench.table("tls, idle", &format!("{} connections over TLS that wait", bench.options.connections));
+    Ok(())
+}
+
+/// What a while of sessions gave.
+struct Handshakes {
+    rate: f64,
+    cpu: f64,
+    p50: f64,
+    p99: f64,
+    resumed: f64,
+}
+
 /// Sessions as fast as they go, for a while.
-fn handshakes(mta: &Mta, kind: Kind, seconds: u64) -> Result<Vec<f64>, String> {
+fn handshakes(mta: &Mta, kind: Kind, seconds: u64) -> Result<Handshakes, String> {
     let all: Mutex<(Vec<Duration>, u64)> = Mutex::default();
     let faults: Mutex<Vec<String>> = Mutex::default();
     let before = mta.usage();
@@ -147,8 +117,13 @@ fn handshakes(mta: &Mta, kind: Kind, seconds: u64) -> Result<Vec<f64>, String> {
     let (mut times, resumed) = std::mem::take(&mut *lock(&all));
     times.sort_unstable();
     let n = times.len().max(1) as f64;
-    let share = resumed as f64 * 100.0 / n;
-    Ok(vec![n / wall, cpu * 1e6 / n, percentile(&times, 50), percentile(&times, 99), share])
+    Ok(Handshakes {
+        rate: n / wall,
+        cpu: cpu * 1e6 / n,
+        p50: percentile(&times, 50),
+        p99: percentile(&times, 99),
+        resumed: resumed as f64 * 100.0 / n,
+    })
 }
 
 fn sessions(mta: &Mta, kind: Kind, end: Instant, own: &mut (Vec<Duration>, u64)) -> Result<(), String> {
@@ -164,7 +139,12 @@ fn sessions(mta: &Mta, kind: Kind, end: Instant, own: &mut (Vec<Duration>, u64))
 }
 
 /// Connections that wait, at a system that just started.
-fn idle(system: System, port: u16, settings: &str, options: &Options) -> Result<Vec<f64>, String> {
+fn idle(
+    system: System,
+    port: u16,
+    settings: &str,
+    options: &Options,
+) -> Result<Vec<(&'static str, f64)>, String> {
     let mta = mta::start(system, port, settings, options)?;
     let config = client::config(Kind::New)?;
     let open = || -> Result<Client, String> {
@@ -184,7 +164,7 @@ fn idle(system: System, port: u16, settings: &str, options: &Options) -> Result<
         client.expect("NOOP", 250)?;
     }
     let each = after.saturating_sub(before) as f64 / options.connections.max(1) as f64;
-    Ok(vec![each, processes as f64])
+    Ok(vec![("PSS kB/connection", each), ("processes", processes as f64)])
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

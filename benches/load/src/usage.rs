@@ -54,18 +54,7 @@ pub fn family(root: u32) -> Vec<u32> {
 pub fn now(root: u32) -> Usage {
     let all = processes();
     let cpu = family(root).iter().filter_map(|pid| all.get(pid)).map(|p| p.cpu).sum();
-    let (mut flushes, mut written) = (0, 0);
-    for line in fs::read_to_string("/proc/diskstats").unwrap_or_default().lines() {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let Some(name) = fields.get(2) else { continue };
-        let virtual_one = ["loop", "ram", "zram", "dm-"].iter().any(|p| name.starts_with(p));
-        if virtual_one || !std::path::Path::new("/sys/block").join(name).exists() {
-            continue;
-        }
-        let field = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
-        written += field(9) * 512;
-        flushes += field(18);
-    }
+    let (flushes, written) = disks();
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let ticks: Vec<u64> = stat
         .lines()
@@ -79,6 +68,28 @@ pub fn now(root: u32) -> Usage {
     let idle = ticks.get(3).unwrap_or(&0) + ticks.get(4).unwrap_or(&0);
     let machine = (ticks.iter().sum::<u64>() - idle) as f64 / 100.0;
     Usage { cpu, flushes, written, machine }
+}
+
+/// Flushes of all disks of the machine.
+pub fn flushes() -> u64 {
+    disks().0
+}
+
+/// Flushes of all disks, and bytes written to them.
+fn disks() -> (u64, u64) {
+    let (mut flushes, mut written) = (0, 0);
+    for line in fs::read_to_string("/proc/diskstats").unwrap_or_default().lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let Some(name) = fields.get(2) else { continue };
+        let virtual_one = ["loop", "ram", "zram", "dm-"].iter().any(|p| name.starts_with(p));
+        if virtual_one || !std::path::Path::new("/sys/block").join(name).exists() {
+            continue;
+        }
+        let field = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+        written += field(9) * 512;
+        flushes += field(18);
+    }
+    (flushes, written)
 }
 
 /// The sum of the proportional set sizes of an MTA's processes, kB, and how many they are.
