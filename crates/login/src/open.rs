@@ -71,7 +71,7 @@ impl Shared {
         if let Some(dovecot) = same.and_then(|(_, _, d)| d.upgrade()) {
             return dovecot;
         }
-        let dovecot = Dovecot::new(endpoint.clone(), self.attempts.clone(), rates);
+        let dovecot = Dovecot::new(endpoint.clone(), self.attempts.clone(), self.workers.clone(), rates);
         all.push((endpoint, rates, Arc::downgrade(&dovecot)));
         dovecot
     }

@@ -42,7 +42,8 @@ params! {
         /// refused for now without a look at the password; 0 for any number. Clients of
         /// smtpd_client_event_limit_exceptions are not counted.
         valija_login_failures_by_address: Count = "60", min 0;
-        /// The same for the logins of one user, from anywhere, where valija itself looks at passwords.
+        /// The same for the logins of one user, from anywhere. Whoever logged in lately from the same address
+        /// is counted apart.
         valija_login_failures_by_user: Count = "30", min 0;
     }
 }

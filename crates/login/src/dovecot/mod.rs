@@ -3,8 +3,13 @@
 //! Dovecot has the mechanisms and the users; what clients say passes through. A connection that is
 //! lost is made anew for the next login, so a Dovecot may restart at any time; the mechanisms that it
 //! once told of are offered meanwhile, and whoever tries one is told to come back.
+//!
+//! Limits are asked before Dovecot is, by address and by the name that a client's first response tells. Dovecot
+//! hashes one password after the other: guesses at a name that exists, from everywhere, would keep its honest
+//! users waiting. It also holds each refusal back for two seconds, so that a hundred guesses come anew at once.
 
 mod link;
+mod name;
 pub mod wire;
 
 #[cfg(test)]
@@ -13,10 +18,12 @@ mod tests;
 use crate::about::About;
 use crate::attempts::{Attempts, Rates, Ticket};
 use crate::offer::Offer;
+use crate::workers::Workers;
 use crate::{Authenticator, Exchange, Failure, Step, Waiting};
 use link::{Link, Lost};
 use net::Endpoint;
 use sasl::Secret;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use wire::Line;
@@ -38,6 +45,8 @@ const LOST: &str = "Connection lost to authentication server";
 pub struct Dovecot {
     endpoint: Endpoint,
     attempts: Arc<Attempts>,
+    /// They know who logged in lately, and from where.
+    workers: Arc<Workers>,
     rates: Rates,
     state: Mutex<State>,
     /// One connects at a time; the others use what it brings.
@@ -49,15 +58,19 @@ struct State {
     link: Option<Arc<Link>>,
     /// What it offered last.
     offers: Option<Arc<[Offer]>>,
-    failed: Option<(Instant, String)>,
+    failed: Option<(tokio::time::Instant, String)>,
 }
 
 impl Dovecot {
-    /// The one at `endpoint`; `rates.of_user` is Dovecot's own business.
-    pub fn new(endpoint: Endpoint, attempts: Arc<Attempts>, rates: Rates) -> Arc<Dovecot> {
+    /// The one at `endpoint`.
+    pub fn new(
+        endpoint: Endpoint,
+        attempts: Arc<Attempts>,
+        workers: Arc<Workers>,
+        rates: Rates,
+    ) -> Arc<Dovecot> {
         let (state, connecting) = (Mutex::default(), tokio::sync::Mutex::default());
-        let rates = Rates { of_user: 0, ..rates };
-        Arc::new(Dovecot { endpoint, attempts, rates, state, connecting })
+        Arc::new(Dovecot { endpoint, attempts, workers, rates, state, connecting })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -97,7 +110,7 @@ impl Dovecot {
                 }
                 tokio::spawn(retire(Arc::downgrade(self), Arc::downgrade(link)));
             }
-            Err(why) => state.failed = Some((Instant::now(), why.clone())),
+            Err(why) => state.failed = Some((tokio::time::Instant::now(), why.clone())),
         }
         made
     }
@@ -124,7 +137,7 @@ impl Authenticator for Arc<Dovecot> {
 
     fn begin(&self, mechanism: &str, about: Arc<About>) -> Box<dyn Exchange> {
         let mechanism = mechanism.to_string();
-        Box::new(Login { dovecot: self.clone(), mechanism, about, ticket: None, open: None })
+        Box::new(Login { dovecot: self.clone(), mechanism, about, ticket: None, user: None, open: None })
     }
 }
 
@@ -133,7 +146,10 @@ struct Login {
     dovecot: Arc<Dovecot>,
     mechanism: String,
     about: Arc<About>,
+    /// Taken as soon as the client said who it is, or where its mechanism does not tell, at once.
     ticket: Option<Ticket>,
+    /// The name it said.
+    user: Option<String>,
     open: Option<Open>,
 }
 
@@ -162,9 +178,11 @@ impl Exchange for Login {
             match &step {
                 Step::Challenge(_) => {}
                 Step::Failure(Failure { temporary: false, .. }) => self.ticket = None,
-                _ => {
-                    if let Some(ticket) = self.ticket.take() {
-                        ticket.succeeded();
+                Step::Failure(_) => self.forgive(),
+                Step::Success { .. } => {
+                    self.forgive();
+                    if let Some(user) = &self.user {
+                        self.dovecot.workers.succeeded(self.address(), user);
                     }
                 }
             }
@@ -180,16 +198,13 @@ impl Login {
     async fn advance(&mut self, response: Option<Secret>) -> Step {
         let temporary = |why: &str| Step::Failure(Failure::temporary(why, None));
         let too_long = || Step::Failure(Failure::denied("Authentication request too long", None));
-        let answer = match (self.open.take(), response) {
-            (None, initial) => {
-                let address = self.about.limited_address();
-                let begun = self.dovecot.attempts.begin(self.dovecot.rates, address, "", Instant::now());
-                let Some(ticket) = begun else {
-                    return temporary("too many failed logins, try again later");
-                };
-                self.ticket = Some(ticket);
-                self.first(initial).await
-            }
+        let open = self.open.take();
+        if !self.may_go_on(response.as_ref()) {
+            let user = self.user.take();
+            return Step::Failure(Failure::temporary("too many failed logins, try again later", user));
+        }
+        let answer = match (open, response) {
+            (None, initial) => self.first(initial).await,
             (Some(open), Some(response)) => {
                 let Some(line) = wire::respond(open.number, &response) else { return too_long() };
                 let answer = open.link.ask(open.number, line).await;
@@ -206,6 +221,36 @@ impl Login {
                 step
             }
         }
+    }
+
+    /// Whether the limits allow what comes now, asked once in a login.
+    fn may_go_on(&mut self, response: Option<&Secret>) -> bool {
+        let said = response.map(Secret::bytes).filter(|bytes| !bytes.is_empty());
+        if self.ticket.is_some() || (said.is_none() && name::is_told(&self.mechanism)) {
+            return true;
+        }
+        self.user = said.and_then(|bytes| name::of(&self.mechanism, bytes));
+        let Dovecot { attempts, workers, rates, .. } = &*self.dovecot;
+        let (limited, now) = (self.about.limited_address(), Instant::now());
+        self.ticket = match &self.user {
+            None => attempts.begin(Rates { of_user: 0, ..*rates }, limited, "", now),
+            Some(user) if workers.is_familiar(self.address(), user) => {
+                attempts.begin_familiar(*rates, self.address(), user, now)
+            }
+            Some(user) => attempts.begin(*rates, limited, user, now),
+        };
+        self.ticket.is_some()
+    }
+
+    /// What came of it is not the client's fault.
+    fn forgive(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.succeeded();
+        }
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        self.about.remote.map(|r| r.ip())
     }
 
     /// Begins the login. A connection that died while nobody looked costs nothing: it is made anew.

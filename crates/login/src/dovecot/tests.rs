@@ -21,9 +21,13 @@ impl Place {
     }
 
     fn dovecot(&self, of_address: u32) -> Arc<Dovecot> {
+        self.limited(of_address, 0)
+    }
+
+    fn limited(&self, of_address: u32, of_user: u32) -> Arc<Dovecot> {
         let endpoint = Endpoint::parse("auth", &self.0, true).unwrap();
-        let rates = Rates { of_address, of_user: 0, unit: Duration::from_secs(60) };
-        Dovecot::new(endpoint, Arc::default(), rates)
+        let rates = Rates { of_address, of_user, unit: Duration::from_secs(60) };
+        Dovecot::new(endpoint, Arc::default(), Arc::default(), rates)
     }
 }
 
@@ -270,10 +274,55 @@ async fn guessing_is_refused_unasked() {
     for _ in 0..2 {
         assert!(matches!(plain(&dovecot).await, Step::Failure(Failure { temporary: false, .. })));
     }
-    assert!(matches!(plain(&dovecot).await, Step::Failure(Failure { temporary: true, user: None, .. })));
+    assert!(matches!(plain(&dovecot).await, Step::Failure(Failure { temporary: true, user: Some(_), .. })));
     let webmail = About { unlimited: true, ..(*about("192.0.2.1:5")).clone() };
     let step = dovecot.begin("PLAIN", Arc::new(webmail)).step(Some("x".into())).await;
     assert!(matches!(step, Step::Failure(Failure { temporary: false, .. })), "{step:?}");
     let elsewhere = dovecot.begin("PLAIN", about("192.0.2.9:1")).step(Some("x".into())).await;
     assert!(matches!(elsewhere, Step::Failure(Failure { temporary: false, .. })));
+}
+
+#[tokio::test]
+async fn guesses_at_a_name_from_everywhere_reach_dovecot_no_more() {
+    let place = Place::new("name");
+    let listener = place.listen();
+    let (heard, mut hear) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let stream = listener.accept().await.unwrap().0;
+        serve(stream, HELLO, |words| {
+            heard.send(words.join(" ")).unwrap();
+            match words {
+                ["AUTH", id, "PLAIN", .., "resp=AGFuYQBmYWxzY2g="] => Some(format!("FAIL\t{id}\tuser=ana\n")),
+                ["AUTH", id, "PLAIN", ..] => Some(format!("OK\t{id}\tuser=ana\n")),
+                words => honest(words),
+            }
+        })
+        .await;
+    });
+    let dovecot = place.limited(0, 3);
+    let step = async |mechanism: &str, from: &str, response: &str| {
+        dovecot.begin(mechanism, about(from)).step(Some(response.into())).await
+    };
+    let (good, bad) = ("\0ana\0geheim", "\0ana\0falsch");
+    assert_eq!(step("PLAIN", "192.0.2.7:1", good).await, user("ana"));
+    let later = Failure::temporary("too many failed logins, try again later", Some("ana".into()));
+    for n in 0..10 {
+        let guessed = step("PLAIN", &format!("198.51.100.{n}:1"), bad).await;
+        match n {
+            0..3 => assert!(matches!(guessed, Step::Failure(Failure { temporary: false, .. })), "{guessed:?}"),
+            _ => assert_eq!(guessed, Step::Failure(later.clone())),
+        }
+    }
+    // By whatever mechanism, as soon as the name is said: a challenge before that tells nothing.
+    let mut login = dovecot.begin("LOGIN", about("198.51.100.99:1"));
+    assert!(matches!(login.step(None).await, Step::Challenge(_)));
+    assert!(matches!(login.step(Some("ANA".into())).await, Step::Failure(Failure { temporary: true, .. })));
+    // She herself, from where she was, is let in; another one is, from anywhere.
+    assert_eq!(step("PLAIN", "192.0.2.7:2", good).await, user("ana"));
+    assert_eq!(step("PLAIN", "198.51.100.1:9", "\0berta\0geheim").await, user("ana"));
+    let mut asked = 0;
+    while let Ok(line) = hear.try_recv() {
+        asked += u32::from(line.contains(" PLAIN "));
+    }
+    assert_eq!(asked, 6, "three guesses and three good ones");
 }
