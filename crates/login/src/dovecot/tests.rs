@@ -309,7 +309,9 @@ async fn guesses_at_a_name_from_everywhere_reach_dovecot_no_more() {
     for n in 0..10 {
         let guessed = step("PLAIN", &format!("198.51.100.{n}:1"), bad).await;
         match n {
-            0..3 => assert!(matches!(guessed, Step::Failure(Failure { temporary: false, .. })), "{guessed:?}"),
+            0..3 => {
+                assert!(matches!(guessed, Step::Failure(Failure { temporary: false, .. })), "{guessed:?}")
+            }
             _ => assert_eq!(guessed, Step::Failure(later.clone())),
         }
     }
