@@ -198,6 +198,8 @@ impl System {
     }
 
     fn start_roles(&mut self) -> Result<(), String> {
+        // The mail role has one for each connection; only root may allow more than it was given itself.
+        let _ = sys::host::allow_descriptors();
         let (mail, channel) = roles::mail(&self.plan.config, self.plan.identity.as_ref(), self.keep_output)?;
         self.mail = Some((mail, channel, Instant::now()));
         self.equip()

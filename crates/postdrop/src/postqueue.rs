@@ -149,7 +149,7 @@ fn flush(mut stream: UnixStream, request: &Request) -> Result<(), Stop> {
 }
 
 fn list(mut stream: UnixStream, json: bool) -> Result<(), Stop> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     let (mut bytes, mut messages) = (0u64, 0u64);
     let answer = ask(&mut stream, &Request::List, |answer| {
         let Answer::Entry(entry) = answer else { return Ok(()) };

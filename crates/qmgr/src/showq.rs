@@ -8,6 +8,7 @@ use config::user_list;
 use proto::QueueId;
 use proto::control::{self, Answer, Entry, Queue, Request, State};
 use queue::{Action, QueueName, RecipientState, Selection, Store, StoreError, Summary};
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,10 @@ use tokio::sync::Semaphore;
 /// Messages read from the queue at a time.
 const PAGE: usize = 500;
 const PIECE: usize = 64 * 1024;
-/// The longest that a client may keep us waiting.
+/// Names of messages told at a time.
+const TOUCHED: usize = 1000;
+/// The longest that a client may keep us waiting for its question; ten times that for reading the
+/// answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest question: `postsuper -d -` with many names.
 const LONGEST_REQUEST: usize = 4 * 1024 * 1024;
@@ -86,11 +90,57 @@ async fn read_request(stream: &mut UnixStream) -> io::Result<Option<Request>> {
 }
 
 async fn write(out: &mut BufWriter<UnixStream>, answer: &Answer) -> io::Result<()> {
-    let frame = control::frame(&answer.encode());
-    match tokio::time::timeout(PATIENCE, out.write_all(&frame)).await {
-        Ok(result) => result,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    send(out, &control::frame(&answer.encode())).await
+}
+
+/// Hands frames over. A client may read slowly, as a pager does: what it keeps here is two pages.
+async fn send(out: &mut BufWriter<UnixStream>, frames: &[u8]) -> io::Result<()> {
+    for piece in frames.chunks(PIECE) {
+        match tokio::time::timeout(PATIENCE * 10, out.write_all(piece)).await {
+            Ok(result) => result?,
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        }
     }
+    Ok(())
+}
+
+/// A page of the listing, ready to be sent.
+struct Page {
+    frames: Vec<u8>,
+    last: Option<QueueId>,
+}
+
+impl Page {
+    /// Reads it on a thread that may wait for the disk; this begins at once.
+    fn after<S: Store>(
+        store: &Arc<S>,
+        after: Option<QueueId>,
+    ) -> impl Future<Output = Result<Page, StoreError>> + use<S> {
+        let store = store.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let summaries = queue::block_on(store.list(after, PAGE))?;
+            let last = summaries.last().map(|s| s.id);
+            let mut frames = Vec::new();
+            for summary in summaries {
+                control::add_frame(&mut frames, &Answer::Entry(Box::new(entry(summary))));
+            }
+            Ok(Page { frames, last })
+        });
+        async move { made.await.unwrap_or_else(|_| Err(unread())) }
+    }
+}
+
+fn unread() -> StoreError {
+    StoreError::Failing("the queue could not be read".into())
+}
+
+/// Has the queue do something that may take a while, or wait for the disk.
+async fn apart<S: Store, T: Send + 'static>(
+    manager: &Manager<S>,
+    work: impl FnOnce(&S) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let store = manager.store().clone();
+    tokio::task::spawn_blocking(move || work(&store)).await.unwrap_or_else(|_| Err(unread()))
 }
 
 /// Whether this user may ask that.
@@ -127,22 +177,21 @@ async fn answer<S: Store>(
     let store = manager.store();
     let done = match request {
         Request::List => {
-            let mut after = None;
+            // While the client reads one page the next is made.
+            let mut next = Page::after(store, None);
             loop {
-                let page = match store.list(after, PAGE).await {
+                let page = match next.await {
                     Ok(page) => page,
                     Err(e) => return Ok(Err(e.to_string())),
                 };
-                let Some(last) = page.last() else { return Ok(Ok(())) };
-                after = Some(last.id);
-                for summary in page {
-                    write(out, &Answer::Entry(Box::new(entry(&summary)))).await?;
-                }
+                let Some(last) = page.last else { return Ok(Ok(())) };
+                next = Page::after(store, Some(last));
+                send(out, &page.frames).await?;
             }
         }
-        Request::FlushAll => flush(manager, Selection::All(None)).await,
+        Request::FlushAll => flush(manager, Selection::All(None)).await.map_err(|e| e.to_string()),
         Request::FlushId(id) => match QueueId::parse(&id) {
-            Some(id) => flush(manager, Selection::Ids(vec![id])).await,
+            Some(id) => flush(manager, Selection::Ids(vec![id])).await.map_err(|e| e.to_string()),
             // Nothing of that name is in the queue; Postfix says nothing either.
             None if id.bytes().all(|b| b.is_ascii_alphanumeric()) => Ok(()),
             None => Err(format!("Cannot flush mail queue - invalid queue_id: \"{id}\"")),
@@ -157,8 +206,10 @@ async fn answer<S: Store>(
         },
         Request::Control { action, ids, queues } => match control(manager, action, &ids, &queues).await {
             Ok(touched) => {
-                let ids = touched.iter().map(ToString::to_string).collect();
-                write(out, &Answer::Touched(ids)).await?;
+                for some in touched.chunks(TOUCHED) {
+                    let ids = some.iter().map(ToString::to_string).collect();
+                    write(out, &Answer::Touched(ids)).await?;
+                }
                 Ok(())
             }
             Err(e) => Err(e.to_string()),
@@ -170,8 +221,9 @@ async fn answer<S: Store>(
             };
             match found {
                 Ok(Some(summary)) => {
-                    write(out, &Answer::Entry(Box::new(entry(&summary)))).await?;
-                    match store.body(summary.id).await {
+                    let id = summary.id;
+                    write(out, &Answer::Entry(Box::new(entry(summary)))).await?;
+                    match store.body(id).await {
                         Ok(body) => {
                             let mut offset = 0;
                             loop {
@@ -195,42 +247,33 @@ async fn answer<S: Store>(
     Ok(done)
 }
 
-async fn flush<S: Store>(manager: &Manager<S>, which: Selection) -> Result<(), String> {
-    // Named before they become due: what is taken up the next moment counts as flushed.
-    let ids = match &which {
-        Selection::Ids(ids) => ids.clone(),
-        Selection::All(_) => match every(manager, |s| s.queue == QueueName::Deferred).await {
-            Ok(ids) => ids,
-            Err(e) => return Err(e.to_string()),
-        },
-    };
-    manager.flushed(&ids);
-    manager.store().control(which, Action::Flush).await.map(|_| ()).map_err(|e| e.to_string())
+async fn flush<S: Store>(manager: &Manager<S>, which: Selection) -> Result<(), StoreError> {
+    manager.revive();
+    apart(manager, |store| queue::block_on(store.control(which, Action::Flush))).await.map(drop)
 }
 
-async fn every<S: Store>(
-    manager: &Manager<S>,
-    wanted: impl Fn(&Summary) -> bool,
-) -> Result<Vec<QueueId>, StoreError> {
-    let (mut ids, mut after) = (Vec::new(), None);
-    loop {
-        let page = manager.store().list(after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(ids) };
-        after = Some(last.id);
-        ids.extend(page.iter().filter(|s| wanted(s)).map(|s| s.id));
-    }
-}
-
-/// Tries what waits for a destination.
+/// Tries what waits for a destination. Every message must be looked at, and strangers may ask (ETRN):
+/// one at a time.
 pub(crate) async fn flush_site<S: Store>(manager: &Manager<S>, site: &str) -> Result<(), String> {
-    let waits = |s: &Summary| {
+    let Ok(_turn) = manager.looking().acquire().await else { return Ok(()) };
+    let site = site.to_string();
+    let waits = move |s: &Summary| {
         s.queue == QueueName::Deferred
             && s.envelope.recipients.iter().zip(&s.recipients).any(|(r, state)| {
-                !state.settled() && r.address.domain().is_some_and(|d| d.eq_ignore_ascii_case(site))
+                !state.settled() && r.address.domain().is_some_and(|d| d.eq_ignore_ascii_case(&site))
             })
     };
-    let ids = every(manager, waits).await.map_err(|e| e.to_string())?;
-    flush(manager, Selection::Ids(ids)).await
+    let found = apart(manager, move |store| {
+        let (mut ids, mut after) = (Vec::new(), None);
+        loop {
+            let page = queue::block_on(store.list(after, PAGE))?;
+            let Some(last) = page.last() else { return Ok(ids) };
+            after = Some(last.id);
+            ids.extend(page.iter().filter(|s| waits(s)).map(|s| s.id));
+        }
+    });
+    let ids = found.await.map_err(|e| e.to_string())?;
+    flush(manager, Selection::Ids(ids)).await.map_err(|e| e.to_string())
 }
 
 async fn control<S: Store>(
@@ -239,7 +282,18 @@ async fn control<S: Store>(
     ids: &[String],
     queues: &[Queue],
 ) -> Result<Vec<QueueId>, StoreError> {
-    let store = manager.store();
+    let (ids, queues) = (ids.to_vec(), queues.to_vec());
+    apart(manager, move |store| control_now(store, action, &ids, &queues)).await
+}
+
+fn control_now<S: Store>(
+    store: &S,
+    action: control::Action,
+    ids: &[String],
+    queues: &[Queue],
+) -> Result<Vec<QueueId>, StoreError> {
+    let get = |id| queue::block_on(store.get(id));
+    let control = |which: &Selection, action| queue::block_on(store.control(which.clone(), action));
     let name = |q: &Queue| match q {
         Queue::Active => QueueName::Active,
         Queue::Incoming => QueueName::Incoming,
@@ -252,8 +306,7 @@ async fn control<S: Store>(
         if !queues.is_empty() {
             let mut kept = Vec::new();
             for id in named {
-                let here = store.get(id).await?.is_some_and(|s| queues.iter().any(|q| name(q) == s.queue));
-                if here {
+                if get(id)?.is_some_and(|s| queues.iter().any(|q| name(q) == s.queue)) {
                     kept.push(id);
                 }
             }
@@ -266,34 +319,33 @@ async fn control<S: Store>(
         selections.extend(queues.iter().map(|q| Selection::All(Some(name(q)))));
     }
     let mut touched = Vec::new();
-    for which in selections {
-        let these = match action {
-            control::Action::Hold => store.control(which, Action::Hold).await?,
-            control::Action::Release => store.control(which, Action::Release).await?,
-            control::Action::Requeue => store.control(which, Action::Requeue).await?,
-            control::Action::Delete => store.control(which, Action::Delete).await?,
-            control::Action::Expire => store.control(which, Action::Expire).await?,
+    for which in &selections {
+        touched.extend(match action {
+            control::Action::Hold => control(which, Action::Hold)?,
+            control::Action::Release => control(which, Action::Release)?,
+            control::Action::Requeue => control(which, Action::Requeue)?,
+            control::Action::Delete => control(which, Action::Delete)?,
+            control::Action::Expire => control(which, Action::Expire)?,
             control::Action::ExpireRelease => {
-                let mut these = store.control(which.clone(), Action::Expire).await?;
-                these.extend(store.control(which, Action::Release).await?);
+                let mut these = control(which, Action::Expire)?;
+                these.extend(control(which, Action::Release)?);
                 these
             }
-        };
-        touched.extend(these);
+        });
     }
-    touched.sort();
+    touched.sort_unstable();
     touched.dedup();
     Ok(touched)
 }
 
 /// A message as the protocol has it.
-pub fn entry(summary: &Summary) -> Entry {
-    let state = |s: &RecipientState| match s {
+pub fn entry(summary: Summary) -> Entry {
+    let state = |s: RecipientState| match s {
         RecipientState::Pending => State::Pending,
-        RecipientState::Deferred(s) => State::Deferred(s.clone()),
-        RecipientState::Owed(s) => State::Owed(s.clone()),
-        RecipientState::Sent(s) => State::Sent(s.clone()),
-        RecipientState::Bounced(s) => State::Bounced(s.clone()),
+        RecipientState::Deferred(s) => State::Deferred(s),
+        RecipientState::Owed(s) => State::Owed(s),
+        RecipientState::Sent(s) => State::Sent(s),
+        RecipientState::Bounced(s) => State::Bounced(s),
     };
     Entry {
         id: summary.id.to_string(),
@@ -304,8 +356,8 @@ pub fn entry(summary: &Summary) -> Entry {
             QueueName::Hold => Queue::Hold,
         },
         expired: summary.expired,
-        envelope: (*summary.envelope).clone(),
-        states: summary.recipients.iter().map(state).collect(),
+        envelope: Arc::unwrap_or_clone(summary.envelope),
+        states: summary.recipients.into_iter().map(state).collect(),
         next_attempt: summary.next_attempt,
         tries: summary.tries,
     }

@@ -32,6 +32,8 @@ impl Plan {
     pub const WARNED: u8 = 8;
     /// Some recipient is owed a notice.
     pub const OWED: u8 = 16;
+    /// Flushed, and not tried since.
+    pub const FLUSHED: u8 = 32;
 
     /// Whether `flag` is set.
     pub fn has(&self, flag: u8) -> bool {
@@ -82,6 +84,38 @@ pub enum Touched<P> {
     Planned,
     /// It is gone; this is where it was.
     Removed(Entry<P>),
+}
+
+/// What remains of a [`Selection`] that is worked through in slices, so that others get a turn between.
+pub enum Choice {
+    /// These, in id order.
+    Ids(std::vec::IntoIter<QueueId>),
+    /// Those after one name, up to another, in one queue or any.
+    All {
+        /// The queue.
+        queue: Option<QueueName>,
+        /// The last that was looked at.
+        after: Option<QueueId>,
+        /// What arrives while it goes on is not meant.
+        upto: QueueId,
+    },
+    /// It is done.
+    Nothing,
+}
+
+impl Choice {
+    /// All of it.
+    pub fn of(which: &Selection, upto: QueueId) -> Choice {
+        match which {
+            Selection::Ids(ids) => {
+                let mut ids = ids.clone();
+                ids.sort_unstable();
+                ids.dedup();
+                Choice::Ids(ids.into_iter())
+            }
+            Selection::All(queue) => Choice::All { queue: *queue, after: None, upto },
+        }
+    }
 }
 
 /// The index and the schedule.
@@ -194,19 +228,53 @@ impl<P> Ledger<P> {
         self.entries.range((from, Bound::Unbounded)).take(n).map(|(id, _)| *id).collect()
     }
 
-    /// The messages chosen, in id order.
-    pub fn chosen(&self, which: &Selection) -> Vec<QueueId> {
-        match which {
-            Selection::Ids(ids) => {
-                let set: BTreeSet<QueueId> = ids.iter().copied().collect();
-                set.into_iter().filter(|id| self.entries.contains_key(id)).collect()
+    /// Those of these names, both included, in id order.
+    pub fn within(&self, first: QueueId, last: QueueId) -> impl Iterator<Item = (QueueId, &Entry<P>)> {
+        self.entries.range(first..=last.max(first)).map(|(id, entry)| (*id, entry))
+    }
+
+    /// Their places, which may change: schedule and counts know nothing of them.
+    pub fn places(&mut self, first: QueueId, last: QueueId) -> impl Iterator<Item = (QueueId, &mut P)> {
+        self.entries.range_mut(first..=last.max(first)).map(|(id, entry)| (*id, &mut entry.place))
+    }
+
+    /// The same in less memory, after many were put in at once: a tree that grew has nodes that are half
+    /// empty.
+    pub fn pack(&mut self) {
+        self.entries = std::mem::take(&mut self.entries).into_iter().collect();
+        self.schedule = std::mem::take(&mut self.schedule).into_iter().collect();
+    }
+
+    /// The messages chosen, in id order, a slice at a time: at most `most` are looked at. `rest` is what
+    /// remains to be asked, which is nothing after the last slice.
+    pub fn chosen(&self, rest: &mut Choice, most: usize) -> Vec<QueueId> {
+        match rest {
+            Choice::Ids(ids) => {
+                let these: Vec<QueueId> = ids.by_ref().take(most).collect();
+                if ids.as_slice().is_empty() {
+                    *rest = Choice::Nothing;
+                }
+                these.into_iter().filter(|id| self.entries.contains_key(id)).collect()
             }
-            Selection::All(queue) => self
-                .entries
-                .iter()
-                .filter(|(_, e)| queue.is_none_or(|q| e.queue() == q))
-                .map(|(id, _)| *id)
-                .collect(),
+            Choice::All { queue, after, upto } => {
+                let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+                // A range that ends before it begins is none.
+                let some = after.is_none_or(|after| after < *upto);
+                let range = some.then(|| self.entries.range((from, Bound::Included(*upto))));
+                let (mut these, mut seen, mut last) = (Vec::new(), 0, *after);
+                for (id, entry) in range.into_iter().flatten().take(most) {
+                    (seen, last) = (seen + 1, Some(*id));
+                    if queue.is_none_or(|q| entry.queue() == q) {
+                        these.push(*id);
+                    }
+                }
+                *after = last;
+                if seen < most {
+                    *rest = Choice::Nothing;
+                }
+                these
+            }
+            Choice::Nothing => Vec::new(),
         }
     }
 
@@ -231,7 +299,10 @@ impl<P> Ledger<P> {
                     e.hurry = e.leased;
                 }
                 Action::Expire => e.plan.set(Plan::EXPIRED, true),
-                Action::Flush if e.scheduled() && e.plan.next > now => e.plan.next = now,
+                Action::Flush if e.scheduled() => {
+                    e.plan.set(Plan::FLUSHED, true);
+                    e.plan.next = e.plan.next.min(now);
+                }
                 Action::Release | Action::Flush | Action::Delete => {}
             }
             (e.plan != before || e.hurry != hurried).then_some(Touched::Planned)
@@ -267,6 +338,7 @@ pub fn after_settling(plan: Plan, outcome: &crate::Outcome, keep: bool, hurry: b
             plan.next = 0;
         }
         if !outcome.recipients.is_empty() || outcome.next_attempt.is_some() {
+            plan.set(Plan::FLUSHED, false);
             plan.tries = plan.tries.saturating_add(1);
         }
     }

@@ -1,7 +1,7 @@
 //! The queue in memory, for tests of other crates: the same rules as the disk store, nothing
 //! durable. Its clock can be moved forward, so that tests of retries need no patience.
 
-use crate::ledger::{self, Ledger, Plan, Touched};
+use crate::ledger::{self, Choice, Ledger, Plan, Touched};
 use crate::store::{Action, Body, Counts, Draft, Health, Leased, Selection, Store, StoreError, Summary};
 use crate::{Outcome, RecipientState};
 use proto::QueueId;
@@ -155,6 +155,7 @@ impl Future for Lease<'_> {
                 delay_warned: entry.plan.has(Plan::WARNED),
                 expired: entry.plan.has(Plan::EXPIRED),
                 requeued: entry.plan.has(Plan::REQUEUED),
+                flushed: entry.plan.has(Plan::FLUSHED),
                 leased_at: now,
             })
         });
@@ -243,7 +244,7 @@ impl Store for MemoryStore {
     async fn control(&self, which: Selection, action: Action) -> Result<Vec<QueueId>, StoreError> {
         let mut inner = self.open()?;
         let now = inner.now();
-        let mut touched = inner.ledger.chosen(&which);
+        let mut touched = inner.ledger.chosen(&mut Choice::of(&which, QueueId(u64::MAX)), usize::MAX);
         touched.retain(|id| match inner.ledger.control(*id, action, now) {
             Some(Touched::Planned | Touched::Removed(_)) => true,
             None => false,

@@ -64,6 +64,8 @@ pub struct Leased {
     /// `postsuper -r`: its addresses go through rewriting again before delivery; the result is
     /// handed in as [`Outcome::envelope`].
     pub requeued: bool,
+    /// It was flushed since it was last tried: `defer_transports` does not count this time.
+    pub flushed: bool,
     /// When it was leased, microseconds since 1970 (for `delays=`).
     pub leased_at: u64,
 }

@@ -20,11 +20,15 @@ use net::Stream;
 use proto::Address;
 use proto::smtp::reply::Reply;
 use proto::smtp::server::{Decision, Event, Faults, Notice, Reason, Session as Machine};
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// How much is read at a time: commands, and content.
 const READ: (usize, usize) = (2048, 64 * 1024);
@@ -257,9 +261,7 @@ where
         if !machine.in_content() {
             machine.shrink();
         }
-        let want = if machine.in_content() { READ.1 } else { READ.0 };
-        let buffer = machine.read_buffer(want);
-        match tokio::time::timeout(pace.left(), stream.read_buf(buffer)).await {
+        match tokio::time::timeout(pace.left(), read(stream, machine)).await {
             Ok(Ok(0) | Err(_)) => return Ended::Lost,
             Ok(Ok(n)) => pace.took(n, machine.in_content()),
             Err(_) => {
@@ -271,6 +273,22 @@ where
             }
         }
     }
+}
+
+/// Reads what the client says. One that says nothing holds no buffer.
+async fn read<IO: AsyncRead + Unpin>(stream: &mut IO, machine: &mut Machine) -> io::Result<usize> {
+    if machine.in_content() {
+        return stream.read_buf(machine.read_buffer(READ.1)).await;
+    }
+    poll_fn(|context| {
+        let mut space = [MaybeUninit::uninit(); READ.0];
+        let mut said = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut said))?;
+        let said = said.filled();
+        machine.read_buffer(said.len()).extend_from_slice(said);
+        Poll::Ready(Ok(said.len()))
+    })
+    .await
 }
 
 async fn write<IO: AsyncWrite + Unpin>(

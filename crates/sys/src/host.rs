@@ -20,6 +20,22 @@ pub fn many_descriptors() -> std::io::Result<u64> {
     Ok(hard)
 }
 
+/// Lets programs that this one starts have many descriptors if they ask for them; for root, who alone
+/// may raise what others were given.
+pub fn allow_descriptors() -> std::io::Result<u64> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let most = std::fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|t| t.trim().parse().ok());
+    let wanted = most.unwrap_or(hard).min(MANY_DESCRIPTORS);
+    if wanted > hard {
+        setrlimit(Resource::RLIMIT_NOFILE, soft, wanted)?;
+    }
+    Ok(wanted.max(hard))
+}
+
+/// As many as systemd allows a service unless told otherwise.
+const MANY_DESCRIPTORS: u64 = 524_288;
+
 /// For `OpenOptionsExt::custom_flags`: a symbolic link in the last place is an error.
 pub const O_NOFOLLOW: i32 = libc::O_NOFOLLOW;
 /// open(2) does not wait, for a fifo say.

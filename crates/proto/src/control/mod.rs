@@ -12,7 +12,7 @@ pub mod listing;
 use crate::envelope::{Encoding, Envelope, Ret};
 use crate::job::wire::{Reader, Writer};
 use crate::status::{Code, Remote, Status};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 
 /// Raised when the layout changes.
 pub const VERSION: u8 = 1;
@@ -148,6 +148,19 @@ pub fn frame(body: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Appends the frame of an answer.
+pub fn add_frame(out: &mut Vec<u8>, answer: &Answer) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    let mut w = Writer::onto(std::mem::take(out));
+    answer.write(&mut w);
+    *out = w.done();
+    let length = (out.len() - at - 4) as u32;
+    if let Some(place) = out.get_mut(at..at + 4) {
+        place.copy_from_slice(&length.to_le_bytes());
+    }
+}
+
 /// The length that a frame's first four bytes tell; `None` when nobody would send that.
 pub fn length(head: [u8; 4]) -> Option<usize> {
     let n = u32::from_le_bytes(head) as usize;
@@ -231,19 +244,23 @@ impl Answer {
     /// The body of a frame.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
+        self.write(&mut w);
+        w.done()
+    }
+
+    fn write(&self, w: &mut Writer) {
         match self {
             Answer::Entry(entry) => {
                 w.u8(b'E');
-                write_entry(&mut w, entry);
+                write_entry(w, entry);
             }
             Answer::Content(bytes) => {
-                let mut out = vec![b'C'];
-                out.extend_from_slice(bytes);
-                return out;
+                w.u8(b'C');
+                w.bytes(bytes);
             }
             Answer::Touched(ids) => {
                 w.u8(b'T');
-                texts(&mut w, ids);
+                texts(w, ids);
             }
             Answer::End => w.u8(b'.'),
             Answer::Refused(why) => {
@@ -255,7 +272,6 @@ impl Answer {
                 w.text(why);
             }
         }
-        w.done()
     }
 
     /// From the body of a frame; `None` for what is no answer.
@@ -286,10 +302,13 @@ pub fn ask(
     stream.write_all(&frame(&request.encode()))?;
     stream.flush()?;
     let garbage = || io::Error::new(io::ErrorKind::InvalidData, "the queue manager's answer makes no sense");
+    // A listing has many short frames.
+    let mut stream = BufReader::with_capacity(64 * 1024, stream);
+    let mut body = Vec::new();
     loop {
         let mut head = [0; 4];
         stream.read_exact(&mut head)?;
-        let mut body = vec![0; length(head).ok_or_else(garbage)?];
+        body.resize(length(head).ok_or_else(garbage)?, 0);
         stream.read_exact(&mut body)?;
         match Answer::decode(&body).ok_or_else(garbage)? {
             last @ (Answer::End | Answer::Refused(_) | Answer::Failed(_)) => return Ok(last),

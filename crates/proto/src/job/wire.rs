@@ -9,12 +9,21 @@ use crate::envelope::{Client, Notify, Recipient};
 pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
+    /// Appends to what is there.
+    pub fn onto(bytes: Vec<u8>) -> Writer {
+        Writer(bytes)
+    }
+
     pub fn done(self) -> Vec<u8> {
         self.0
     }
 
     pub fn u8(&mut self, n: u8) {
         self.0.push(n);
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
     }
 
     pub fn bool(&mut self, b: bool) {

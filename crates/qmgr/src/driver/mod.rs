@@ -62,11 +62,11 @@ struct Shared<S: Store> {
     messages: Arc<Semaphore>,
     recipients: Arc<Semaphore>,
     recipient_limit: u32,
-    /// Flushed by an administrator: `defer_transports` does not count for them once.
-    flushed: Mutex<HashSet<QueueId>>,
     /// Transports that were warned about.
     warned: Mutex<HashSet<String>>,
     stop: watch::Sender<bool>,
+    /// Whoever looks through the whole queue for somebody has this.
+    looking: Semaphore,
 }
 
 enum Note {
@@ -93,9 +93,9 @@ impl<S: Store> Manager<S> {
             messages: Arc::new(Semaphore::new(messages as usize)),
             recipients: Arc::new(Semaphore::new(recipient_limit as usize)),
             recipient_limit,
-            flushed: Mutex::default(),
             warned: Mutex::default(),
             stop: watch::Sender::new(false),
+            looking: Semaphore::new(1),
         });
         tokio::spawn(schedule(shared.clone(), scheduler, notes));
         tokio::spawn(taking::run(shared.clone()));
@@ -126,6 +126,11 @@ impl<S: Store> Manager<S> {
         &self.0.store
     }
 
+    /// One looks through the whole queue at a time.
+    pub(crate) fn looking(&self) -> &Semaphore {
+        &self.0.looking
+    }
+
     /// The present configuration.
     pub fn settings(&self) -> Settings {
         self.0.parts().settings.clone()
@@ -141,9 +146,8 @@ impl<S: Store> Manager<S> {
         crate::showq::flush_site(self, bare(site)).await
     }
 
-    /// These were flushed: deferred transports deliver them once, dead destinations are tried.
-    pub fn flushed(&self, ids: &[QueueId]) {
-        lock(&self.0.flushed).extend(ids);
+    /// Something is about to be flushed: dead destinations are tried again.
+    pub fn revive(&self) {
         let _ = self.0.inbox.send(Note::Event(Event::Revive));
     }
 }

@@ -1,7 +1,7 @@
 //! Takes messages from the queue while there is room, and finds out where their recipients go.
 
 use super::message::{Message, News};
-use super::{Note, Parts, Shared, finish, lock, verp};
+use super::{Note, Parts, Shared, finish, verp};
 use crate::bounce::template::Kind;
 use crate::events::{Active, Expired, NoTransport, NotServed, QueueTrouble, Result as Line, Unresolved};
 use crate::line::Delays;
@@ -80,7 +80,7 @@ async fn take_up<S: Store>(
     let recipients = if lease.requeued { open } else { lease.recipients.len() };
     settings.voice.say_of(lease.id, &Active { sender: sender.clone(), size: envelope.size, recipients });
     let now = sys::time::now_micros();
-    let flushed = lock(&shared.flushed).remove(&lease.id);
+    let flushed = lease.flushed;
 
     let (mut resolved, mut groups, mut news) = (HashMap::new(), Groups::default(), Vec::new());
     let mut changed: Vec<(usize, RecipientState)> = Vec::new();

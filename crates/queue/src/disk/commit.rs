@@ -175,8 +175,7 @@ impl<D: Disk> Engine<D> {
             plan.set(Plan::HELD, job.envelope.hold);
             index.ledger.insert(job.id, plan, place);
             if let Some(segment) = index.segments.get_mut(&number) {
-                segment.live += 1;
-                segment.live_bytes += u64::from(length);
+                segment.take_in(job.id, &place);
                 state_log::append_put(&mut segment.log, &self.identity, job.id, (&plan, &place), None);
             }
             let recipients = vec![RecipientState::Pending; job.envelope.recipients.len()];

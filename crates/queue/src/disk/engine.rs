@@ -5,15 +5,15 @@ use super::commit::{Jobs, Writer};
 use super::device::Disk;
 use super::format::{Identity, Kind};
 use super::forward::Mover;
-use super::read::{Damage, Loaded};
+use super::read::Damage;
 use super::scrub::Scrub;
 use super::state_log::StateLog;
 use crate::encode;
 use crate::events::{Quarantined, Unreadable};
-use crate::ledger::{self, Ledger, Plan, Touched};
+use crate::ledger::{self, Choice, Ledger, Plan, Touched};
 use crate::oneshot::{Receiver, Sender, oneshot};
 use crate::state::{Outcome, RecipientState};
-use crate::store::{Action, Counts, Health, Leased, Selection, StoreError, Summary};
+use crate::store::{Action, Counts, Health, Leased, Selection, StoreError};
 use events::Source;
 use proto::QueueId;
 use proto::envelope::Envelope;
@@ -90,6 +90,8 @@ pub(super) struct Segment {
     pub end: u64,
     pub live: u32,
     pub live_bytes: u64,
+    /// Between which names those of its messages are.
+    pub names: (QueueId, QueueId),
     pub sealed: bool,
     /// Live bytes when holes were last punched.
     pub punched: u64,
@@ -108,6 +110,7 @@ impl Segment {
             end,
             live: 0,
             live_bytes: 0,
+            names: (QueueId(u64::MAX), QueueId(0)),
             sealed: false,
             punched: u64::MAX,
             log_base: 0,
@@ -115,6 +118,13 @@ impl Segment {
             spared: 0,
             log,
         }
+    }
+
+    /// One more message lives in it.
+    pub fn take_in(&mut self, id: QueueId, place: &Place) {
+        self.live += 1;
+        self.live_bytes += u64::from(place.length());
+        self.names = (self.names.0.min(id), self.names.1.max(id));
     }
 }
 
@@ -136,8 +146,8 @@ pub(super) struct Index {
     pub broken: BTreeSet<u32>,
     /// Directory `seg` has names that are not durable.
     pub names: bool,
-    /// Files in `big/` whose message is gone, with the log that says so.
-    pub bigs: Vec<(u32, QueueId)>,
+    /// Files in `big/` whose message is gone, by the log that says so.
+    pub bigs: BTreeMap<u32, Vec<QueueId>>,
     /// Who waits for the logs to be durable.
     pub waiters: Vec<Sender<bool>>,
     /// When the keeper wakes by itself.
@@ -162,6 +172,10 @@ pub(super) struct Index {
 const BODIES: usize = 32 << 20;
 /// Fresh messages kept in memory at most.
 const FRESH: usize = 20_000;
+/// So many messages are held, flushed, deleted … at a time, half a millisecond's work; then others get
+/// a turn, who receive and deliver meanwhile.
+const SLICE: usize = 500;
+const BETWEEN: std::time::Duration = std::time::Duration::from_micros(50);
 
 /// With so many bytes to spare the disk is not asked again for so many microseconds.
 const PLENTY: u64 = 1 << 30;
@@ -222,7 +236,7 @@ impl Index {
             self.dirty.insert(place.segment);
         }
         if place.big() {
-            self.bigs.push((place.segment, id));
+            self.bigs.entry(place.segment).or_default().push(id);
         }
     }
 
@@ -310,7 +324,7 @@ impl<D: Disk> Engine<D> {
         locked(&self.index)
     }
 
-    fn open_index(&self) -> Result<MutexGuard<'_, Index>, StoreError> {
+    pub(super) fn open_index(&self) -> Result<MutexGuard<'_, Index>, StoreError> {
         let index = self.lock();
         if index.ledger.closed { Err(closed()) } else { Ok(index) }
     }
@@ -390,6 +404,7 @@ impl<D: Disk> Engine<D> {
             delay_warned: entry.plan.has(Plan::WARNED),
             expired: entry.plan.has(Plan::EXPIRED),
             requeued: entry.plan.has(Plan::REQUEUED),
+            flushed: entry.plan.has(Plan::FLUSHED),
             leased_at: now,
         })
     }
@@ -465,94 +480,55 @@ impl<D: Disk> Engine<D> {
         Ok(crashes)
     }
 
-    /// One page of the listing; see [`crate::Store::list`].
-    pub fn list(&self, after: Option<QueueId>, n: usize) -> Result<Vec<Summary>, StoreError> {
-        let mut after = after;
-        loop {
-            let page = self.open_index()?.ledger.page(after, n);
-            let Some(last) = page.last().copied() else { return Ok(Vec::new()) };
-            let found: Vec<Summary> = page.into_iter().filter_map(|id| self.summary(id)).collect();
-            if !found.is_empty() {
-                return Ok(found);
-            }
-            after = Some(last);
-        }
-    }
-
-    /// One message.
-    pub fn get(&self, id: QueueId) -> Result<Option<Summary>, StoreError> {
-        drop(self.open_index()?);
-        Ok(self.summary(id))
-    }
-
-    fn summary(&self, id: QueueId) -> Option<Summary> {
-        let make = |index: &Index, envelope, recipients| {
-            let entry = index.ledger.get(id)?;
-            Some(Summary {
-                id,
-                queue: entry.queue(),
-                expired: entry.plan.has(Plan::EXPIRED),
-                envelope,
-                recipients,
-                next_attempt: entry.plan.next,
-                tries: entry.plan.tries,
-                delay_warned: entry.plan.has(Plan::WARNED),
-            })
-        };
-        let index = self.lock();
-        if let Some(live) = index.live.get(&id) {
-            return make(&index, live.envelope.clone(), live.recipients.clone());
-        }
-        drop(index);
-        match self.load(id) {
-            Ok(Loaded { envelope, recipients, .. }) => make(&self.lock(), Arc::new(envelope), recipients),
-            Err(Damage::Gone) => None,
-            Err(Damage::Unreadable(file, error)) => {
-                self.source.say_of(id, &Unreadable { file, error });
-                None
-            }
-            Err(Damage::Bad(why)) => {
-                self.set_aside(id, why);
-                None
-            }
-        }
-    }
-
     /// See [`crate::Store::control`]; what was done is durable when the receiver gives `true`.
     pub fn control(
         &self,
         which: &Selection,
         action: Action,
     ) -> Result<(Vec<QueueId>, Receiver<bool>), StoreError> {
-        let mut guard = self.open_index()?;
-        let index = &mut *guard;
         let now = self.disk.now();
-        let mut touched = index.ledger.chosen(which);
-        touched.retain(|id| match index.ledger.control(*id, action, now) {
+        let mut rest = Choice::of(which, QueueId(self.lock().last_id));
+        let (tx, rx) = oneshot();
+        let (mut all, mut tx) = (Vec::new(), Some(tx));
+        loop {
+            let mut guard = self.open_index()?;
+            let index = &mut *guard;
+            let mut touched = index.ledger.chosen(&mut rest, SLICE);
+            touched.retain(|id| self.control_one(index, *id, action, now));
+            all.append(&mut touched);
+            let done = matches!(rest, Choice::Nothing);
+            match tx.take_if(|_| done) {
+                Some(tx) if all.is_empty() => tx.send(true),
+                Some(tx) => index.waiters.push(tx),
+                None => {}
+            }
+            let woken = index.ledger.woken(now);
+            self.nudge(index);
+            drop(guard);
+            woken.into_iter().for_each(|w| w.wake());
+            if done {
+                return Ok((all, rx));
+            }
+            // Whoever waits for the lock would not get it from a thread that takes it again at once.
+            std::thread::sleep(BETWEEN);
+        }
+    }
+
+    fn control_one(&self, index: &mut Index, id: QueueId, action: Action, now: u64) -> bool {
+        match index.ledger.control(id, action, now) {
             Some(Touched::Planned) => {
-                index.mark(&self.identity, *id);
-                if index.ledger.get(*id).is_some_and(|e| !e.leased && e.plan.has(Plan::HELD)) {
-                    index.cool(*id);
+                index.mark(&self.identity, id);
+                if index.ledger.get(id).is_some_and(|e| !e.leased && e.plan.has(Plan::HELD)) {
+                    index.cool(id);
                 }
                 true
             }
             Some(Touched::Removed(entry)) => {
-                index.forgotten(&self.identity, *id, entry.place);
+                index.forgotten(&self.identity, id, entry.place);
                 true
             }
             None => false,
-        });
-        let (tx, rx) = oneshot();
-        if touched.is_empty() {
-            tx.send(true);
-        } else {
-            index.waiters.push(tx);
         }
-        let woken = index.ledger.woken(now);
-        self.nudge(index);
-        drop(guard);
-        woken.into_iter().for_each(|w| w.wake());
-        Ok((touched, rx))
     }
 
     /// How many messages are in each queue.

@@ -338,8 +338,7 @@ impl Index {
             old.live_bytes = old.live_bytes.saturating_sub(length);
         }
         if let Some(new) = self.segments.get_mut(&copy.to.segment) {
-            new.live += 1;
-            new.live_bytes += length;
+            new.take_in(copy.id, &copy.to);
         }
         self.ledger.change(copy.id, |e| e.place = copy.to);
         self.forwarded += 1;

@@ -2,19 +2,17 @@
 //! Nothing is unlinked or punched before the log that says the message is gone is durable, so
 //! that recovery never misses what it has been told of.
 
-use super::device::{Disk, DiskFile, write_fully};
+use super::device::{Disk, DiskFile};
 use super::engine::{Engine, Index};
-use super::format::{self, BLOCK, Kind};
+use super::format::{self, BLOCK};
 use super::read::big_path;
 use super::recover::scan_log;
-use super::state_log::{StateLog, log_path, put_payload, segment_path};
-use crate::encode;
+use super::state_log::{log_path, segment_path};
 use crate::events::{LogUnwritable, NotFreed};
 use crate::oneshot::oneshot;
-use proto::QueueId;
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -159,77 +157,6 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Writes a log anew with what memory knows, and puts it in the place of the old one.
-    pub(super) fn rewrite_log(&self, number: u32) -> io::Result<()> {
-        let path = log_path(number);
-        let mut guard = self.lock();
-        let index = &mut *guard;
-        if !index.segments.contains_key(&number) {
-            return Ok(());
-        }
-        let mut bytes = format::log_head(number).to_vec();
-        let mut moved = Vec::new();
-        for id in index.ledger.page(None, usize::MAX) {
-            let Some(entry) = index.ledger.get(id).filter(|e| e.place.segment == number) else { continue };
-            let (plan, place) = (entry.plan, entry.place);
-            let record = |kind| (kind, id, place.offset);
-            format::write_state(&mut bytes, &self.identity, number, record(Kind::Put), |o| {
-                put_payload(o, &plan, &place);
-            });
-            let live = index.live.get(&id).filter(|l| l.changed || place.state != 0 || l.replaced);
-            let state = match (live, index.segments.get(&number)) {
-                (Some(live), _) => {
-                    let mut state = Vec::new();
-                    encode::state(&live.recipients, live.replaced.then_some(&*live.envelope), &mut state);
-                    Some(state)
-                }
-                (None, Some(segment)) if place.state != 0 => {
-                    let located = segment.log.locate(place.state);
-                    located.read(|| self.file(&path), &self.identity, id)?
-                }
-                _ => None,
-            };
-            let at = state.map(|state| {
-                let at = bytes.len() as u32;
-                format::write_state(&mut bytes, &self.identity, number, record(Kind::State), |o| {
-                    o.extend_from_slice(&plan.write());
-                    o.extend_from_slice(&state);
-                });
-                at
-            });
-            moved.push((id, at.unwrap_or(0)));
-        }
-        if let Some(segment) = index.segments.get(&number) {
-            let kind = if segment.sealed { Kind::Seal } else { Kind::Known };
-            let seal = (kind, QueueId(0), segment.end as u32);
-            format::write_state(&mut bytes, &self.identity, number, seal, |_| {});
-        }
-        let new = format!("seg/{number:08x}.st.new");
-        let file = self.disk.create(&new)?;
-        write_fully(&file, &mut [IoSlice::new(&bytes)], 0)?;
-        file.sync()?;
-        self.disk.rename(&new, &path)?;
-        self.forget_file(&path);
-        let end = bytes.len() as u64;
-        if let Some(segment) = index.segments.get_mut(&number) {
-            segment.log = StateLog::new(number, end, end);
-            segment.log_base = end;
-        }
-        for (id, at) in moved {
-            index.ledger.change(id, |e| e.place.state = at);
-            if let Some(live) = index.live.get_mut(&id) {
-                live.changed = false;
-            }
-        }
-        index.dirty.remove(&number);
-        index.unsynced.remove(&number);
-        // If this fails the next sync tries again.
-        index.names = true;
-        self.disk.sync_directory("seg")?;
-        index.names = false;
-        Ok(())
-    }
-
     /// After a segment's log was synced: gives back what it says is gone.
     pub(super) fn reclaim(&self, number: u32) {
         let (bigs, dead) = {
@@ -239,16 +166,7 @@ impl<D: Disk> Engine<D> {
             // What was appended since then is not durable yet.
             let settled = !index.dirty.contains(&number);
             let dead = settled && index.segments.get(&number).is_some_and(gone);
-            let mut bigs = Vec::new();
-            if settled {
-                index.bigs.retain(|(segment, id)| {
-                    let here = *segment == number;
-                    if here {
-                        bigs.push(*id);
-                    }
-                    !here
-                });
-            }
+            let bigs = if settled { index.bigs.remove(&number).unwrap_or_default() } else { Vec::new() };
             if dead {
                 index.segments.remove(&number);
                 index.unsynced.remove(&number);

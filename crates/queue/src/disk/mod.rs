@@ -2,7 +2,7 @@
 //!
 //! In reading order: `format` (bytes), `device` (what is asked of a disk), `engine` (the store
 //! without threads), `commit` (what makes a message durable), `draft`, `state_log`, `keep` (state
-//! logs to disk, space back), `forward` (survivors of nearly empty segments), `read`, `scrub` (what
+//! logs to disk, space back), `rewrite` (a log anew), `forward` (survivors of nearly empty segments), `read`, `list`, `scrub` (what
 //! nobody reads is verified), `recover`. Here: the store with its three threads, the lock
 //! that keeps a second daemon out, and the options.
 
@@ -16,8 +16,10 @@ mod forward;
 #[cfg(any(fuzzing, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod keep;
+mod list;
 mod read;
 mod recover;
+mod rewrite;
 mod scrub;
 mod state_log;
 

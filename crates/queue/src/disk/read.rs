@@ -4,7 +4,7 @@ use super::device::{Disk, DiskFile, read_fully, write_fully};
 use super::engine::{Engine, Live, Place, locked};
 use super::format::{self, HEADER, Header};
 use super::state_log::{Located, log_path, segment_path};
-use crate::encode;
+use crate::encode::{self, StateBody};
 use crate::events::{Corrupt, CorruptKept, DamageSeen, StateLost};
 use crate::ledger::Plan;
 use crate::state::RecipientState;
@@ -32,6 +32,15 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
+    /// What a record's envelope and a state say together.
+    pub fn of(envelope: Envelope, state: StateBody) -> Loaded {
+        let replaced = state.envelope.is_some();
+        let envelope = state.envelope.unwrap_or(envelope);
+        let mut recipients = state.all.unwrap_or_default();
+        recipients.resize(envelope.recipients.len(), RecipientState::Pending);
+        Loaded { envelope, recipients, replaced }
+    }
+
     pub fn into_live(self) -> Live {
         Live {
             envelope: Arc::new(self.envelope),
@@ -110,22 +119,17 @@ impl<D: Disk> Engine<D> {
                 state
             }
         };
-        let state = state.unwrap_or_default();
-        let replaced = state.envelope.is_some();
-        let envelope = state.envelope.unwrap_or(envelope);
-        let mut recipients = state.all.unwrap_or_default();
-        recipients.resize(envelope.recipients.len(), RecipientState::Pending);
-        Ok(Loaded { envelope, recipients, replaced })
+        Ok(Loaded::of(envelope, state.unwrap_or_default()))
     }
 
-    fn whereabouts(&self, id: QueueId) -> Option<(Place, Option<Located>)> {
+    pub(super) fn whereabouts(&self, id: QueueId) -> Option<(Place, Option<Located>)> {
         let index = self.lock();
         let place = index.ledger.get(id)?.place;
         let segment = index.segments.get(&place.segment)?;
         Some((place, (place.state != 0).then(|| segment.log.locate(place.state))))
     }
 
-    fn header(&self, id: QueueId, place: Place, bytes: &[u8]) -> Result<Header, Damage> {
+    pub(super) fn header(&self, id: QueueId, place: Place, bytes: &[u8]) -> Result<Header, Damage> {
         Header::read(bytes, &self.identity)
             .filter(|h| h.id == id && h.segment == place.segment && h.length() == u64::from(place.length()))
             .ok_or_else(|| Damage::Bad("the header of its record is wrong".into()))

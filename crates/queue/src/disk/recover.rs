@@ -18,6 +18,8 @@ use std::sync::{Condvar, Mutex};
 
 /// More segments than this are too many, if others could hold what lives in them.
 const CROWD: usize = 4096;
+/// So many segments are read before what they hold is taken into the index.
+const TOGETHER: usize = 16;
 /// Microseconds.
 const DAY: u64 = 86_400_000_000;
 
@@ -32,8 +34,8 @@ pub(super) struct Found {
     pub state: u32,
     /// What changed since, while the message was leased.
     pub changes: Vec<(usize, RecipientState)>,
-    /// The whole state that comes of both, still to be written.
-    pub merged: Option<StateBody>,
+    /// The whole state that comes of both, still to be written; few have one.
+    pub merged: Option<Box<StateBody>>,
 }
 
 /// What a state log says.
@@ -135,7 +137,8 @@ impl Found {
                 *old = state;
             }
         }
-        self.merged = Some(StateBody { all: Some(all), changes: Vec::new(), envelope: body.envelope });
+        let merged = StateBody { all: Some(all), changes: Vec::new(), envelope: body.envelope };
+        self.merged = Some(Box::new(merged));
     }
 }
 
@@ -206,9 +209,13 @@ impl<D: Disk> Engine<D> {
             files: Mutex::default(),
         };
         let numbers: Vec<u32> = numbers.into_iter().collect();
-        for scanned in engine.scan_all(&numbers, options.threads)? {
-            engine.adopt(scanned, read_only)?;
+        // A few at a time: what was read of a segment takes more memory than what is kept of it.
+        for some in numbers.chunks(TOGETHER) {
+            for scanned in engine.scan_all(some, options.threads)? {
+                engine.adopt(scanned, read_only)?;
+            }
         }
+        engine.lock().ledger.pack();
         if !read_only {
             engine.remove_orphans();
             engine.tend(true);
@@ -426,7 +433,10 @@ impl<D: Disk> Engine<D> {
         let new = |id: &QueueId| !scanned.log.found.contains_key(id) && index.ledger.get(*id).is_none();
         let walked: Vec<_> = scanned.walked.into_iter().filter(|(id, _)| new(id)).collect();
         let known = scanned.log.found.into_iter().map(|f| (f, false));
-        for ((id, found), new) in known.chain(walked.into_iter().map(|f| (f, true))) {
+        let mut all: Vec<_> = known.chain(walked.into_iter().map(|f| (f, true))).collect();
+        // In order the index is built much faster.
+        all.sort_by_key(|((id, _), _)| *id);
+        for ((id, found), new) in all {
             // A message that was copied: the later segment counts.
             index.forget(&self.identity, id);
             let mut plan = found.plan;
@@ -445,8 +455,7 @@ impl<D: Disk> Engine<D> {
             index.ledger.insert(id, plan, place);
             index.last_id = index.last_id.max(id.0);
             if let Some(segment) = index.segments.get_mut(&number) {
-                segment.live += 1;
-                segment.live_bytes += u64::from(place.length());
+                segment.take_in(id, &place);
                 if new {
                     state_log::append_put(&mut segment.log, &self.identity, id, (&plan, &place), None);
                 }

@@ -116,13 +116,27 @@ impl StateLog {
         Ok(())
     }
 
-    /// The record at `at` with what follows it, if it is not in the file yet.
+    /// The record at `at`, if it is not in the file yet.
     fn buffered(&self, at: u64) -> Option<Vec<u8>> {
         let from = usize::try_from(at.checked_sub(self.written)?).ok()?;
-        match from.checked_sub(self.writing.len()) {
-            Some(from) => self.pending.get(from..).map(<[u8]>::to_vec),
-            None => self.writing.get(from..).map(<[u8]>::to_vec),
-        }
+        let bytes = match from.checked_sub(self.writing.len()) {
+            Some(from) => self.pending.get(from..)?,
+            None => self.writing.get(from..)?,
+        };
+        // Not what follows it, which may be megabytes.
+        Some(bytes.get(..record_length(bytes)).unwrap_or(bytes).to_vec())
+    }
+
+    /// What was gathered since the log ended at `end`, and waits to be written.
+    pub fn since(&self, end: u64) -> Vec<u8> {
+        let from = end.checked_sub(self.written + self.writing.len() as u64);
+        let from = from.and_then(|from| usize::try_from(from).ok());
+        from.and_then(|from| self.pending.get(from..)).unwrap_or_default().to_vec()
+    }
+
+    /// A log whose file ends at `end`, with `pending` still to be written there.
+    pub fn with_pending(segment: u32, end: u64, pending: Vec<u8>) -> StateLog {
+        StateLog { pending, ..StateLog::new(segment, end, end) }
     }
 
     /// How to find the record at `at`, without holding a lock while the file is read.
@@ -149,10 +163,13 @@ impl Flush {
 
 /// A record of a state log, still to be read.
 pub struct Located {
-    segment: u32,
-    at: u64,
+    /// The log's segment.
+    pub segment: u32,
+    /// Where it is in the log.
+    pub at: u64,
     end: u64,
-    buffered: Option<Vec<u8>>,
+    /// The record, if it is not in the file yet.
+    pub buffered: Option<Vec<u8>>,
 }
 
 impl Located {
@@ -173,12 +190,17 @@ impl Located {
     }
 }
 
+/// The length of the record at the start of `bytes`, as it says.
+fn record_length(bytes: &[u8]) -> usize {
+    let length = bytes.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
+    STATE_HEADER + length as usize
+}
+
 fn read_record<F: DiskFile>(file: &F, at: u64, end: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 1024.max(STATE_HEADER)];
     let n = read_fully(file, &mut bytes, at)?;
     bytes.truncate(n);
-    let length = bytes.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
-    let whole = STATE_HEADER as u64 + u64::from(length);
+    let whole = record_length(&bytes) as u64;
     // A damaged length claims no more than the log holds.
     if whole > bytes.len() as u64 && at + whole <= end {
         bytes.resize(whole as usize, 0);

@@ -198,8 +198,9 @@ impl SimulatedDisk {
 
     fn meanwhile(&self, inode: usize) {
         let mut world = self.world();
-        let ours =
-            |(name, i): (&String, &usize)| *i == inode && (name.ends_with(".seg") || name.ends_with(".st"));
+        let ours = |(name, i): (&String, &usize)| {
+            *i == inode && [".seg", ".st", ".st.new"].iter().any(|end| name.ends_with(end))
+        };
         if !world.names.iter().any(ours) {
             return;
         }

@@ -111,7 +111,7 @@ async fn live_destinations_are_served_while_all_bad_ones_hang() {
     network.hanging.close();
     w.rest(200).await;
     assert_eq!(network.live(), 800, "the slow ones, too");
-    w.manager.flushed(&[]);
+    w.manager.revive();
     w.store.control(queue::Selection::All(None), queue::Action::Flush).await.unwrap();
     network.reach(900).await;
     w.rest(100).await;

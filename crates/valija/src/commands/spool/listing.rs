@@ -59,7 +59,7 @@ fn show(command: &Command, json: bool) -> Result<(), String> {
             let Some(last) = page.last() else { break };
             after = Some(last.id);
             for summary in page {
-                let entry = qmgr::showq::entry(&summary);
+                let entry = qmgr::showq::entry(summary);
                 if !put(&entry, entry.queue.name()) {
                     return Ok(());
                 }

@@ -149,7 +149,7 @@ impl Command {
         let Some(name) = QueueId::parse(id) else { return Ok(None) };
         let Some(queue) = self.offline(false)? else { return Ok(None) };
         let Some(summary) = queue.get(name).map_err(|e| e.to_string())? else { return Ok(None) };
-        let entry = qmgr::showq::entry(&summary);
+        let entry = qmgr::showq::entry(summary);
         let body = queue.body(name).map_err(|e| e.to_string())?;
         let done = match body {
             queue::Body::Memory(bytes) => content(&entry, &bytes),

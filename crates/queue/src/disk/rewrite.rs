@@ -1,0 +1,166 @@
+//! Writing a state log anew with what memory knows: because it has grown, or because what is in its
+//! file cannot be trusted. Messages come and go meanwhile: memory is looked at under the lock, the
+//! file is written and synced without it, and what was said of messages since then follows in the
+//! new log as it would have in the old one. Costs what the segment holds, however much is in others.
+
+use super::device::{Disk, DiskFile, write_fully};
+use super::engine::{Engine, Place};
+use super::format::{self, Kind};
+use super::state_log::{Located, StateLog, log_path, put_payload};
+use crate::encode;
+use crate::ledger::Plan;
+use proto::QueueId;
+use std::io::{self, IoSlice};
+
+/// So much is written with one call.
+const PIECE: usize = 256 * 1024;
+
+/// A message of the log, as it was when the log was looked at.
+struct Known {
+    id: QueueId,
+    plan: Plan,
+    place: Place,
+    state: State,
+    /// Where its states are in the new log.
+    at: u32,
+}
+
+/// Where its states come from.
+enum State {
+    /// Nobody was tried yet.
+    None,
+    /// Memory.
+    Live(Vec<u8>),
+    /// The old log.
+    Log(Located),
+}
+
+/// What a log is to hold.
+struct Look {
+    known: Vec<Known>,
+    /// Where the old log ended; what follows there is kept as it is.
+    end: u64,
+    /// The last word about what is in the segment.
+    seal: (Kind, QueueId, u32),
+}
+
+impl<D: Disk> Engine<D> {
+    fn look_at_log(&self, number: u32) -> Option<Look> {
+        let guard = self.lock();
+        let index = &*guard;
+        let segment = index.segments.get(&number)?;
+        let mut known = Vec::with_capacity(segment.live as usize);
+        let (first, last) = segment.names;
+        for (id, entry) in index.ledger.within(first, last).filter(|(_, e)| e.place.segment == number) {
+            let (plan, place) = (entry.plan, entry.place);
+            let live = index.live.get(&id).filter(|l| l.changed || place.state != 0 || l.replaced);
+            let state = match live {
+                Some(live) => {
+                    let mut state = Vec::new();
+                    encode::state(&live.recipients, live.replaced.then_some(&*live.envelope), &mut state);
+                    State::Live(state)
+                }
+                None if place.state != 0 => State::Log(segment.log.locate(place.state)),
+                None => State::None,
+            };
+            known.push(Known { id, plan, place, state, at: 0 });
+        }
+        let kind = if segment.sealed { Kind::Seal } else { Kind::Known };
+        Some(Look { known, end: segment.log.end(), seal: (kind, QueueId(0), segment.end as u32) })
+    }
+
+    /// Writes a log anew and puts it in the place of the old one. Only the keeper may, who is the one that
+    /// writes logs.
+    pub(super) fn rewrite_log(&self, number: u32) -> io::Result<()> {
+        let path = log_path(number);
+        let Some(mut look) = self.look_at_log(number) else { return Ok(()) };
+        let new = format!("seg/{number:08x}.st.new");
+        let file = self.disk.create(&new)?;
+        let mut out = Output { file: &file, bytes: format::log_head(number).to_vec(), written: 0 };
+        for known in &mut look.known {
+            let (id, plan, place) = (known.id, known.plan, known.place);
+            let record = |kind| (kind, id, place.offset);
+            format::write_state(&mut out.bytes, &self.identity, number, record(Kind::Put), |o| {
+                put_payload(o, &plan, &place);
+            });
+            let state = match std::mem::replace(&mut known.state, State::None) {
+                State::None => None,
+                State::Live(state) => Some(state),
+                State::Log(located) => located.read(|| self.file(&path), &self.identity, id)?,
+            };
+            if let Some(state) = state {
+                known.at = out.end() as u32;
+                format::write_state(&mut out.bytes, &self.identity, number, record(Kind::State), |o| {
+                    o.extend_from_slice(&plan.write());
+                    o.extend_from_slice(&state);
+                });
+            }
+            out.flush(PIECE)?;
+        }
+        format::write_state(&mut out.bytes, &self.identity, number, look.seal, |_| {});
+        out.flush(0)?;
+        let end = out.end();
+        file.sync()?;
+        self.replace_log(number, &new, look, end)
+    }
+
+    /// The new log, durable up to `end`, counts from now on.
+    fn replace_log(&self, number: u32, new: &str, look: Look, end: u64) -> io::Result<()> {
+        let path = log_path(number);
+        let mut guard = self.lock();
+        let index = &mut *guard;
+        // With the lock: whoever finds a place in memory finds it in the file of that name.
+        self.disk.rename(new, &path)?;
+        self.forget_file(&path);
+        if let Some(segment) = index.segments.get_mut(&number) {
+            let since = segment.log.since(look.end);
+            if since.is_empty() {
+                index.dirty.remove(&number);
+            } else {
+                index.dirty.insert(number);
+            }
+            segment.log = StateLog::with_pending(number, end, since);
+            segment.log_base = end;
+            let (first, last) = segment.names;
+            let mut known = look.known.iter().peekable();
+            for (id, place) in index.ledger.places(first, last).filter(|(_, p)| p.segment == number) {
+                while known.next_if(|k| k.id < id).is_some() {}
+                let before = known.next_if(|k| k.id == id);
+                match u64::from(place.state).checked_sub(look.end) {
+                    Some(later) => place.state = (end + later) as u32,
+                    None => place.state = before.map_or(place.state, |k| k.at),
+                }
+            }
+        }
+        index.unsynced.remove(&number);
+        // If this fails the next sync tries again.
+        index.names = true;
+        drop(guard);
+        self.disk.sync_directory("seg")?;
+        self.lock().names = false;
+        Ok(())
+    }
+}
+
+/// A file that is written from its start.
+struct Output<'a, F> {
+    file: &'a F,
+    bytes: Vec<u8>,
+    written: u64,
+}
+
+impl<F: DiskFile> Output<'_, F> {
+    fn end(&self) -> u64 {
+        self.written + self.bytes.len() as u64
+    }
+
+    /// Writes what is there if it is more than `most`.
+    fn flush(&mut self, most: usize) -> io::Result<()> {
+        if self.bytes.len() > most {
+            write_fully(self.file, &mut [IoSlice::new(&self.bytes)], self.written)?;
+            self.written += self.bytes.len() as u64;
+            self.bytes.clear();
+        }
+        Ok(())
+    }
+}
