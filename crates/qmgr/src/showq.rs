@@ -206,7 +206,8 @@ async fn answer<S: Store>(
         },
         Request::Control { action, ids, queues } => match control(manager, action, &ids, &queues).await {
             Ok(touched) => {
-                for some in touched.chunks(TOUCHED) {
+                let none: Option<&[QueueId]> = touched.is_empty().then_some(&[]);
+                for some in touched.chunks(TOUCHED).chain(none) {
                     let ids = some.iter().map(ToString::to_string).collect();
                     write(out, &Answer::Touched(ids)).await?;
                 }

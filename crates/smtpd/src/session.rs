@@ -450,7 +450,7 @@ impl<B: Backend> Session<B> {
     /// Lets the machine work as far as it can; `Some` when the session ends.
     async fn work(&mut self, machine: &mut Machine) -> Option<Reason> {
         loop {
-            // Boxed: what a session that only waits would pay for with each command's memory.
+            // Each is boxed: a session that only waits would pay for the memory of every command.
             let event = machine.next_event()?;
             self.stage = Stage::of(&event).unwrap_or(self.stage);
             let decision = match event {
@@ -471,7 +471,7 @@ impl<B: Backend> Session<B> {
                     continue;
                 }
                 Event::Transcript(transcript) => {
-                    self.tell(transcript, None).await;
+                    Box::pin(self.tell(transcript, None)).await;
                     continue;
                 }
                 Event::Close(reason) => return Some(reason),
@@ -590,7 +590,7 @@ impl<B: Backend> Session<B> {
                 Ended::ByServer(Reason::TooManyErrors) => Some("too many errors"),
                 Ended::ByServer(_) => None,
             };
-            self.tell(transcript, aborted).await;
+            Box::pin(self.tell(transcript, aborted)).await;
         }
         self.source.say(&Disconnect { client: self.label.clone(), counts: machine.counts() });
     }

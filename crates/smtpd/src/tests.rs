@@ -390,6 +390,7 @@ fn open_relays_are_seen() {
 
 mod auth;
 mod dns;
+mod memory;
 mod policy;
 mod proxy;
 mod starttls;
