@@ -4,6 +4,7 @@
 
 mod files;
 mod graph;
+mod holes;
 mod params;
 mod reference;
 mod rfc;

@@ -213,7 +213,7 @@ fn table(mta: &Mta, options: &Options) -> Result<String, String> {
             times.len(),
             faults.len(),
             p99 / idle.max(1e-9),
-            guesses as f64 / begun.elapsed().as_secs_f64(),
+            guesses as f64 / (end - begun).as_secs_f64().max(1e-9),
             shown.join(", ")
         );
         print!("{row}");
