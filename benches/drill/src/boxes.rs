@@ -1,0 +1,128 @@
+//! The mailboxes of local users, and the command that one of them has: it takes a letter as procmail would, and writes down
+//! when it began and when it ended.
+
+use crate::account::Arrival;
+use crate::clock::now;
+use crate::letters::{self, Place};
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What was found in mailboxes.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Whole letters.
+    pub arrivals: Vec<Arrival>,
+    /// What is none.
+    pub strange: Vec<String>,
+}
+
+/// `drill take FILE`: the command. Its line is written before it says that it took the letter.
+pub fn take(file: &Path) -> ExitCode {
+    let begun = now();
+    let mut text = Vec::new();
+    if std::io::stdin().read_to_end(&mut text).is_err() {
+        return ExitCode::from(75);
+    }
+    let asked = if is_orphan() { "orphan" } else { "asked" };
+    let what = letters::read(&text).map_or_else(|why| why.replace('\n', " "), |number| number.to_string());
+    let line = format!("{begun} {} {asked} {what}\n", now());
+    let open = fs::File::options().append(true).create(true).open(file);
+    match open.and_then(|mut f| f.write_all(line.as_bytes())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(75),
+    }
+}
+
+/// Whether the delivery agent that started this program is gone: nobody will ever read that the letter was taken.
+fn is_orphan() -> bool {
+    let mut pid = std::process::id();
+    while pid > 1 {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let Some((name, rest)) = stat.rsplit_once(") ") else { return true };
+        if name.ends_with("(local") || name.ends_with("(valija-master") {
+            return false;
+        }
+        pid = rest.split(' ').nth(1).and_then(|p| p.parse().ok()).unwrap_or(0);
+    }
+    true
+}
+
+impl Found {
+    /// Reads what the command wrote.
+    pub fn taken(&mut self, file: &Path) {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        for line in text.lines() {
+            let mut words = line.splitn(4, ' ');
+            let mut time = || words.next().and_then(|w| w.parse().ok()).unwrap_or(0);
+            let (begun, ended) = (time(), time());
+            let unread = words.next() == Some("orphan");
+            match words.next().map(|w| w.parse().map_err(|_| w)) {
+                Some(Ok(number)) => {
+                    let place = Place::Command;
+                    self.arrivals.push(Arrival { number, place, begun, ended, unread });
+                }
+                why => self.strange.push(format!("the command got: {why:?}")),
+            }
+        }
+    }
+
+    /// Reads a Maildir.
+    pub fn maildir(&mut self, folder: &Path) {
+        for entry in fs::read_dir(folder.join("new")).into_iter().flatten().flatten() {
+            let text = fs::read(entry.path()).unwrap_or_default();
+            match letters::read(&text) {
+                Ok(number) => self.arrivals.push(filed(number, Place::Maildir)),
+                Err(why) => self.strange.push(format!("{}: {why}", entry.path().display())),
+            }
+        }
+    }
+
+    /// Reads a mailbox in mbox format, as mail readers do. Gives how many letters are in there that are not whole: what a
+    /// delivery that was cut off leaves, before it is repeated.
+    pub fn mbox(&mut self, file: &Path) -> u64 {
+        let text = fs::read(file).unwrap_or_default();
+        let mut torn = 0;
+        for message in split(&text) {
+            match letters::read(message) {
+                Ok(number) => self.arrivals.push(filed(number, Place::Mbox)),
+                Err(_) => torn += 1,
+            }
+        }
+        torn
+    }
+}
+
+fn filed(number: u64, place: Place) -> Arrival {
+    Arrival { number, place, begun: 0, ended: 0, unread: false }
+}
+
+/// Messages begin with a `From ` line.
+fn split(text: &[u8]) -> Vec<&[u8]> {
+    let mut starts: Vec<usize> = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive(|b| *b == b'\n') {
+        if line.starts_with(b"From ") {
+            starts.push(at);
+        }
+        at += line.len();
+    }
+    let first = starts.first().copied().unwrap_or(text.len());
+    let lead = (first > 0).then_some(&text[..first]);
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    lead.into_iter().chain(starts.iter().zip(ends).map(|(from, to)| &text[*from..to])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_a_mailbox() {
+        let all = split(b"From a\nx: y\n\nFor From c\n\nFrom d\n\n");
+        assert_eq!(all, [&b"From a\nx: y\n\nFor From c\n\n"[..], b"From d\n\n"]);
+        assert_eq!(split(b"rest\n\nFrom d\n"), [&b"rest\n\n"[..], b"From d\n"]);
+        assert!(split(b"").is_empty());
+    }
+}
