@@ -35,18 +35,18 @@ pub fn take(file: &Path) -> ExitCode {
     }
 }
 
-/// Whether the delivery agent that started this program is gone: nobody will ever read that the letter was taken.
+/// Whether somebody between this program and master is gone: then nobody will ever read that the letter was taken.
 fn is_orphan() -> bool {
-    let mut pid = std::process::id();
+    let (mut pid, mut name) = (std::process::id(), String::new());
     while pid > 1 {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let Some((name, rest)) = stat.rsplit_once(") ") else { return true };
-        if name.ends_with("(local") || name.ends_with("(valija-master") {
-            return false;
-        }
-        pid = rest.split(' ').nth(1).and_then(|p| p.parse().ok()).unwrap_or(0);
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let first = line.split('\0').next().unwrap_or_default();
+        name = first.rsplit('/').next().unwrap_or_default().to_string();
+        pid = parent.unwrap_or(0);
     }
-    true
+    name != "master"
 }
 
 impl Found {

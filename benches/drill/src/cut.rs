@@ -23,7 +23,10 @@ pub fn run(options: &Options) -> Result<(), String> {
     println!("| in doubt (no answer) | {} |", verdict.doubtful);
     println!("| **lost** (recipients of acknowledged letters) | {} |", verdict.lost.len());
     println!("| sectors written and not synced at the cuts | {} |", found.unsynced);
-    println!("| … of which reached the disk | {} ({} of them in an older version) |", found.kept, found.older);
+    println!(
+        "| … of which reached the disk | {} ({} of them in an older version) |",
+        found.kept, found.older
+    );
     println!("| arrived twice, at hosts and commands | {} |", verdict.twice);
     let longest = verdict.late.iter().filter_map(|l| l.before).max().unwrap_or(0);
     println!("| … the longest before the cut, s | {:.2} |", longest as f64 / 1e6);
@@ -64,13 +67,20 @@ impl Found {
         let verdict = &self.outcome.verdict;
         let mut faults = Vec::new();
         if !verdict.lost.is_empty() {
-            faults.push(format!("{} are lost: {:?}", verdict.lost.len(), &verdict.lost[..verdict.lost.len().min(20)]));
+            faults.push(format!(
+                "{} are lost: {:?}",
+                verdict.lost.len(),
+                &verdict.lost[..verdict.lost.len().min(20)]
+            ));
         }
         if !verdict.invented.is_empty() {
             faults.push(format!("nobody sent {:?}", verdict.invented));
         }
         if let Some(first) = self.outcome.strange.first() {
-            faults.push(format!("{} came that are not whole, or that nobody sent: {first}", self.outcome.strange.len()));
+            faults.push(format!(
+                "{} came that are not whole, or that nobody sent: {first}",
+                self.outcome.strange.len()
+            ));
         }
         if verdict.acknowledged == 0 || self.unsynced == 0 {
             faults.push("the drill did nothing".into());

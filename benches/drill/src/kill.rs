@@ -30,18 +30,26 @@ pub fn run(options: &Options) -> Result<(), String> {
             continue;
         }
         if !verdict.lost.is_empty() {
-            faults.push(format!("{} are lost: {:?}", verdict.lost.len(), &verdict.lost[..verdict.lost.len().min(20)]));
+            faults.push(format!(
+                "{} are lost: {:?}",
+                verdict.lost.len(),
+                &verdict.lost[..verdict.lost.len().min(20)]
+            ));
         }
         if !verdict.invented.is_empty() {
             faults.push(format!("nobody sent {:?}", verdict.invented));
         }
         if !outcome.strange.is_empty() {
             let first = outcome.strange.first().cloned().unwrap_or_default();
-            faults.push(format!("{} came that are not whole, or that nobody sent: {first}", outcome.strange.len()));
+            faults.push(format!(
+                "{} came that are not whole, or that nobody sent: {first}",
+                outcome.strange.len()
+            ));
         }
         let late: Vec<_> = verdict.late.iter().filter(|l| !l.excused).collect();
         if !late.is_empty() {
-            faults.push(format!("delivered twice though the first time ended long before the kill: {late:?}"));
+            faults
+                .push(format!("delivered twice though the first time ended long before the kill: {late:?}"));
         }
         if verdict.acknowledged == 0 || outcome.kills.is_empty() {
             faults.push("the drill did nothing".into());
@@ -53,7 +61,12 @@ pub fn run(options: &Options) -> Result<(), String> {
         }
         return Ok(());
     }
-    Err(format!("seed {}: {}\nleft for whoever must find out why: {}", options.seed, faults.join("\n"), options.folder.display()))
+    Err(format!(
+        "seed {}: {}\nleft for whoever must find out why: {}",
+        options.seed,
+        faults.join("\n"),
+        options.folder.display()
+    ))
 }
 
 fn one(kind: Kind, sink: &Sink, options: &Options) -> Result<Outcome, String> {
@@ -66,7 +79,8 @@ fn one(kind: Kind, sink: &Sink, options: &Options) -> Result<Outcome, String> {
     let outcome = under_fire(&system, sink, options, &mut |ledger, outcome| {
         for round in 0..options.rounds {
             let who = victim(kind, &mut rng, &mut since_master);
-            attack(&system, ledger, outcome, who, &mut rng).map_err(|e| format!("round {round}, {who} killed: {e}"))?;
+            attack(&system, ledger, outcome, who, &mut rng)
+                .map_err(|e| format!("round {round}, {who} killed: {e}"))?;
         }
         Ok(())
     });
@@ -96,7 +110,13 @@ fn victim(kind: Kind, rng: &mut Rng, since: &mut BTreeMap<&'static str, u64>) ->
     who
 }
 
-fn attack(system: &System, ledger: &Ledger, outcome: &mut Outcome, who: &str, rng: &mut Rng) -> Result<(), String> {
+fn attack(
+    system: &System,
+    ledger: &Ledger,
+    outcome: &mut Outcome,
+    who: &str,
+    rng: &mut Rng,
+) -> Result<(), String> {
     // Not before mail is flowing.
     wait_for_load(system, ledger, 10 + rng.below(60))?;
     std::thread::sleep(Duration::from_micros(rng.below(400_000)));
@@ -146,7 +166,8 @@ fn print(outcomes: &[(Kind, Outcome)], options: &Options) {
         for kill in &outcome.kills {
             *who.entry(&kill.who).or_default() += 1;
         }
-        let who: Vec<String> = who.iter().map(|(n, c)| format!("{} {c}", if *n == "*" { "all" } else { n })).collect();
+        let who: Vec<String> =
+            who.iter().map(|(n, c)| format!("{} {c}", if *n == "*" { "all" } else { n })).collect();
         cell("killed", who.join(", "));
         cell("seconds in all", format!("{:.0}", outcome.taken.as_secs_f64()));
     }

@@ -108,7 +108,8 @@ pub fn body(number: u64) -> Vec<u8> {
 
 /// What is sent after DATA, up to and with the final dot.
 pub fn content(number: u64) -> Vec<u8> {
-    let mut text = format!("From: <{}>\r\nTo: drill:;\r\nSubject: drill {number}\r\n\r\n", sender(number)).into_bytes();
+    let mut text =
+        format!("From: <{}>\r\nTo: drill:;\r\nSubject: drill {number}\r\n\r\n", sender(number)).into_bytes();
     for line in body(number).split_inclusive(|b| *b == b'\n') {
         if line.starts_with(b".") {
             text.push(b'.');
@@ -124,7 +125,8 @@ pub fn read(message: &[u8]) -> Result<u64, String> {
     let plain: Vec<u8> = message.iter().copied().filter(|b| *b != b'\r').collect();
     let end = plain.windows(2).position(|w| w == b"\n\n").ok_or("a message without content")?;
     let head = String::from_utf8_lossy(&plain[..end]).into_owned();
-    let number = head.lines().find_map(|l| l.strip_prefix("Subject: drill ")).and_then(|n| n.trim().parse().ok());
+    let number =
+        head.lines().find_map(|l| l.strip_prefix("Subject: drill ")).and_then(|n| n.trim().parse().ok());
     let number: u64 = number.ok_or_else(|| format!("nobody sent this: {head:?}"))?;
     let wanted: Vec<u8> = body(number).into_iter().filter(|b| *b != b'\r').collect();
     let got = &plain[end + 2..];
@@ -133,7 +135,11 @@ pub fn read(message: &[u8]) -> Result<u64, String> {
         return Ok(number);
     }
     let same = got.iter().zip(&wanted).take_while(|(a, b)| a == b).count();
-    Err(format!("letter {number} is not whole: {} bytes instead of {}, the same up to {same}", got.len(), wanted.len()))
+    Err(format!(
+        "letter {number} is not whole: {} bytes instead of {}, the same up to {same}",
+        got.len(),
+        wanted.len()
+    ))
 }
 
 #[cfg(test)]

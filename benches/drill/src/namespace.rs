@@ -12,7 +12,8 @@ use std::process::{Command, Stdio};
 const MARK: &str = "VALIJA_DRILL_TREE";
 
 /// The users that letters go to; their group has the same name and number.
-pub const USERS: [(&str, u32); 3] = [("drillcommand", 64_171), ("drillmaildir", 64_172), ("drillmbox", 64_173)];
+pub const USERS: [(&str, u32); 3] =
+    [("drillcommand", 64_171), ("drillmaildir", 64_172), ("drillmbox", 64_173)];
 
 /// Whether this process is the one in the namespaces.
 pub fn inside() -> bool {
@@ -49,7 +50,8 @@ fn build(options: &Options) -> Result<PathBuf, String> {
     make(&options.folder)?;
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let program = std::env::current_exe().map_err(|e| format!("find this program: {e}"))?;
-    let target = program.ancestors().nth(2).ok_or("this program is not in cargo's target folder; name a --tree")?;
+    let target =
+        program.ancestors().nth(2).ok_or("this program is not in cargo's target folder; name a --tree")?;
     let (profile, name) = if cfg!(debug_assertions) { ("dev", "debug") } else { ("release", "release") };
     println!("building valija ({name}) ...");
     let status = Command::new("make")
@@ -65,7 +67,8 @@ fn build(options: &Options) -> Result<PathBuf, String> {
 /// A folder that everybody gets through.
 pub fn make(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|e| format!("make {}: {e}", folder.display()))?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(|e| format!("{}: {e}", folder.display()))
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+        .map_err(|e| format!("{}: {e}", folder.display()))
 }
 
 /// Inside: mounts that nobody else sees, the loopback device, and users.
@@ -81,7 +84,11 @@ pub fn furnish(options: &Options) -> Result<(), String> {
         return Ok(());
     }
     for (file, more) in [
-        ("passwd", USERS.map(|(name, id)| format!("{name}:x:{id}:{id}::{}:/bin/sh\n", home(options, name).display()))),
+        (
+            "passwd",
+            USERS
+                .map(|(name, id)| format!("{name}:x:{id}:{id}::{}:/bin/sh\n", home(options, name).display())),
+        ),
         ("group", USERS.map(|(name, id)| format!("{name}:x:{id}:\n"))),
     ] {
         let real = Path::new("/etc").join(file);
@@ -91,7 +98,8 @@ pub fn furnish(options: &Options) -> Result<(), String> {
         }
         let ours = options.folder.join(file);
         fs::write(&ours, text + &more.concat()).map_err(|e| format!("{}: {e}", ours.display()))?;
-        mount(Some(&ours), &real, none, MsFlags::MS_BIND, none).map_err(|e| format!("{}: {e}", real.display()))?;
+        mount(Some(&ours), &real, none, MsFlags::MS_BIND, none)
+            .map_err(|e| format!("{}: {e}", real.display()))?;
     }
     Ok(())
 }

@@ -40,9 +40,15 @@ impl Kind {
     pub fn victims(self) -> &'static [(&'static str, u64)] {
         match self {
             Kind::Valija => &[("mail", 34), ("deliver", 12), ("leaf", 10), ("master", 20), ("*", 24)],
-            Kind::Postfix => {
-                &[("smtpd", 8), ("cleanup", 8), ("qmgr", 14), ("smtp", 12), ("local", 14), ("master", 20), ("*", 24)]
-            }
+            Kind::Postfix => &[
+                ("smtpd", 8),
+                ("cleanup", 8),
+                ("qmgr", 14),
+                ("smtp", 12),
+                ("local", 14),
+                ("master", 20),
+                ("*", 24),
+            ],
         }
     }
 }
@@ -151,7 +157,8 @@ impl System {
         if !chown.is_ok_and(|s| s.success()) {
             return Err("chown postfix failed".into());
         }
-        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), if kind == Kind::Postfix { 2601 } else { 2602 });
+        let address =
+            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), if kind == Kind::Postfix { 2601 } else { 2602 });
         let mut main = format!(
             "{MAIN}queue_directory = {0}/queue\ndata_directory = {0}/data\nmail_spool_directory = {0}/mail\n\
              maillog_file = {1}/log\n",
@@ -283,7 +290,8 @@ impl System {
             let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
             let Some((_, rest)) = stat.rsplit_once(") ") else { continue };
             let mut words = rest.split(' ');
-            let (Some(state), Some(parent)) = (words.next(), words.next().and_then(|p| p.parse().ok())) else {
+            let (Some(state), Some(parent)) = (words.next(), words.next().and_then(|p| p.parse().ok()))
+            else {
                 continue;
             };
             // The first one is the shell that started us.
@@ -387,7 +395,8 @@ impl System {
 /// Debian's services, without chroot, at a port of ours.
 fn master(port: u16) -> Result<String, String> {
     let path = "/usr/share/postfix/master.cf.dist";
-    let text = fs::read_to_string(path).map_err(|e| format!("{path}: {e}: install Debian's package postfix"))?;
+    let text =
+        fs::read_to_string(path).map_err(|e| format!("{path}: {e}: install Debian's package postfix"))?;
     let mut lines = String::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();

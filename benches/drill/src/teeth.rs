@@ -62,7 +62,9 @@ fn files(options: &Options) -> Result<(), String> {
         }
     }
     let all = 3 * FILES;
-    println!("files that were not synced: {gone} of {all} lost or damaged by 3 power cuts; synced: none of {whole}");
+    println!(
+        "files that were not synced: {gone} of {all} lost or damaged by 3 power cuts; synced: none of {whole}"
+    );
     if gone == 0 { Err("this disk loses nothing".into()) } else { Ok(()) }
 }
 

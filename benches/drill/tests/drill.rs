@@ -7,9 +7,15 @@ use std::process::Command;
 fn drill(words: &[&str]) -> String {
     let folder = std::env::temp_dir().join(format!("valija-drill-{}-{}", words[0], std::process::id()));
     let mut command = Command::new("timeout");
-    command.args(["-k", "10", "600"]).arg(env!("CARGO_BIN_EXE_drill")).args(words).arg("--folder").arg(&folder);
+    command
+        .args(["-k", "10", "600"])
+        .arg(env!("CARGO_BIN_EXE_drill"))
+        .args(words)
+        .arg("--folder")
+        .arg(&folder);
     let output = command.output().expect("the program runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "drill {}: {}\n{said}", words.join(" "), output.status);
     let _ = std::fs::remove_dir_all(&folder);
     eprintln!("{said}");

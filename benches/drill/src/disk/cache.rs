@@ -71,7 +71,8 @@ impl Cache {
 
     /// The newest version.
     fn sector(&self, number: u64) -> Sector {
-        let newest = |all: &BTreeMap<u64, Vec<Box<Sector>>>| all.get(&number).and_then(|v| v.last()).map(|s| **s);
+        let newest =
+            |all: &BTreeMap<u64, Vec<Box<Sector>>>| all.get(&number).and_then(|v| v.last()).map(|s| **s);
         if let Some(sector) = newest(&self.volatile) {
             return sector;
         }

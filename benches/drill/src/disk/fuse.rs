@@ -26,7 +26,8 @@ const ENOSYS: i32 = 38;
 
 /// Mounts it, and answers the kernel in a thread until it is unmounted.
 pub fn serve(at: &Path, cache: Arc<Mutex<Cache>>) -> Result<(), String> {
-    let device = File::options().read(true).write(true).open("/dev/fuse").map_err(|e| format!("/dev/fuse: {e}"))?;
+    let device =
+        File::options().read(true).write(true).open("/dev/fuse").map_err(|e| format!("/dev/fuse: {e}"))?;
     let words = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("valija-drill"), at, Some("fuse"), flags, Some(words.as_str()))
@@ -42,7 +43,9 @@ fn answer(mut device: File, cache: &Mutex<Cache>) {
         let request = match device.read(&mut bytes) {
             Ok(n) => &bytes[..n],
             // A request that was taken back before it was read.
-            Err(e) if e.raw_os_error() == Some(ENOENT) || e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) if e.raw_os_error() == Some(ENOENT) || e.kind() == std::io::ErrorKind::Interrupted => {
+                continue;
+            }
             // Unmounted.
             Err(_) => return,
         };

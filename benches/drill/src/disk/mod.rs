@@ -38,7 +38,8 @@ impl Disk {
         make(at)?;
         let cache = Arc::new(Mutex::new(Cache::new(SIZE)));
         fuse::serve(fuse, cache.clone())?;
-        let mut disk = Disk { cache, fuse: fuse.into(), at: at.into(), filesystem: filesystem.into(), device: None };
+        let mut disk =
+            Disk { cache, fuse: fuse.into(), at: at.into(), filesystem: filesystem.into(), device: None };
         let device = disk.attach()?;
         let program = format!("mkfs.{filesystem}");
         let quiet: &[&str] = match filesystem {

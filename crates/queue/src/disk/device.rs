@@ -4,10 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 
 pub use sys::durable::Space;
 
-/// A directory tree with a clock beside it. Paths are relative and use `/`.
+/// A directory tree with a clock beside it. Paths are relative and use `/`. Nothing else of the store
+/// waits: neither for the disk nor, but for its own idle threads, for each other.
 pub trait Disk: Send + Sync + 'static {
     /// An open file.
     type File: DiskFile;
@@ -31,6 +33,11 @@ pub trait Disk: Send + Sync + 'static {
     fn now(&self) -> u64;
     /// Unguessable bytes.
     fn random(&self, buffer: &mut [u8]) -> io::Result<()>;
+    /// Waits for a lock. A simulated disk decides here too which thread goes on, so that what
+    /// threads do to each other can be repeated.
+    fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        mutex.lock().unwrap_or_else(|e| e.into_inner())
+    }
 }
 
 /// An open file. Positions are explicit; several threads may use it at once.

@@ -146,12 +146,15 @@ pub(super) struct Index {
     pub broken: BTreeSet<u32>,
     /// Directory `seg` has names that are not durable.
     pub names: bool,
-    /// Files in `big/` whose message is gone, by the log that says so.
-    pub bigs: BTreeMap<u32, Vec<QueueId>>,
+    /// Files in `big/` whose message is gone, by the log that says so, and where it has said it.
+    pub bigs: BTreeMap<u32, Vec<(QueueId, u64)>>,
     /// Who waits for the logs to be durable.
     pub waiters: Vec<Sender<bool>>,
-    /// When the keeper wakes by itself.
+    /// When the keeper wakes by itself, and when the noter does.
     pub alarm: u64,
+    pub note_alarm: u64,
+    /// A failed turn must be put right before anything else is written to logs.
+    pub muddled: bool,
     pub last_flush: u64,
     /// After a failure: not before this moment again.
     pub retry_at: u64,
@@ -202,6 +205,8 @@ pub struct Engine<D: Disk> {
     pub(super) segment_size: u64,
     pub(super) index: Mutex<Index>,
     pub(super) stir: Condvar,
+    /// Wakes the thread that writes logs.
+    pub(super) jot: Condvar,
     /// Wakes the thread that verifies.
     pub(super) rest: Condvar,
     pub(super) scrub_every: u64,
@@ -210,6 +215,8 @@ pub struct Engine<D: Disk> {
     pub(super) arrived: Condvar,
     pub(super) writer: Mutex<Writer<D::File>>,
     pub(super) tending: Mutex<Mover>,
+    /// Who has it may write to logs.
+    pub(super) pen: Mutex<()>,
     pub(super) trouble: Mutex<Trouble>,
     pub(super) files: Mutex<BTreeMap<String, Arc<D::File>>>,
 }
@@ -229,14 +236,16 @@ impl Index {
     /// The rest of that, once it is out of the ledger.
     pub fn forgotten(&mut self, identity: &Identity, id: QueueId, place: Place) {
         self.cool(id);
+        let mut said = 0;
         if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.live = segment.live.saturating_sub(1);
             segment.live_bytes = segment.live_bytes.saturating_sub(u64::from(place.length()));
             segment.log.append(identity, (Kind::Done, id, place.offset), |_| {});
+            said = segment.log.end();
             self.dirty.insert(place.segment);
         }
         if place.big() {
-            self.bigs.entry(place.segment).or_default().push(id);
+            self.bigs.entry(place.segment).or_default().push((id, said));
         }
     }
 
@@ -292,18 +301,23 @@ impl Index {
         }
     }
 
-    /// When the keeper has something to do. Moments of the past that lie in the future, because
+    /// When records are to be written to logs. Moments of the past that lie in the future, because
     /// the clock was set back, count as now.
-    pub fn wanted(&self, now: u64) -> u64 {
+    pub fn noted(&self, now: u64) -> u64 {
+        if self.dirty.is_empty() || self.muddled {
+            return u64::MAX;
+        }
+        (self.last_flush.min(now) + 1_000).max(self.retry_at.min(now + super::keep::PATIENCE))
+    }
+
+    /// When the keeper has something to do besides.
+    pub fn kept(&self, now: u64) -> u64 {
         if !self.waiters.is_empty() || self.ledger.closed {
             return 0;
         }
         let retry_at = self.retry_at.min(now + super::keep::PATIENCE);
         let mut at = u64::MAX;
-        if !self.dirty.is_empty() {
-            at = (self.last_flush.min(now) + 1_000).max(retry_at);
-        }
-        if !self.broken.is_empty() {
+        if !self.broken.is_empty() || self.muddled {
             at = at.min(retry_at);
         }
         if !self.unsynced.is_empty() {
@@ -329,10 +343,14 @@ impl<D: Disk> Engine<D> {
         if index.ledger.closed { Err(closed()) } else { Ok(index) }
     }
 
-    /// Wakes the keeper if it would sleep too long.
+    /// Wakes those who would sleep too long.
     pub(super) fn nudge(&self, index: &Index) {
-        if index.alarm > 0 && index.wanted(self.disk.now()) < index.alarm {
+        let now = self.disk.now();
+        if index.alarm > 0 && index.kept(now) < index.alarm {
             self.stir.notify_all();
+        }
+        if index.note_alarm > 0 && index.noted(now) < index.note_alarm {
+            self.jot.notify_all();
         }
     }
 

@@ -14,6 +14,7 @@ use super::commit::Current;
 use super::device::{Disk, DiskFile, write_fully};
 use super::engine::{Engine, Index, Place, Segment, locked};
 use super::format::{self, BLOCK, HEADER, Header, Kind, STATE_HEADER};
+use super::keep::Pen;
 use super::read::Damage;
 use super::recover::scan_log;
 use super::state_log::{self, Located, log_path, segment_path};
@@ -60,7 +61,7 @@ impl Index {
 
 impl<D: Disk> Engine<D> {
     /// Puts logs in order that a failed turn left; whether that worked.
-    pub(super) fn put_right(&self, mover: &mut Mover) -> bool {
+    pub(super) fn put_right<'a>(&'a self, mover: &mut Mover, pen: &mut Pen<'a>) -> bool {
         let mut done = Vec::new();
         while let Some(log) = mover.unsettled.first().copied() {
             if let Err(e) = self.rewrite_log(log) {
@@ -72,19 +73,19 @@ impl<D: Disk> Engine<D> {
             mover.unsettled.remove(0);
             done.push(log);
         }
-        done.into_iter().for_each(|log| self.reclaim(log));
+        done.into_iter().for_each(|log| self.reclaim(log, pen));
         true
     }
 
     /// Copies some survivors if it is time, and says when the next turn is.
-    pub(super) fn forward(&self, mover: &mut Mover, now: u64) {
+    pub(super) fn forward<'a>(&'a self, mover: &mut Mover, pen: &mut Pen<'a>, now: u64) {
         {
             let index = self.lock();
             if !index.forwards || index.ledger.closed || index.forward_at > now {
                 return;
             }
         }
-        let next = match self.forward_some(mover, now) {
+        let next = match self.forward_some(mover, pen, now) {
             Ok(next) => next,
             Err(()) => {
                 mover.ids.clear();
@@ -129,7 +130,7 @@ impl<D: Disk> Engine<D> {
         Ok(number)
     }
 
-    fn forward_some(&self, mover: &mut Mover, now: u64) -> Result<u64, ()> {
+    fn forward_some<'a>(&'a self, mover: &mut Mover, pen: &mut Pen<'a>, now: u64) -> Result<u64, ()> {
         if mover.ids.is_empty() {
             mover.victim = match self.victim(now) {
                 Ok(number) => number,
@@ -143,7 +144,7 @@ impl<D: Disk> Engine<D> {
         }
         let copies = self.gather(mover)?;
         if !copies.is_empty() {
-            self.copy(mover, copies)?;
+            self.copy(mover, pen, copies)?;
         }
         Ok(now + PAUSE)
     }
@@ -192,7 +193,7 @@ impl<D: Disk> Engine<D> {
         Some((entry.plan, entry.place, (state != 0).then(|| segment.log.locate(state))))
     }
 
-    fn copy(&self, mover: &mut Mover, mut copies: Vec<Copy>) -> Result<(), ()> {
+    fn copy<'a>(&'a self, mover: &mut Mover, pen: &mut Pen<'a>, mut copies: Vec<Copy>) -> Result<(), ()> {
         let old = mover.victim;
         self.reserve(old, (STATE_HEADER * copies.len()) as u64)?;
         let end = self.write_copies(mover, &mut copies)?;
@@ -235,7 +236,7 @@ impl<D: Disk> Engine<D> {
             if !self.written(log) {
                 mover.unsettled.push(log);
             }
-            if !self.put_right(mover) {
+            if !self.put_right(mover, pen) {
                 // What follows it waits with it.
                 if log != old {
                     mover.unsettled.push(old);
@@ -243,7 +244,7 @@ impl<D: Disk> Engine<D> {
                 return Err(());
             }
         }
-        self.reclaim(old);
+        self.reclaim(old, pen);
         Ok(())
     }
 

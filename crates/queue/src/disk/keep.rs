@@ -1,6 +1,12 @@
-//! The keeper: writes state logs at once, syncs them once a second, and then gives space back.
-//! Nothing is unlinked or punched before the log that says the message is gone is durable, so
-//! that recovery never misses what it has been told of.
+//! The keeper: syncs state logs once a second, and then gives space back. Nothing is unlinked or
+//! punched before the log that says the message is gone is durable, so that recovery never misses
+//! what it has been told of.
+//!
+//! Whoever writes to a log has the pen. The noter takes it for each turn, a millisecond after the
+//! last one; the keeper has it all the time but while it waits for the disk with plain syncs and
+//! removals, which may take long: a record that was gathered meanwhile is in the file when the
+//! process is killed. So what a log's file says may be newer than what is durable of it, and
+//! `settled` tells whether it is.
 
 use super::device::{Disk, DiskFile};
 use super::engine::{Engine, Index};
@@ -10,28 +16,68 @@ use super::recover::scan_log;
 use super::state_log::{log_path, segment_path};
 use crate::events::{LogUnwritable, NotFreed};
 use crate::oneshot::oneshot;
+use proto::QueueId;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::MutexGuard;
 use std::task::{Context, Poll, Waker};
 
 /// After a failure the keeper waits this long, microseconds.
 pub(super) const PATIENCE: u64 = 5_000_000;
 
+/// The right to write to logs; nothing while others have it.
+pub(super) type Pen<'a> = Option<MutexGuard<'a, ()>>;
+
 impl<D: Disk> Engine<D> {
+    /// Does something that takes long while others may write to logs.
+    fn without_pen<'a, T>(&'a self, pen: &mut Pen<'a>, what: impl FnOnce() -> T) -> T {
+        *pen = None;
+        let result = what();
+        *pen = Some(self.disk.lock(&self.pen));
+        result
+    }
+
+    /// Writes what waits to logs, if it is time.
+    pub fn note(&self) {
+        let _pen = self.disk.lock(&self.pen);
+        let now = self.disk.now();
+        let dirty = {
+            let mut index = self.lock();
+            if index.noted(now) > now {
+                return;
+            }
+            index.last_flush = now;
+            std::mem::take(&mut index.dirty)
+        };
+        let mut well = true;
+        for segment in dirty {
+            well &= self.flush_log(segment, now);
+        }
+        let mut index = self.lock();
+        if !well {
+            index.retry_at = now + PATIENCE;
+        }
+        // The keeper syncs them in time.
+        self.nudge(&index);
+    }
+
     /// Does what is due: writes logs, syncs them when it is time (or `sync`), frees space, wakes
     /// whoever waits for messages. Gives the moment of the next call.
     pub fn tend(&self, sync: bool) -> u64 {
-        let mut mover = super::engine::locked(&self.tending);
+        let mut mover = self.disk.lock(&self.tending);
+        let mut pen = Some(self.disk.lock(&self.pen));
         let now = self.disk.now();
-        if !self.put_right(&mut mover) {
+        let right = self.put_right(&mut mover, &mut pen);
+        self.lock().muddled = !right;
+        if !right {
             // Until then nothing else may become durable.
             let mut index = self.lock();
             let waiters = std::mem::take(&mut index.waiters);
             let woken = index.ledger.woken(now);
             index.retry_at = now + PATIENCE;
-            let next = index.wanted(now);
+            let next = index.kept(now);
             drop(index);
             waiters.into_iter().for_each(|w| w.send(false));
             woken.into_iter().for_each(|w| w.wake());
@@ -56,7 +102,7 @@ impl<D: Disk> Engine<D> {
             well &= self.flush_log(segment, now);
         }
         for segment in broken {
-            well &= self.mend_log(segment);
+            well &= self.mend_log(segment, &mut pen);
         }
         let due = {
             let mut index = self.lock();
@@ -66,14 +112,17 @@ impl<D: Disk> Engine<D> {
             !index.unsynced.is_empty() && now >= (index.unsynced_since + 1_000_000).max(index.retry_at)
         };
         if sync || due || !waiters.is_empty() {
-            well &= self.sync_logs();
+            well &= self.sync_logs(&mut pen);
         }
         if well {
-            self.forward(&mut mover, now);
+            self.forward(&mut mover, &mut pen, now);
         }
         let mut index = self.lock();
+        index.muddled = !mover.unsettled.is_empty();
         index.retry_at = if well { 0 } else { now + PATIENCE };
-        let next = index.wanted(now);
+        let next = index.kept(now).min(index.noted(now));
+        // Who gathered records since the logs were written saw nobody sleep.
+        self.nudge(&index);
         drop(index);
         waiters.into_iter().for_each(|w| w.send(well));
         next
@@ -115,7 +164,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    fn sync_logs(&self) -> bool {
+    fn sync_logs<'a>(&'a self, pen: &mut Pen<'a>) -> bool {
         let (unsynced, names) = {
             let mut index = self.lock();
             (std::mem::take(&mut index.unsynced), std::mem::take(&mut index.names))
@@ -129,12 +178,20 @@ impl<D: Disk> Engine<D> {
         let mut well = true;
         for segment in unsynced {
             let path = log_path(segment);
-            match self.file(&path).and_then(|file| file.sync()) {
-                Ok(()) => self.reclaim(segment),
+            // Those that the file says are gone now; others may be said to be gone meanwhile.
+            let bigs = self.lock().bigs_gone(segment);
+            match self.without_pen(pen, || self.file(&path).and_then(|file| file.sync())) {
+                Ok(()) => {
+                    self.without_pen(pen, || self.free_bigs(&bigs));
+                    self.reclaim(segment, pen);
+                }
                 Err(e) => {
                     // The kernel may have dropped what it could not write; see `commit`.
                     self.source.say(&LogUnwritable { file: path, error: e.to_string() });
-                    well &= self.mend_log(segment);
+                    // A log that is written anew says it in other words.
+                    let bigs = bigs.into_iter().map(|id| (id, 0));
+                    self.lock().bigs.entry(segment).or_default().extend(bigs);
+                    well &= self.mend_log(segment, pen);
                 }
             }
         }
@@ -143,10 +200,10 @@ impl<D: Disk> Engine<D> {
         well
     }
 
-    fn mend_log(&self, segment: u32) -> bool {
+    fn mend_log<'a>(&'a self, segment: u32, pen: &mut Pen<'a>) -> bool {
         match self.rewrite_log(segment) {
             Ok(()) => {
-                self.reclaim(segment);
+                self.reclaim(segment, pen);
                 true
             }
             Err(e) => {
@@ -158,15 +215,14 @@ impl<D: Disk> Engine<D> {
     }
 
     /// After a segment's log was synced: gives back what it says is gone.
-    pub(super) fn reclaim(&self, number: u32) {
+    pub(super) fn reclaim<'a>(&'a self, number: u32, pen: &mut Pen<'a>) {
         let (bigs, dead) = {
             let mut guard = self.lock();
             let index = &mut *guard;
             let gone = |segment: &super::engine::Segment| segment.sealed && segment.live == 0;
-            // What was appended since then is not durable yet.
-            let settled = !index.dirty.contains(&number);
+            let settled = index.settled(number);
             let dead = settled && index.segments.get(&number).is_some_and(gone);
-            let bigs = if settled { index.bigs.remove(&number).unwrap_or_default() } else { Vec::new() };
+            let bigs = if index.written_down(number) { index.bigs_gone(number) } else { Vec::new() };
             if dead {
                 index.segments.remove(&number);
                 index.unsynced.remove(&number);
@@ -174,13 +230,14 @@ impl<D: Disk> Engine<D> {
             }
             (bigs, dead)
         };
-        for id in bigs {
-            self.free(&big_path(id));
-        }
         self.lock().look();
-        if dead {
-            self.remove_segment(number);
-            return;
+        if dead || !bigs.is_empty() {
+            self.without_pen(pen, || {
+                self.free_bigs(&bigs);
+                if dead {
+                    self.remove_segment(number);
+                }
+            });
         }
         let (punch, compact) = {
             let index = self.lock();
@@ -194,7 +251,8 @@ impl<D: Disk> Engine<D> {
         if compact && let Err(e) = self.rewrite_log(number) {
             self.source.say(&NotFreed { file: log_path(number), error: e.to_string() });
         }
-        if punch {
+        // What the file says must be durable; a log written anew is.
+        if punch && self.lock().written_down(number) {
             self.punch(number);
         }
     }
@@ -209,6 +267,12 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    fn free_bigs(&self, ids: &[QueueId]) {
+        for id in ids {
+            self.free(&big_path(*id));
+        }
+    }
+
     fn free(&self, path: &str) -> bool {
         match self.disk.unlink(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -220,7 +284,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Gives back the blocks of a sealed segment in which nothing lives. Its log is durable, and
-    /// only the keeper writes it, so what the file says is what a crash would leave.
+    /// nobody else has the pen, so what the file says is what a crash would leave.
     fn punch(&self, number: u32) {
         let result = self.read_whole(&log_path(number)).and_then(|bytes| {
             let log = scan_log(&bytes, &self.identity, number);
@@ -264,5 +328,28 @@ impl<D: Disk> Engine<D> {
                 }
             }
         }
+    }
+}
+
+impl Index {
+    /// Everything that a log is to say is durable.
+    fn settled(&self, number: u32) -> bool {
+        !self.dirty.contains(&number) && self.written_down(number)
+    }
+
+    /// Everything that a log's file says is durable.
+    fn written_down(&self, number: u32) -> bool {
+        !self.unsynced.contains(&number)
+    }
+
+    /// Takes the bodies of which a log's file says that they are gone.
+    fn bigs_gone(&mut self, number: u32) -> Vec<QueueId> {
+        let written = self.segments.get(&number).map_or(u64::MAX, |s| s.log.written());
+        let Some(all) = self.bigs.remove(&number) else { return Vec::new() };
+        let (gone, later): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, said)| *said <= written);
+        if !later.is_empty() {
+            self.bigs.insert(number, later);
+        }
+        gone.into_iter().map(|(id, _)| id).collect()
     }
 }

@@ -3,7 +3,7 @@
 //! In reading order: `format` (bytes), `device` (what is asked of a disk), `engine` (the store
 //! without threads), `commit` (what makes a message durable), `draft`, `state_log`, `keep` (state
 //! logs to disk, space back), `rewrite` (a log anew), `forward` (survivors of nearly empty segments), `read`, `list`, `scrub` (what
-//! nobody reads is verified), `recover`. Here: the store with its three threads, the lock
+//! nobody reads is verified), `recover`. Here: the store with its four threads, the lock
 //! that keeps a second daemon out, and the options.
 
 pub mod device;
@@ -39,7 +39,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -128,7 +128,7 @@ impl Hold {
     }
 }
 
-/// The store on disk with its three threads.
+/// The store on disk with its four threads.
 pub struct DiskStore<D: Disk = RealDisk> {
     engine: Arc<Engine<D>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -175,6 +175,7 @@ impl<D: Disk> DiskStore<D> {
             builder.spawn(run).map_err(|e| format!("start a thread: {e}"))
         };
         threads.push(thread("queue-commit", committer)?);
+        threads.push(thread("queue-note", noter)?);
         threads.push(thread("queue-keep", keeper)?);
         threads.push(thread("queue-verify", verifier)?);
         Ok(DiskStore { engine, threads: Mutex::new(threads), hold: Mutex::new(None) })
@@ -209,6 +210,29 @@ fn committer<D: Disk>(engine: &Engine<D>) {
     }
 }
 
+/// Writes logs, also while the keeper waits for the disk: what was delivered before a kill is not
+/// delivered again.
+fn noter<D: Disk>(engine: &Engine<D>) {
+    loop {
+        let mut index = engine.lock();
+        loop {
+            if index.ledger.closed {
+                return;
+            }
+            let now = engine.disk.now();
+            let wanted = index.noted(now);
+            if wanted <= now {
+                break;
+            }
+            index.note_alarm = wanted;
+            index = rest(&engine.jot, index, wanted, now);
+            index.note_alarm = 0;
+        }
+        drop(index);
+        engine.note();
+    }
+}
+
 fn keeper<D: Disk>(engine: &Engine<D>) {
     loop {
         let mut index = engine.lock();
@@ -217,24 +241,28 @@ fn keeper<D: Disk>(engine: &Engine<D>) {
                 return;
             }
             let now = engine.disk.now();
-            let wanted = index.wanted(now);
+            let wanted = index.kept(now);
             if wanted <= now {
                 break;
             }
             index.alarm = wanted;
-            // The clock may jump, and this waits by another one.
-            index = if wanted == u64::MAX {
-                engine.stir.wait(index).unwrap_or_else(|e| e.into_inner())
-            } else {
-                let wait = Duration::from_micros((wanted - now).min(60_000_000));
-                engine.stir.wait_timeout(index, wait).unwrap_or_else(|e| e.into_inner()).0
-            };
+            index = rest(&engine.stir, index, wanted, now);
             // Awake: nobody need nudge.
             index.alarm = 0;
         }
         drop(index);
         engine.tend(false);
     }
+}
+
+/// Waits until a moment, or until somebody says so.
+fn rest<'a, T>(bell: &Condvar, guard: MutexGuard<'a, T>, wanted: u64, now: u64) -> MutexGuard<'a, T> {
+    if wanted == u64::MAX {
+        return bell.wait(guard).unwrap_or_else(|e| e.into_inner());
+    }
+    // The clock may jump, and this waits by another one.
+    let wait = Duration::from_micros((wanted - now).min(60_000_000));
+    bell.wait_timeout(guard, wait).unwrap_or_else(|e| e.into_inner()).0
 }
 
 fn verifier<D: Disk>(engine: &Engine<D>) {

@@ -198,6 +198,7 @@ impl<D: Disk> Engine<D> {
                 ..Default::default()
             }),
             stir: Condvar::new(),
+            jot: Condvar::new(),
             rest: Condvar::new(),
             scrub_every: options.scrub_every.unwrap_or(DAY),
             scrubbing: Mutex::default(),
@@ -205,6 +206,7 @@ impl<D: Disk> Engine<D> {
             arrived: Condvar::new(),
             writer: Mutex::new(Writer { current: None, next: None, next_number }),
             tending: Mutex::default(),
+            pen: Mutex::default(),
             trouble: Mutex::default(),
             files: Mutex::default(),
         };
@@ -540,6 +542,7 @@ impl<D: Disk> Engine<D> {
             let mut index = self.lock();
             index.ledger.closed = true;
             self.stir.notify_all();
+            self.jot.notify_all();
             self.rest.notify_all();
             index.ledger.woken(0)
         };

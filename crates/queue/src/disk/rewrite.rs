@@ -69,8 +69,7 @@ impl<D: Disk> Engine<D> {
         Some(Look { known, end: segment.log.end(), seal: (kind, QueueId(0), segment.end as u32) })
     }
 
-    /// Writes a log anew and puts it in the place of the old one. Only the keeper may, who is the one that
-    /// writes logs.
+    /// Writes a log anew and puts it in the place of the old one. Only who has the pen may.
     pub(super) fn rewrite_log(&self, number: u32) -> io::Result<()> {
         let path = log_path(number);
         let Some(mut look) = self.look_at_log(number) else { return Ok(()) };
@@ -131,6 +130,9 @@ impl<D: Disk> Engine<D> {
                     None => place.state = before.map_or(place.state, |k| k.at),
                 }
             }
+        }
+        for (_, said) in index.bigs.get_mut(&number).into_iter().flatten() {
+            *said = said.checked_sub(look.end).map_or(0, |later| end + later);
         }
         index.unsynced.remove(&number);
         // If this fails the next sync tries again.

@@ -210,7 +210,11 @@ impl Run {
             8 => {
                 let by = self.rng.below(2_000_000);
                 self.disk.world().now += by;
-                self.store.tend(false);
+                if self.rng.below(3) == 0 {
+                    self.store.note();
+                } else {
+                    self.store.tend(false);
+                }
             }
             9 => {
                 let well = self.store.sync();
