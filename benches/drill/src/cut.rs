@@ -82,6 +82,9 @@ impl Found {
                 self.outcome.strange.len()
             ));
         }
+        if let Some(waiting) = &self.outcome.waiting {
+            faults.insert(0, format!("the queue does not get empty: {waiting}"));
+        }
         if verdict.acknowledged == 0 || self.unsynced == 0 {
             faults.push("the drill did nothing".into());
         }
@@ -107,8 +110,8 @@ pub fn drill(kind: Kind, options: &Options, lies: bool) -> Result<Found, String>
             }
             wait_for_load(&system, ledger, 10 + rng.below(300))?;
             std::thread::sleep(Duration::from_micros(rng.below(1_200_000)));
-            let before = now();
             let left = disk.cut(&mut rng);
+            let before = now();
             unsynced += left.unsynced;
             kept += left.kept;
             older += left.older;

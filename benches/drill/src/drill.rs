@@ -22,6 +22,8 @@ pub struct Outcome {
     pub strange: Vec<String>,
     /// Cut-off letters in the mbox.
     pub torn: u64,
+    /// What is in the queue although there was time enough.
+    pub waiting: Option<String>,
     /// Who was killed, and when.
     pub kills: Vec<Kill>,
     /// How long it took until it greeted again, sorted.
@@ -66,6 +68,7 @@ pub fn under_fire(
         if empty || (Instant::now() > end) {
             System::weigh(&mut outcome.kills, &pulse);
             outcome.verdict = judge(&sent, &arrivals, &outcome.kills);
+            outcome.waiting = (!empty).then(|| system.listing());
             outcome.strange = found.strange;
             outcome.strange.append(&mut sink.seen().strange);
             break;

@@ -29,6 +29,9 @@ pub fn run(options: &Options) -> Result<(), String> {
         if *kind == Kind::Postfix {
             continue;
         }
+        if let Some(waiting) = &outcome.waiting {
+            faults.push(format!("the queue does not get empty: {waiting}"));
+        }
         if !verdict.lost.is_empty() {
             faults.push(format!(
                 "{} are lost: {:?}",

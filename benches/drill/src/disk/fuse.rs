@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The file.
@@ -66,6 +66,10 @@ fn answer(mut device: File, cache: &Mutex<Cache>) {
     }
 }
 
+fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Request<'a> {
     code: u32,
     unique: u64,
@@ -88,8 +92,8 @@ impl Request<'_> {
     }
 
     /// The answer: data, an error, or none at all.
-    fn perform(&self, cache: &Mutex<Cache>) -> Option<Result<Vec<u8>, i32>> {
-        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+    fn perform(&self, whole: &Mutex<Cache>) -> Option<Result<Vec<u8>, i32>> {
+        let mut cache = lock(whole);
         let size = cache.size();
         let (offset, length) = (u64_at(self.body, 8), u32_at(self.body, 16) as usize);
         Some(match self.code {
@@ -136,9 +140,9 @@ impl Request<'_> {
             }
             // FSYNC
             20 => {
-                let done = cache.sync();
                 drop(cache);
                 std::thread::sleep(SYNC);
+                let done = lock(whole).sync();
                 if done { Ok(Vec::new()) } else { Err(EIO) }
             }
             // RELEASE, FLUSH, READDIR (nothing to show), RELEASEDIR, DESTROY

@@ -86,9 +86,21 @@ impl Disk {
         self.cache().lie();
     }
 
-    /// Cuts the power: nothing is written or read from now on, and what was not synced is kept in part.
+    /// Cuts the power, mostly in the middle of something: nothing is written or read from now on, and what was not synced
+    /// is kept in part.
     pub fn cut(&self, rng: &mut Rng) -> Left {
-        self.cache().cut(rng)
+        if rng.below(4) > 0 {
+            self.cache().arm(rng.below(60), Rng(rng.next()));
+        }
+        let end = Instant::now() + Duration::from_secs(2);
+        while self.cache().is_armed() && Instant::now() < end {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let mut cache = self.cache();
+        if cache.is_on() {
+            cache.cut(rng);
+        }
+        cache.left()
     }
 
     /// Unmounts it, which nobody may use any more, and waits until no part of the kernel knows the device.
