@@ -91,7 +91,10 @@ struct TheirSink(Child);
 impl TheirSink {
     fn start() -> Option<TheirSink> {
         let mut command = Command::new("/usr/sbin/smtp-sink");
-        command.args(["-h", "sink.test", THEIRS, "1000"]).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(["-u", "postfix", "-h", "sink.test", THEIRS, "1000"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let child = command.spawn().ok()?;
         let end = Instant::now() + Duration::from_secs(5);
         while std::net::TcpStream::connect(THEIRS).is_err() && Instant::now() < end {

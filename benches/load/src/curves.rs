@@ -90,15 +90,17 @@ fn waiting(bench: &mut Bench) -> Result<(), String> {
         ("10,000", 10_000, 10_000),
         ("1,000,000 (Postfix: 100,000)", bench.options.million, 100_000),
     ];
-    let (mut own, mut others) = (0, 0);
+    let (mut own, mut others) = (0_u64, 0_u64);
     for (label, messages, for_others) in all {
         for mta in fleet.turn(0) {
-            let more = if mta.system == System::Valija { messages - own } else { for_others - others };
+            let (wanted, has) =
+                if mta.system == System::Valija { (messages, own) } else { (for_others, others) };
+            let more: u64 = wanted.saturating_sub(has);
             if more > 0 {
                 deferred::add(bench, mta, more)?;
             }
         }
-        (own, others) = (messages, for_others);
+        (own, others) = (own.max(messages), others.max(for_others));
         rounds(bench, &fleet, &sink, &name("deferred", label), &|bench, mta| {
             Plan::new(mta.address, 100, count(bench, mta.system, 20_000), 10_240)
         })?;
