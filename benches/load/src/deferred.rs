@@ -65,11 +65,27 @@ fn fill(bench: &mut Bench, system: System, already: u64, wanted: u64) -> Result<
         0 => mta::start(system, port(system), SETTINGS, bench.options)?,
         _ => mta::launch(system, &folder(bench, system), port(system))?.0,
     };
+    room(bench, wanted - already)?;
     let begun = Instant::now();
     add(bench, &mta, wanted - already)?;
     println!("{}: {wanted} deferred messages after {:.0} s", system.name(), begun.elapsed().as_secs_f64());
     std::thread::sleep(Duration::from_secs(2));
     Ok(mta.memory().0 as f64 / 1024.0)
+}
+
+/// A message takes 12 kB of queue at most, and 2 kB of log.
+fn room(bench: &Bench, messages: u64) -> Result<(), String> {
+    let folder = &bench.options.folder;
+    let disk = nix::sys::statvfs::statvfs(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let (free, wanted) = (disk.blocks_available() * disk.fragment_size() / 1_000_000, messages * 14 / 1_000);
+    if free > wanted + 500 {
+        return Ok(());
+    }
+    Err(format!(
+        "{messages} deferred messages need {wanted} MB below {}, where {free} MB are free: --folder names another disk, \
+         --deferred and --million fewer messages",
+        folder.display()
+    ))
 }
 
 /// Sends so many messages that are deferred, and waits until they are.

@@ -131,6 +131,7 @@ fn run(options: &Options) -> Result<(), String> {
     let mut bench = Bench::new(options);
     let result = scenarios(&mut bench, options);
     let mut summary = goals::table(&bench.samples, options);
+    summary.push_str(&format!("\n{}", relay::fairness(&bench.samples)));
     summary.push_str(&format!(
         "\nLost {}, twice {}; {:.1} minutes in all.\n",
         bench.lost,
@@ -153,55 +154,40 @@ fn run(options: &Options) -> Result<(), String> {
     if bench.lost > 0 { Err(format!("{} messages were lost", bench.lost)) } else { result }
 }
 
+/// Some scenarios that belong together.
+type Step<'a> = &'a dyn Fn(&mut Bench) -> Result<(), String>;
+
+/// One that fails does not keep the others from being measured.
 fn scenarios(bench: &mut Bench, options: &Options) -> Result<(), String> {
     let all = options.names.iter().any(|n| n == "all");
     let named = |name: &str| options.names.iter().any(|n| n == name);
     let mut names: Vec<&str> = SCENARIOS.iter().map(|(name, _)| *name).filter(|n| all || named(n)).collect();
     names.extend(OTHERS.iter().copied().filter(|n| named(n)));
     let any = |of: &[&str]| names.iter().any(|n| of.contains(n));
-    if any(&[
-        "relay-100",
-        "relay-10",
-        "relay-1",
-        "relay-100-one",
-        "relay-1k",
-        "relay-100k",
-        "durable",
-        "relay",
-    ]) {
-        relay::plain(bench, &names)?;
-    }
-    if any(&["relay-tls"]) {
-        relay::tls(bench)?;
-    }
-    if any(&["handshakes"]) {
-        tls::new_ones(bench)?;
-    }
-    if any(&["memory"]) {
-        memory::run(bench)?;
-    }
-    if any(&["maildir", "mbox", "mbox-20"]) {
-        mailbox::run(bench, &names)?;
-    }
-    if any(&["deferred", "million"]) {
-        deferred::run(bench, &names)?;
-    }
-    if all || any(&["ceiling"]) {
-        ceiling::run(bench, !all)?;
-    }
-    if any(&["tls"]) {
-        tls::run(bench)?;
-    }
-    if any(&["curves"]) {
-        curves::run(bench)?;
-    }
-    // One round of these says what there is to say; more when they are asked for.
+    let plain =
+        ["relay-100", "relay-10", "relay-1", "relay-100-one", "relay-1k", "relay-100k", "durable", "relay"];
     let valija = options.has(System::Valija);
-    if any(&["bad"]) || all && valija && !options.quick {
-        bad::run(bench, if all { 1 } else { options.rounds })?;
+    // One round of these says what there is to say; more when they are asked for.
+    let (long, bad_rounds) = (all && valija && !options.quick, if all { 1 } else { options.rounds });
+    let steps: [(bool, Step); 11] = [
+        (any(&plain), &|bench| relay::plain(bench, &names)),
+        (any(&["relay-tls"]), &relay::tls),
+        (any(&["handshakes"]), &tls::new_ones),
+        (any(&["memory"]), &memory::run),
+        (any(&["maildir", "mbox", "mbox-20"]), &|bench| mailbox::run(bench, &names)),
+        (any(&["deferred", "million"]), &|bench| deferred::run(bench, &names)),
+        (all || any(&["ceiling"]), &|bench| ceiling::run(bench, !all)),
+        (any(&["tls"]), &tls::run),
+        (any(&["curves"]), &curves::run),
+        (any(&["bad"]) || long, &|bench| bad::run(bench, bad_rounds)),
+        (any(&["logins"]) || long, &logins::run),
+    ];
+    let mut faults = Vec::new();
+    for (wanted, step) in steps {
+        if wanted && let Err(why) = step(bench) {
+            eprintln!("load: {why}");
+            faults.push(why);
+        }
     }
-    if any(&["logins"]) || all && valija && !options.quick {
-        logins::run(bench)?;
-    }
-    Ok(())
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }

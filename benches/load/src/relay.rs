@@ -6,6 +6,7 @@
 use crate::bench::{Bench, Fleet, SINK};
 use crate::mta::{Mta, System};
 use crate::options::Options;
+use crate::samples::Samples;
 use crate::sink::{Manner, Sink};
 use crate::source::{self, Outcome, Plan};
 use crate::tuned::{self, TUNED_TLS};
@@ -16,6 +17,11 @@ use std::time::{Duration, Instant};
 
 /// Nothing came for so long: the rest is lost, or at least late.
 const STALL: Duration = Duration::from_secs(20);
+
+/// How busy the tools were.
+const TOOLS: &str = "busier of source and sink, % of a processor";
+/// And what was no part of the measurement.
+const OTHERS: &str = "CPU of all others, % of the machine";
 
 /// A scenario.
 #[derive(Clone, Debug)]
@@ -146,6 +152,24 @@ fn rounds(
     Ok(())
 }
 
+/// Whether the tools or other work on the machine held the systems up.
+pub fn fairness(samples: &Samples) -> String {
+    let (Some(tools), Some(others)) =
+        (samples.extent(System::Valija, TOOLS), samples.extent(System::Valija, OTHERS))
+    else {
+        return String::new();
+    };
+    let machine = match samples.extent(System::Postfix, OTHERS) {
+        Some((_, theirs)) => format!("{:.0} % (tuned Postfix: {theirs:.0} %)", others.1),
+        None => format!("{:.0} %", others.1),
+    };
+    format!(
+        "While mail was relayed by valija the busier of source and sink used {:.0} % of one processor at most; everything else on \
+         the machine took {machine} of it in the median run.\n",
+        tools.0
+    )
+}
+
 /// One run through one system.
 pub fn measure(
     bench: &mut Bench,
@@ -208,7 +232,7 @@ pub fn measure(
         ("disk bytes/message", (after.written - before.written) as f64 / n),
         ("source CPU us/message", outcome.cpu * 1e6 / n),
         ("sink CPU us/message", sink_cpu * 1e6 / n),
-        ("busier of source and sink, % of a processor", busiest * 100.0),
-        ("CPU of all others, % of the machine", foreign / wall / processors * 100.0),
+        (TOOLS, busiest * 100.0),
+        (OTHERS, foreign / wall / processors * 100.0),
     ])
 }

@@ -55,6 +55,14 @@ impl Samples {
         Some(Summary { best: *all.first()?, median: *all.get(all.len() / 2)?, worst: *all.last()? })
     }
 
+    /// The greatest value of a measure of this system in any scenario, and the middle of all.
+    pub fn extent(&self, system: System, measure: &str) -> Option<(f64, f64)> {
+        let of = self.0.iter().filter(|s| s.system == system).flat_map(|s| &s.values);
+        let mut all: Vec<f64> = of.filter(|(name, _)| *name == measure).map(|(_, v)| *v).collect();
+        all.sort_by(f64::total_cmp);
+        Some((*all.last()?, *all.get(all.len() / 2)?))
+    }
+
     /// The better of the two Postfixes.
     pub fn rival(&self, scenario: &str, measure: &str) -> Option<f64> {
         let best = |system| self.summary(scenario, system, measure).map(|s| s.best);
@@ -149,6 +157,7 @@ mod tests {
         assert_eq!(of("drained/s"), Summary { best: 1000.0, median: 900.0, worst: 800.0 });
         assert_eq!(of("CPU us/message"), Summary { best: 10.0, median: 20.0, worst: 30.0 });
         assert_eq!((s.ratio("x", "drained/s"), s.ratio("x", "CPU us/message")), (Some(10.0), Some(0.125)));
+        assert_eq!(s.extent(System::Valija, "drained/s"), Some((1000.0, 900.0)));
         assert_eq!((s.ratio("y", "drained/s"), s.ratio("x", "nothing")), (None, None));
     }
 
