@@ -7,7 +7,7 @@ use crate::content::Copier;
 use crate::identity::{self, Rights};
 use crate::leaf::{self, Leaf, Record};
 use crate::mail::{Headers, Item, Mail, headers, os_text};
-use crate::mbox::{self, Failure, Target};
+use crate::mbox::{self, Failure, Parcel, Target};
 use crate::mbox_lock::DotLock;
 use crate::switch::{Engine, Setting, State, Via};
 use crate::tokens::Token;
@@ -192,7 +192,7 @@ impl<'a> Destination<'a> {
             return Status::new(Code(5, 7, 1), "mail to file is restricted");
         }
         if path.ends_with('/') {
-            return self.maildir(leaf, Path::new(path));
+            return only(self.maildir(leaf, Path::new(path), &[]));
         }
         if self.mail.job.probe {
             return would(format!("delivers to file: {path}"));
@@ -205,15 +205,27 @@ impl<'a> Destination<'a> {
             refuse_executable: true,
             code: mbox::OPEN,
         };
-        match self.append(leaf, &target) {
+        let status = |done| match done {
             Ok(()) => Status::new(Code(2, 0, 0), format!("delivered to file: {path}")),
-            Err(failure) => failure.status(&format!("cannot append message to file {path}: ")),
-        }
+            Err(failure) => Failure::status(failure, &format!("cannot append message to file {path}: ")),
+        };
+        only(self.append(leaf, &target, &[]).into_iter().map(status).collect())
     }
 
-    fn append(&self, leaf: &Leaf, target: &Target<'_>) -> Result<(), Failure> {
-        let before = headers(&self.item, self.file_headers(true), "MAILER-DAEMON", "", b"\n");
-        mbox::append(target, &self.set.locks, &before, &leaf.content, self.set.file_limit(), leaf)
+    fn append(&self, leaf: &Leaf, target: &Target<'_>, others: &[Companion]) -> Vec<Result<(), Failure>> {
+        let parcels = self.parcels(leaf, true, others);
+        mbox::append(target, &self.set.locks, &parcels, self.set.file_limit(), leaf)
+    }
+
+    /// The message and those that go along, as they are written into files.
+    fn parcels(&self, leaf: &Leaf, from_line: bool, others: &[Companion]) -> Vec<Parcel> {
+        let before = |item: &Item| headers(item, self.file_headers(from_line), "MAILER-DAEMON", "", b"\n");
+        let first = Parcel { before: before(&self.item), content: leaf.content.clone() };
+        let other = |c: &Companion| {
+            let content = leaf.content.beside(c.offset, c.length);
+            Parcel { before: before(&c.item), content }
+        };
+        std::iter::once(first).chain(others.iter().map(other)).collect()
     }
 
     fn file_headers(&self, from_line: bool) -> Headers {
@@ -226,21 +238,23 @@ impl<'a> Destination<'a> {
     }
 
     /// A maildir.
-    pub fn maildir(&self, leaf: &Leaf, path: &Path) -> Status {
+    fn maildir(&self, leaf: &Leaf, path: &Path, others: &[Companion]) -> Vec<Status> {
         if self.mail.job.probe {
-            return would("delivers to maildir");
+            return vec![would("delivers to maildir")];
         }
-        let before = headers(&self.item, self.file_headers(false), "MAILER-DAEMON", "", b"\n");
-        match crate::maildir::deliver(path, &before, &leaf.content, self.set.file_limit(), mbox::OPEN, leaf) {
+        let parcels = self.parcels(leaf, false, others);
+        let done = crate::maildir::deliver(path, &parcels, self.set.file_limit(), mbox::OPEN, leaf);
+        let status = |done| match done {
             Ok(()) => Status::new(Code(2, 0, 0), "delivered to maildir"),
-            Err(failure) => failure.status("maildir delivery failed: "),
-        }
+            Err(failure) => Failure::status(failure, "maildir delivery failed: "),
+        };
+        done.into_iter().map(status).collect()
     }
 
     /// A user's mailbox.
-    fn mailbox(&self, leaf: &Leaf, path: &Path, dot_lock: bool) -> Status {
+    fn mailbox(&self, leaf: &Leaf, path: &Path, dot_lock: bool, others: &[Companion]) -> Vec<Status> {
         if self.mail.job.probe {
-            return would("delivers to mailbox");
+            return vec![would("delivers to mailbox")];
         }
         let owner = Some((self.rights.uid, *self.set.params.strict_mailbox_ownership()));
         let target = Target {
@@ -251,11 +265,25 @@ impl<'a> Destination<'a> {
             refuse_executable: false,
             code: mbox::OPEN,
         };
-        match self.append(leaf, &target) {
+        let status = |done| match done {
             Ok(()) => Status::new(Code(2, 0, 0), "delivered to mailbox"),
             Err(failure) => not_updated(path, &self.item.user, failure),
-        }
+        };
+        self.append(leaf, &target, others).into_iter().map(status).collect()
     }
+}
+
+/// Another message that goes into the same mailbox.
+struct Companion {
+    item: Item,
+    offset: u64,
+    length: u64,
+}
+
+/// Of one message there is one status.
+fn only(statuses: Vec<Status>) -> Status {
+    let nothing = || Status::new(Code(4, 3, 0), "internal software error");
+    statuses.into_iter().next().unwrap_or_else(nothing)
 }
 
 /// The answer to a probe.
@@ -374,15 +402,57 @@ impl<'a> Engine<'a> {
     }
 
     fn deliver_maildir(&mut self, state: &State, rights: &Rights, path: &Path) {
-        self.as_user(state, rights, Via::Envelope, |destination, leaf| {
-            leaf.send(&Record::Done(destination.maildir(leaf, path)));
-        });
+        self.into_mailbox(state, rights, |destination, leaf, others| destination.maildir(leaf, path, others));
     }
 
     fn deliver_mailbox(&mut self, state: &State, rights: &Rights, path: &Path, dot_lock: bool) {
-        self.as_user(state, rights, Via::Envelope, |destination, leaf| {
-            leaf.send(&Record::Done(destination.mailbox(leaf, path, dot_lock)));
+        self.into_mailbox(state, rights, |destination, leaf, others| {
+            destination.mailbox(leaf, path, dot_lock, others)
         });
+    }
+
+    /// Whether the mailbox is that of the recipient itself, and so of all messages that came together.
+    fn is_direct(&self, state: &State) -> bool {
+        let own = state.to == self.target.recipient.address;
+        own && state.level == 0 && state.via == Via::Envelope && state.owner.is_none()
+    }
+
+    /// Runs `work` as `rights`, which gives a status for the message and for each that goes along.
+    fn into_mailbox(
+        &mut self,
+        state: &State,
+        rights: &Rights,
+        work: impl FnOnce(&Destination<'a>, &Leaf, &[Companion]) -> Vec<Status>,
+    ) {
+        let destination = Destination::new(self, state, rights);
+        let direct = self.is_direct(state);
+        let along = if direct { self.along } else { &[] };
+        let others: Vec<Companion> =
+            along.iter().filter_map(|mail| companion(mail, &destination.item)).collect();
+        let content = self.mail.content;
+        let said = leaf::run(rights, content, self.file_limit(), self.set.patience, |leaf| {
+            for status in work(&destination, leaf, &others) {
+                leaf.send(&Record::Done(status));
+            }
+        });
+        self.mailbox = Some(direct);
+        let all = match said {
+            Ok(records) => records,
+            // Those that go along are tried again, each on its own.
+            Err(what) => return self.part_died(state, what),
+        };
+        let mut statuses = Vec::new();
+        for record in all {
+            match record {
+                Record::Log(level, text) => self.tell.log(level, text),
+                Record::Done(status) => statuses.push(status),
+                Record::Found(..) | Record::End => {}
+            }
+        }
+        if !statuses.is_empty() {
+            self.done(state, statuses.remove(0));
+        }
+        self.went_along = statuses;
     }
 
     /// A mailbox in the spool directory. Where the user may not make files there (`/var/mail` is
@@ -402,7 +472,14 @@ impl<'a> Engine<'a> {
         }
         match self.prepare(&path, rights.uid, group) {
             Ok(_lock) => self.deliver_mailbox(state, rights, &path, false),
-            Err(failure) => self.done(state, not_updated(&path, user, failure)),
+            Err(failure) => {
+                let status = not_updated(&path, user, failure);
+                if self.is_direct(state) {
+                    self.mailbox = Some(true);
+                    self.went_along = vec![status.clone(); self.along.len()];
+                }
+                self.done(state, status);
+            }
         }
     }
 
@@ -436,4 +513,18 @@ impl<'a> Engine<'a> {
         }
         Ok(lock)
     }
+}
+
+/// What is its own of a message that goes into the mailbox of `first`.
+fn companion(mail: &Mail<'_>, first: &Item) -> Option<Companion> {
+    let target = mail.job.recipients.first()?;
+    let to = target.recipient.address.clone();
+    let item = Item {
+        original: target.recipient.original.clone(),
+        delivered: Some(to.to_string()),
+        sender: mail.job.sender.clone(),
+        to,
+        ..first.clone()
+    };
+    Some(Companion { item, offset: mail.job.offset, length: mail.job.length })
 }

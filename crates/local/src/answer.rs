@@ -31,6 +31,11 @@ impl Answer {
         Answer(RefCell::new(pipe))
     }
 
+    /// What follows is about the message of this place.
+    pub fn about(&self, place: usize) {
+        self.send(&Frame::About(u32::try_from(place).unwrap_or(u32::MAX)));
+    }
+
     /// Sends one frame. A mail role that is gone will find the recipients unsettled when it is
     /// back; nothing can be done here.
     pub fn send(&self, frame: &Frame) {

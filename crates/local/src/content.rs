@@ -4,12 +4,13 @@ use proto::header;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
 /// Where the content lies. Reading does not move any position, so that copies of the descriptor
 /// in other processes do not disturb each other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Content {
-    file: File,
+    file: Rc<File>,
     offset: u64,
     length: u64,
 }
@@ -20,7 +21,7 @@ const MOST_HEADER: u64 = 4 * 1024 * 1024;
 impl Content {
     /// `length` bytes of `file` from `offset` on.
     pub fn new(file: File, offset: u64, length: u64) -> Content {
-        Content { file, offset, length }
+        Content { file: Rc::new(file), offset, length }
     }
 
     /// The file, to hand a copy of it to another process.
@@ -30,13 +31,18 @@ impl Content {
 
     /// The same content through another descriptor.
     pub fn through(&self, file: File) -> Content {
-        Content { file, offset: self.offset, length: self.length }
+        Content { file: Rc::new(file), offset: self.offset, length: self.length }
+    }
+
+    /// Another message in the same file.
+    pub fn beside(&self, offset: u64, length: u64) -> Content {
+        Content { file: self.file.clone(), offset, length }
     }
 
     /// Hands the bytes to `take` piece by piece, at most `most` in all.
     fn pieces(&self, most: u64, mut take: impl FnMut(&[u8]) -> io::Result<bool>) -> io::Result<()> {
-        let mut buffer = vec![0; 64 * 1024];
         let (mut at, end) = (self.offset, self.offset.saturating_add(self.length.min(most)));
+        let mut buffer = vec![0; usize::try_from(end - at).unwrap_or(usize::MAX).min(64 * 1024)];
         while at < end {
             let want = buffer.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
             let Some(part) = buffer.get_mut(..want) else { break };

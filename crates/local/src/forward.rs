@@ -91,13 +91,18 @@ impl Engine<'_> {
         Ok(paths)
     }
 
+    /// A part of the delivery did not say what became of it.
+    pub(crate) fn part_died(&mut self, state: &State, what: String) {
+        say(self.tell, &crate::events::PartDied { what });
+        self.done(state, Status::new(Code(4, 3, 0), "internal software error"));
+    }
+
     /// Takes in what a part of the delivery said; false when it found nothing to do.
     pub(crate) fn heard(&mut self, state: &State, said: Result<Vec<Record>, String>, via: Via) -> bool {
         let records = match said {
             Ok(records) => records,
             Err(what) => {
-                say(self.tell, &crate::events::PartDied { what });
-                self.done(state, Status::new(Code(4, 3, 0), "internal software error"));
+                self.part_died(state, what);
                 return true;
             }
         };

@@ -2,17 +2,18 @@
 //!
 //! The file is opened without following links that others could have made, locked, and written to
 //! its end; when anything fails it is cut back to the length it had. Success means that the bytes
-//! are on the disk.
+//! are on the disk. Several messages share the lock and the sync; should anything fail with that, they are cut off again
+//! and written one by one, so that each has its own fate as if it had come alone.
 
 use crate::answer::{Tell, say};
 use crate::content::{Content, Copier, Failed};
 use crate::events::{LockFile, MailboxOwner};
 use crate::mail::{os_text, unix_status};
-use crate::mbox_lock::Locks;
+use crate::mbox_lock::{DotLock, Locks};
 use proto::status::{Code, Status};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// How the file is treated.
@@ -51,6 +52,8 @@ pub(crate) enum Because {
     Copying,
     /// A mailbox must be a regular file.
     NotRegular,
+    /// Somebody else has it locked.
+    Locked,
 }
 
 impl Failure {
@@ -86,25 +89,49 @@ pub(crate) fn code_of(error: &io::Error, other: Code) -> Code {
 /// What a mailbox of an account that cannot be opened or locked comes to.
 pub(crate) const OPEN: Code = Code(5, 2, 0);
 
-/// Appends `before`, the message and an empty line. `limit` is the most that the file may hold
-/// afterwards; 0 is without limit.
+/// One message on its way into a file.
+pub(crate) struct Parcel {
+    /// The lines before it.
+    pub before: Vec<u8>,
+    pub content: Content,
+}
+
+/// Appends messages, each with the lines before it and an empty line after it, in their order and under one lock; gives what
+/// became of each. `limit` is the most that the file may hold afterwards; 0 is without limit.
 pub(crate) fn append(
     target: &Target<'_>,
     locks: &Locks,
-    before: &[u8],
-    content: &Content,
+    parcels: &[Parcel],
     limit: u64,
     tell: &dyn Tell,
-) -> Result<(), Failure> {
+) -> Vec<Result<(), Failure>> {
+    match open_locked(target, locks, tell) {
+        Err(failure) => parcels.iter().map(|_| Err(failure.clone())).collect(),
+        Ok(mut place) => place.take(parcels, limit),
+    }
+}
+
+/// A file that is ours to write to until this is dropped.
+struct Place {
+    file: File,
+    regular: bool,
+    _dot: Option<DotLock>,
+}
+
+fn open_locked(target: &Target<'_>, locks: &Locks, tell: &dyn Tell) -> Result<Place, Failure> {
     let path = target.path;
-    let _dot = if target.dot_lock && is_lockable(path) {
+    let dot = if target.dot_lock && is_lockable(path) {
         match locks.dot_lock(path, tell) {
             Ok(lock) => Some(lock),
             Err(e) => {
                 let (lock, what) = (format!("{}.lock", path.display()), os_text(&lock_error(&e)));
                 if !target.dot_lock_may_fail || e.kind() == io::ErrorKind::AlreadyExists {
                     let why = format!("unable to create lock file {lock}: {what}");
-                    return Err(Failure::new(code_of(&e, target.code), why));
+                    let because = match e.kind() {
+                        io::ErrorKind::AlreadyExists => Because::Locked,
+                        _ => Because::Other,
+                    };
+                    return Err(Failure { because, ..Failure::new(code_of(&e, target.code), why) });
                 }
                 say(tell, &LockFile { path: lock, what });
                 None
@@ -113,14 +140,14 @@ pub(crate) fn append(
     } else {
         None
     };
-    let (mut file, meta) = open(path, target.code)?;
+    let (file, meta) = open(path, target)?;
     let regular = meta.is_file();
     if regular {
         match locks.lock_file(&file) {
             Ok(true) => {}
             Ok(false) => {
                 let what = "unable to lock for exclusive access: Resource temporarily unavailable";
-                return Err(Failure::new(Code(4, 2, 0), what));
+                return Err(Failure { because: Because::Locked, ..Failure::new(Code(4, 2, 0), what) });
             }
             Err(e) => {
                 let what = format!("unable to lock for exclusive access: {}", os_text(&e));
@@ -150,14 +177,126 @@ pub(crate) fn append(
     if target.refuse_executable && regular && meta.mode() & 0o111 != 0 {
         return Err(Failure::new(Code(5, 7, 1), "file is executable"));
     }
-    let start = if regular { file.seek(SeekFrom::End(0)).map_err(writing)? } else { 0 };
-    let written = write(&mut file, before, content, regular.then_some(start), limit);
-    if written.is_err() && regular {
-        // What was there before the delivery is all that must be there after it.
-        let _ = file.set_len(start);
-        let _ = file.sync_all();
+    Ok(Place { file, regular, _dot: dot })
+}
+
+impl Place {
+    fn take(&mut self, parcels: &[Parcel], limit: u64) -> Vec<Result<(), Failure>> {
+        if parcels.len() > 1
+            && self.regular
+            && let Ok(all) = self.all(parcels, limit)
+        {
+            return all;
+        }
+        // One at a time each has its own fate: those that still fit on a full disk are delivered.
+        parcels.iter().map(|parcel| self.one(parcel, limit)).collect()
     }
-    written
+
+    /// Writes all with one sync. On an error nothing of them is left.
+    fn all(&mut self, parcels: &[Parcel], limit: u64) -> Result<Vec<Result<(), Failure>>, io::Error> {
+        let start = self.file.seek(SeekFrom::End(0))?;
+        let done = self.pour(parcels, start, limit);
+        if done.is_err() {
+            self.cut_back(start);
+        }
+        done
+    }
+
+    fn pour(
+        &mut self,
+        parcels: &[Parcel],
+        start: u64,
+        limit: u64,
+    ) -> Result<Vec<Result<(), Failure>>, io::Error> {
+        let mut out = self.gap(start);
+        let mut at = start;
+        let mut results = Vec::with_capacity(parcels.len());
+        for parcel in parcels {
+            let from = out.len();
+            let room = if limit > 0 { limit.saturating_sub(at + from as u64) } else { u64::MAX };
+            let written = lines(parcel, room, |bytes| {
+                out.extend_from_slice(bytes);
+                Ok(())
+            });
+            if written.is_err() {
+                out.truncate(from);
+            }
+            results.push(written);
+            if out.len() >= TOGETHER {
+                self.file.write_all(&out)?;
+                at += out.len() as u64;
+                out.clear();
+            }
+        }
+        self.file.write_all(&out)?;
+        self.file.sync_all()?;
+        Ok(results)
+    }
+
+    /// Writes one.
+    fn one(&mut self, parcel: &Parcel, limit: u64) -> Result<(), Failure> {
+        let start = if self.regular { self.file.seek(SeekFrom::End(0)).map_err(writing)? } else { 0 };
+        let room = if self.regular && limit > 0 { limit.saturating_sub(start) } else { u64::MAX };
+        let mut out = if self.regular { self.gap(start) } else { Vec::new() };
+        let room = room.saturating_sub(out.len() as u64);
+        let file = &mut self.file;
+        let mut written = lines(parcel, room, |bytes| {
+            out.extend_from_slice(bytes);
+            if out.len() >= TOGETHER {
+                file.write_all(&out)?;
+                out.clear();
+            }
+            Ok(())
+        });
+        if written.is_ok() {
+            written = file.write_all(&out).map_err(writing);
+        }
+        if written.is_ok() && self.regular {
+            written = file.sync_all().map_err(writing);
+        }
+        if written.is_err() && self.regular {
+            self.cut_back(start);
+        }
+        written
+    }
+
+    /// What was there before the delivery is all that must be there after it.
+    fn cut_back(&self, start: u64) {
+        let _ = self.file.set_len(start);
+        let _ = self.file.sync_all();
+    }
+
+    /// What must stand before the next message: whoever died while writing to a mailbox may have left half a line, and the
+    /// message behind it would be a part of that one.
+    fn gap(&self, length: u64) -> Vec<u8> {
+        let mut last = [b'\n'];
+        if length > 0 {
+            // Files that may only be written to stay as they are.
+            let _ = self.file.read_at(&mut last, length - 1);
+        }
+        if last == [b'\n'] { Vec::new() } else { b"\n\n".to_vec() }
+    }
+}
+
+/// So many bytes are written at a time.
+pub(crate) const TOGETHER: usize = 256 * 1024;
+
+/// A message as it stands in the file, at most `room` bytes.
+fn lines(
+    parcel: &Parcel,
+    mut room: u64,
+    mut out: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut put = |bytes: &[u8]| {
+        room = room
+            .checked_sub(bytes.len() as u64)
+            .ok_or_else(|| io::Error::from_raw_os_error(FILE_TOO_LARGE))?;
+        out(bytes)
+    };
+    put(&parcel.before).map_err(writing)?;
+    let copier = Copier::new(b"\n").quoting_from(true);
+    parcel.content.copy(copier, &mut put).map_err(copying)?;
+    put(b"\n").map_err(writing)
 }
 
 fn lock_error(e: &io::Error) -> io::Error {
@@ -171,33 +310,6 @@ fn lock_error(e: &io::Error) -> io::Error {
 /// Devices such as /dev/null need no lock file beside them.
 fn is_lockable(path: &Path) -> bool {
     std::fs::metadata(path).map_or(true, |m| m.is_file())
-}
-
-fn write(
-    file: &mut File,
-    before: &[u8],
-    content: &Content,
-    start: Option<u64>,
-    limit: u64,
-) -> Result<(), Failure> {
-    let mut room = match start {
-        Some(start) if limit > 0 => limit.saturating_sub(start),
-        _ => u64::MAX,
-    };
-    let mut put = |bytes: &[u8]| {
-        room = room
-            .checked_sub(bytes.len() as u64)
-            .ok_or_else(|| io::Error::from_raw_os_error(FILE_TOO_LARGE))?;
-        file.write_all(bytes)
-    };
-    put(before).map_err(writing)?;
-    let copier = Copier::new(b"\n").quoting_from(true);
-    content.copy(copier, &mut put).map_err(copying)?;
-    put(b"\n").map_err(writing)?;
-    if start.is_some() {
-        file.sync_all().map_err(writing)?;
-    }
-    Ok(())
 }
 
 /// EFBIG.
@@ -220,11 +332,12 @@ pub(crate) fn copying(failed: Failed) -> Failure {
 
 /// Opens an existing file, or makes it. Links are followed only where nobody but root could have
 /// made them; a file with several names is refused.
-fn open(path: &Path, code: Code) -> Result<(File, Metadata), Failure> {
+fn open(path: &Path, target: &Target<'_>) -> Result<(File, Metadata), Failure> {
+    let (code, mailbox) = (target.code, target.owner.is_some());
     let mut tries = 0;
     loop {
         tries += 1;
-        match open_existing(path) {
+        match open_existing(path, mailbox) {
             Err(Refused::Because(what)) => return Err(Failure::new(code, what)),
             Err(Refused::Error(e)) if e.kind() == io::ErrorKind::NotFound => {}
             Err(Refused::Error(e)) => {
@@ -259,7 +372,7 @@ impl From<io::Error> for Refused {
     }
 }
 
-fn open_existing(path: &Path) -> Result<(File, Metadata), Refused> {
+fn open_existing(path: &Path, mailbox: bool) -> Result<(File, Metadata), Refused> {
     let named = std::fs::symlink_metadata(path)?;
     let refuse = |what: &str| Err(Refused::Because(what.to_string()));
     if named.is_symlink() {
@@ -277,7 +390,12 @@ fn open_existing(path: &Path) -> Result<(File, Metadata), Refused> {
     if !named.is_symlink() {
         options.custom_flags(sys::host::O_NOFOLLOW | sys::host::O_NONBLOCK);
     }
-    let file = options.open(path)?;
+    // The end of a mailbox is looked at, if its owner may read it.
+    let readable = if mailbox && named.is_file() { options.clone().read(true).open(path).ok() } else { None };
+    let file = match readable {
+        Some(file) => file,
+        None => options.open(path)?,
+    };
     let meta = file.metadata()?;
     if !named.is_symlink() && (meta.dev(), meta.ino()) != (named.dev(), named.ino()) {
         return refuse("file status changed unexpectedly");

@@ -24,7 +24,18 @@ pub(crate) struct Locks {
     pub stale: Duration,
 }
 
+/// As long as a delivery waits that has other mailboxes before it.
+const SHORT: Duration = Duration::from_millis(20);
+
+/// How long the first pause is, of those that make up the first `deliver_lock_delay`.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+
 impl Locks {
+    /// The same without patience: a moment for others that deliver.
+    pub fn impatient(self) -> Locks {
+        Locks { attempts: self.attempts.min(2), delay: self.delay.min(SHORT), ..self }
+    }
+
     /// From the parameters; an unknown kind of lock is an error.
     pub fn of(params: &Local) -> Result<Locks, String> {
         Locks::named(params, "mailbox_delivery_lock", params.mailbox_delivery_lock())
@@ -58,8 +69,16 @@ impl Locks {
     /// Calls `attempt` until it succeeds or the patience is used up.
     fn patiently(&self, mut attempt: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
         for n in 0..self.attempts.max(1) {
-            if n > 0 {
-                std::thread::sleep(self.delay);
+            let mut left = if n > 0 { self.delay } else { Duration::ZERO };
+            // Whoever delivers mail has a mailbox for some milliseconds: at first it is tried more often.
+            let mut pause = if n == 1 { FIRST_PAUSE } else { self.delay };
+            while !left.is_zero() {
+                std::thread::sleep(pause.min(left));
+                left = left.saturating_sub(pause);
+                pause = pause.saturating_mul(2);
+                if !left.is_zero() && attempt()? {
+                    return Ok(true);
+                }
             }
             if attempt()? {
                 return Ok(true);

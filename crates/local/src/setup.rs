@@ -15,7 +15,7 @@ use config::master_cf::{self, Kind, Service};
 use config::params::local::Local;
 use config::value::Value;
 use config::{Config, Problem};
-use proto::job::{Action, Frame, Job, Line, Report, Target};
+use proto::job::{Action, Frame, Line, Report, Target, read_jobs};
 use proto::status::{Code, Status};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -69,7 +69,7 @@ pub fn child(setup: &Setup, job: &[u8], content: OwnedFd, answer: OwnedFd) -> i3
     for what in setup.table_notices() {
         say(&answer, &TableTrouble { what });
     }
-    let Some(job) = Job::decode(job) else {
+    let Some(jobs) = read_jobs(job) else {
         say(
             &answer,
             &BadJob { what: "a delivery job of another version; run `postfix stop`, then start".into() },
@@ -78,40 +78,49 @@ pub fn child(setup: &Setup, job: &[u8], content: OwnedFd, answer: OwnedFd) -> i3
         answer.send(&Frame::End);
         return 0;
     };
-    let content = Content::new(File::from(content), job.offset, job.length);
-    let loops = match content.delivered_to() {
-        Ok(loops) => loops,
-        Err(e) => {
-            say(&answer, &BadJob { what: format!("{}: reading the message: {e}", job.queue_id) });
-            answer.send(&Frame::End);
-            return 0;
-        }
-    };
-    let mail = Mail { job: &job, content: &content, loops };
-    let service = setup.services.iter().find(|s| s.name == job.transport);
-    let program = service.map(|s| s.command().rsplit('/').next().unwrap_or_default());
-    match (service, program) {
-        (Some(service), Some("local")) => local(&service.config(&setup.config), &setup.kept, &mail, &answer),
-        (Some(service), Some("virtual")) => {
-            virtual_mailbox::deliver(&service.config(&setup.config), &setup.kept, &mail, &answer)
-        }
-        (Some(service), Some("pipe")) => {
-            pipe::deliver(service, &service.config(&setup.config), &mail, &answer)
-        }
-        (Some(_), Some(program)) => {
-            let name = &job.transport;
-            let what = format!("transport {name}: program {program} delivers nothing on this machine");
-            say(&answer, &BadService { what });
-            all(&mail, &answer, &misconfigured());
-        }
-        _ => {
-            let what = format!("transport {} is not in master.cf", job.transport);
-            say(&answer, &BadService { what });
-            all(&mail, &answer, &misconfigured());
+    let file = Content::new(File::from(content), 0, 0);
+    let contents: Vec<Content> = jobs.iter().map(|job| file.beside(job.offset, job.length)).collect();
+    let mut mails = Vec::new();
+    for (job, content) in jobs.iter().zip(&contents) {
+        match content.delivered_to() {
+            Ok(loops) => mails.push(Mail { job, content, loops }),
+            Err(e) => {
+                say(&answer, &BadJob { what: format!("{}: reading the message: {e}", job.queue_id) });
+                answer.send(&Frame::End);
+                return 0;
+            }
         }
     }
+    together(setup, &mails, &answer);
     answer.send(&Frame::End);
     0
+}
+
+/// Delivers messages that came together: all for the same transport and destination. Who can only deliver one at a time
+/// leaves the others to be tried again.
+fn together(setup: &Setup, mails: &[Mail<'_>], answer: &Answer) {
+    let Some(mail) = mails.first() else { return };
+    let mails: Vec<&Mail<'_>> = mails.iter().take_while(|m| m.job.transport == mail.job.transport).collect();
+    let service = setup.services.iter().find(|s| s.name == mail.job.transport);
+    let program = service.map(|s| s.command().rsplit('/').next().unwrap_or_default());
+    match (service, program) {
+        (Some(service), Some("local")) => local(&service.config(&setup.config), &setup.kept, &mails, answer),
+        (Some(service), Some("virtual")) => {
+            virtual_mailbox::deliver(&service.config(&setup.config), &setup.kept, &mails, answer)
+        }
+        (Some(service), Some("pipe")) => pipe::deliver(service, &service.config(&setup.config), mail, answer),
+        (Some(_), Some(program)) => {
+            let name = &mail.job.transport;
+            let what = format!("transport {name}: program {program} delivers nothing on this machine");
+            say(answer, &BadService { what });
+            all(mail, answer, &misconfigured());
+        }
+        _ => {
+            let what = format!("transport {} is not in master.cf", mail.job.transport);
+            say(answer, &BadService { what });
+            all(mail, answer, &misconfigured());
+        }
+    }
 }
 
 pub(crate) fn misconfigured() -> Status {
@@ -153,7 +162,8 @@ pub(crate) fn patience(config: &Config) -> Duration {
     time / 10 * 9
 }
 
-fn local(config: &Config, kept: &Kept, mail: &Mail<'_>, answer: &Answer) {
+fn local(config: &Config, kept: &Kept, mails: &[&Mail<'_>], answer: &Answer) {
+    let [mail, others @ ..] = mails else { return };
     let fail = |what: String| {
         say(answer, &BadService { what });
         all(mail, answer, &misconfigured());
@@ -205,9 +215,31 @@ fn local(config: &Config, kept: &Kept, mail: &Mail<'_>, answer: &Answer) {
         propagate: list("propagate_unmatched_extensions"),
         header_for: params.prepend_delivered_header().0.clone(),
     };
-    for target in &mail.job.recipients {
-        let tell: &dyn Tell = answer;
-        let report = Engine::new(&setting, mail, target, tell).deliver();
-        answer.send(&Frame::Report(Box::new(report)));
+    let tell: &dyn Tell = answer;
+    let [target] = mail.job.recipients.as_slice() else {
+        for target in &mail.job.recipients {
+            let outcome = Engine::new(&setting, mail, target, tell).deliver(&[]);
+            answer.send(&Frame::Report(Box::new(outcome.report)));
+        }
+        return answer.send(&Frame::Mailbox(false));
+    };
+    let to = &target.recipient.address;
+    // All that is decided on the way to a mailbox depends on the recipient alone, but for loops and probes.
+    let usual = |m: &Mail<'_>| {
+        let same = matches!(m.job.recipients.as_slice(), [t] if t.recipient.address.internal().eq_ignore_ascii_case(&to.internal()));
+        same && !m.job.probe && !Engine::is_loop(m, to)
+    };
+    let along: Vec<&Mail<'_>> = others.iter().copied().filter(|m| usual(mail) && usual(m)).collect();
+    let outcome = Engine::new(&setting, mail, target, tell).deliver(&along);
+    answer.send(&Frame::Report(Box::new(outcome.report)));
+    for (mail, status) in along.iter().zip(&outcome.along) {
+        let place = mails.iter().position(|m| std::ptr::eq(*m, *mail)).unwrap_or_default();
+        if let Some(target) = mail.job.recipients.first() {
+            answer.about(place);
+            answer.send(&Frame::Report(Box::new(report(mail, target, status, Action::Delivered))));
+        }
+    }
+    if let Some(yes) = outcome.mailbox {
+        answer.send(&Frame::Mailbox(yes));
     }
 }

@@ -100,6 +100,21 @@ pub(crate) struct Engine<'a> {
     expanded: Option<(Action, Status)>,
     passes: Vec<Pass>,
     notify: Notify,
+    /// Messages for the same recipient that may go along into the mailbox.
+    pub along: &'a [&'a Mail<'a>],
+    /// What became of the first of them: of all, or of none.
+    pub went_along: Vec<Status>,
+    /// It was the recipient's mailbox that was delivered to, or something else.
+    pub mailbox: Option<bool>,
+}
+
+/// What came of a recipient, and of those that went along.
+pub(crate) struct Outcome {
+    pub report: Report,
+    /// Of those that went along.
+    pub along: Vec<Status>,
+    /// See `Frame::Mailbox`.
+    pub mailbox: Option<bool>,
 }
 
 /// Aliases nested deeper than this are taken for a loop.
@@ -123,11 +138,21 @@ impl<'a> Engine<'a> {
             expanded: None,
             passes: Vec::new(),
             notify: target.recipient.notify,
+            along: &[],
+            went_along: Vec::new(),
+            mailbox: None,
         }
     }
 
-    /// Delivers, and says what became of it.
-    pub fn deliver(mut self) -> Report {
+    /// Whether the message came here before.
+    pub fn is_loop(mail: &Mail<'_>, to: &Address) -> bool {
+        let (internal, external) = (to.internal().to_lowercase(), to.to_string().to_lowercase());
+        mail.loops.iter().any(|l| *l == internal || *l == external)
+    }
+
+    /// Delivers, and says what became of it. `along` are messages for the same recipient that may go along.
+    pub fn deliver(mut self, along: &'a [&'a Mail<'a>]) -> Outcome {
+        self.along = along;
         let state = State {
             to: self.target.recipient.address.clone(),
             level: 0,
@@ -149,14 +174,18 @@ impl<'a> Engine<'a> {
         let class = |class: u8| self.lines.iter().map(|l| &l.status).find(|s| s.code.0 == class);
         // A destination that must wait makes the whole recipient wait.
         let result = class(4).or_else(|| class(5)).or_else(|| class(2)).cloned();
-        Report {
+        let looped = Engine::is_loop(self.mail, &self.target.recipient.address);
+        let report = Report {
             recipient: self.target.place as usize,
             result: result.unwrap_or_else(|| Status::new(Code(2, 0, 0), "")),
             lines: self.lines,
             forwards: self.forwards,
             expanded: self.expanded,
             passes: self.passes,
-        }
+        };
+        // A loop ends before anybody looks where it leads.
+        let mailbox = self.mailbox.or(if looped { None } else { Some(false) });
+        Outcome { report, along: self.went_along, mailbox }
     }
 
     fn line(&self, to: Address, status: Status, action: Action, forward: Option<usize>) -> Line {
@@ -200,12 +229,7 @@ impl<'a> Engine<'a> {
         if !self.first_time(format!("recipient {} {}", state.level, address.to_lowercase())) {
             return;
         }
-        if self
-            .mail
-            .loops
-            .iter()
-            .any(|l| *l == address.to_lowercase() || *l == state.to.to_string().to_lowercase())
-        {
+        if Engine::is_loop(self.mail, &state.to) {
             return self.done(&state, loop_status(&state.to));
         }
         if state.delivered.is_none() || !self.set.params.frozen_delivered_to() {

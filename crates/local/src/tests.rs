@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod together;
 mod virtual_mailboxes;
 
 const MESSAGE: &[u8] = b"Received: by mx\r\nSubject: t\r\n\r\nhola\r\nFrom me\r\n.dot\r\n";
@@ -105,7 +106,7 @@ impl World {
         let (mut report, mut log, mut end) = (None, Vec::new(), false);
         while let Some(frame) = frames.next_frame().unwrap() {
             match frame {
-                Frame::Begin { .. } => {}
+                Frame::Begin { .. } | Frame::About(_) | Frame::Mailbox(_) => {}
                 Frame::Log { text, .. } => log.push(text),
                 Frame::Report(r) => report = Some(*r),
                 Frame::End => end = true,
@@ -418,6 +419,7 @@ fn in_a_namespace() {
         std::fs::set_permissions(w.root.join(home), std::fs::Permissions::from_mode(0o700)).unwrap();
     }
     w.write("aliases", "");
+    together::on_a_full_disk(&w);
     let owner = |path: &Path| std::fs::metadata(path).map(|m| (m.uid(), m.gid(), m.mode() & 0o777)).ok();
 
     // The spool is root's: mailbox and lock are made by root, written by the user.

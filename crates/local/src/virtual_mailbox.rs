@@ -8,13 +8,14 @@
 //! There is no loop detection by Delivered-To, since nothing is forwarded from here.
 
 use crate::answer::{Answer, Tell, say};
+use crate::content::Content;
 use crate::events::{BadNumber, BadService, NotRegular, Owner, PartDied, VirtualTable};
 use crate::identity::{self, Rights};
 use crate::kept::Kept;
 use crate::leaf::{self, Leaf, Record};
 use crate::lookups::split_extension;
 use crate::mail::{Headers, Item, Mail, headers};
-use crate::mbox::{self, Because, Failure};
+use crate::mbox::{self, Because, Failure, Parcel};
 use crate::mbox_lock::Locks;
 use crate::resolve::Resolver;
 use crate::setup::{all, misconfigured, patience, report};
@@ -139,36 +140,33 @@ impl Virtual {
         }
     }
 
-    /// What becomes of one recipient.
-    fn deliver(&self, mail: &Mail<'_>, target: &Target, tell: &dyn Tell) -> Status {
+    /// Where the mail of one recipient belongs; or what becomes of it without that.
+    fn find(&self, mail: &Mail<'_>, target: &Target, tell: &dyn Tell) -> Result<Found, Status> {
         let given = &target.recipient.address;
         let address = Address::new(given.local().to_lowercase(), given.domain().map(str::to_lowercase));
         let name = address.internal();
         let mailbox = match self.row(&self.mailboxes, &address) {
             Ok(Some(hit)) => format!("{}/{}", self.base, hit.value),
-            Ok(None) => return Status::new(Code(5, 1, 1), format!("unknown user: \"{name}\"")),
+            Ok(None) => return Err(Status::new(Code(5, 1, 1), format!("unknown user: \"{name}\""))),
             Err(e) => {
                 let table = self.mailboxes.parameter().to_string();
                 say(tell, &VirtualTable { table, address: name, what: e.to_string() });
-                return misconfigured();
+                return Err(misconfigured());
             }
         };
         let Some(uid) = self.number(&self.uids, "uid", &address, self.minimum_uid, tell) else {
-            return misconfigured();
+            return Err(misconfigured());
         };
         let Some(gid) = self.number(&self.gids, "gid", &address, 1, tell) else {
-            return misconfigured();
+            return Err(misconfigured());
         };
         let maildir = mailbox.ends_with('/');
         if mail.job.probe {
-            return crate::actions::would(if maildir {
-                "delivers to maildir"
-            } else {
-                "delivers to mailbox"
-            });
+            let what = if maildir { "delivers to maildir" } else { "delivers to mailbox" };
+            return Err(crate::actions::would(what));
         }
         if let Some(why) = identity::refusal(uid) {
-            return Status::new(Code(5, 7, 1), why);
+            return Err(Status::new(Code(5, 7, 1), why));
         }
         let item = Item {
             to: given.clone(),
@@ -180,75 +178,175 @@ impl Virtual {
             extension: None,
         };
         let rights = Rights { uid, gid, home: None, shell: None };
-        let path = PathBuf::from(mailbox);
-        let said = leaf::run(&rights, mail.content, self.limit, self.patience, |leaf| {
-            leaf.send(&Record::Done(self.write(leaf, &item, &path, maildir, uid)));
-        });
-        let mut status = None;
-        match said {
-            Ok(records) => {
-                for record in records {
-                    match record {
-                        Record::Log(level, text) => tell.log(level, text),
-                        Record::Done(done) => status = Some(done),
-                        Record::Found(..) | Record::End => {}
-                    }
-                }
-            }
-            Err(what) => say(tell, &PartDied { what }),
-        }
-        status.unwrap_or_else(|| Status::new(Code(4, 3, 0), "internal software error"))
+        Ok(Found {
+            item,
+            rights,
+            path: PathBuf::from(mailbox),
+            maildir,
+            at: (mail.job.offset, mail.job.length),
+        })
     }
 
-    /// The part that runs as the owner of the mailbox.
-    fn write(&self, leaf: &Leaf, item: &Item, path: &Path, maildir: bool, uid: u32) -> Status {
+    /// Delivers what has the same owner; gives the status of each. One is `None` when its mailbox was locked and others had to
+    /// be served.
+    fn deliver(&self, all: &[&Found], content: &Content, tell: &dyn Tell) -> Vec<Option<Status>> {
+        let Some(first) = all.first() else { return Vec::new() };
+        let said = leaf::run(&first.rights, content, self.limit, self.patience, |leaf| {
+            for (n, status) in self.write(leaf, all) {
+                leaf.send(&Record::Found(n.to_string(), false));
+                leaf.send(&Record::Done(status));
+            }
+        });
+        let mut statuses = vec![None; all.len()];
+        let records = match said {
+            Ok(records) => records,
+            Err(what) => {
+                say(tell, &PartDied { what });
+                if let Some(first) = statuses.first_mut() {
+                    *first = Some(Status::new(Code(4, 3, 0), "internal software error"));
+                }
+                return statuses;
+            }
+        };
+        let mut about = usize::MAX;
+        for record in records {
+            match record {
+                Record::Log(level, text) => tell.log(level, text),
+                Record::Found(n, _) => about = n.parse().unwrap_or(usize::MAX),
+                Record::Done(done) => {
+                    if let Some(status) = statuses.get_mut(about) {
+                        *status = Some(done);
+                    }
+                }
+                Record::End => {}
+            }
+        }
+        statuses
+    }
+
+    /// The part that runs as the owner of the mailboxes: one after the other, each with all that is for it. Gives the places
+    /// of messages in `all`, with what became of them.
+    fn write(&self, leaf: &Leaf, all: &[&Found]) -> Vec<(usize, Status)> {
+        let mut boxes: Vec<(&Path, Vec<usize>)> = Vec::new();
+        for (n, found) in all.iter().enumerate() {
+            match boxes.iter_mut().find(|(path, _)| *path == found.path) {
+                Some((_, of_it)) => of_it.push(n),
+                None => boxes.push((&found.path, vec![n])),
+            }
+        }
+        let mut out = Vec::new();
+        let lonely = boxes.len() == 1;
+        for (_, places) in boxes {
+            let found: Vec<&Found> = places.iter().filter_map(|n| all.get(*n).copied()).collect();
+            let statuses = self.write_one(leaf, &found, lonely);
+            out.extend(places.into_iter().zip(statuses).filter_map(|(n, status)| Some((n, status?))));
+        }
+        out
+    }
+
+    /// One mailbox. `None` for a locked one that others shall not wait for.
+    fn write_one(&self, leaf: &Leaf, all: &[&Found], lonely: bool) -> Vec<Option<Status>> {
+        let Some(first) = all.first() else { return Vec::new() };
+        let (path, maildir) = (first.path.as_path(), first.maildir);
         let which = Headers { from_line: !maildir, return_path: true, original_to: true, delivered_to: true };
-        let before = headers(item, which, "MAILER-DAEMON", "", b"\n");
+        let parcel = |found: &&Found| Parcel {
+            before: headers(&found.item, which, "MAILER-DAEMON", "", b"\n"),
+            content: leaf.content.beside(found.at.0, found.at.1),
+        };
+        let parcels: Vec<Parcel> = all.iter().map(parcel).collect();
         if maildir {
-            return match crate::maildir::deliver(path, &before, &leaf.content, self.limit, LATER, leaf) {
+            let status = |done| match done {
                 Ok(()) => Status::new(Code(2, 0, 0), "delivered to maildir"),
-                Err(failure) => failure.status("maildir delivery failed: "),
+                Err(failure) => Failure::status(failure, "maildir delivery failed: "),
             };
+            let done = crate::maildir::deliver(path, &parcels, self.limit, LATER, leaf);
+            return done.into_iter().map(|done| Some(status(done))).collect();
         }
         let target = mbox::Target {
             path,
-            owner: Some((uid, self.strict_owner)),
+            owner: Some((first.rights.uid, self.strict_owner)),
             dot_lock: self.locks.dot,
             dot_lock_may_fail: false,
             refuse_executable: false,
             code: LATER,
         };
-        match mbox::append(&target, &self.locks, &before, &leaf.content, self.limit, leaf) {
-            Ok(()) => Status::new(Code(2, 0, 0), "delivered to mailbox"),
-            Err(failure) => {
-                let failure = match failure.because {
-                    Because::NotRegular => {
-                        let path = path.display().to_string();
-                        say(leaf, &NotRegular { recipient: item.to.internal(), path });
-                        Failure::new(Code(5, 3, 5), "mail system configuration error")
-                    }
-                    _ => failure,
-                };
-                failure.status(&format!("delivery failed to mailbox {}: ", path.display()))
-            }
-        }
+        let locks = if lonely { self.locks } else { self.locks.impatient() };
+        let done = mbox::append(&target, &locks, &parcels, self.limit, leaf);
+        let status = |(done, found): (Result<(), Failure>, &&Found)| match done {
+            Ok(()) => Some(Status::new(Code(2, 0, 0), "delivered to mailbox")),
+            Err(failure) if failure.because == Because::Locked && !lonely => None,
+            Err(failure) => Some(self.failed(leaf, found, failure)),
+        };
+        done.into_iter().zip(all).map(status).collect()
     }
+
+    fn failed(&self, leaf: &Leaf, found: &Found, failure: Failure) -> Status {
+        let path = found.path.display();
+        let failure = match failure.because {
+            Because::NotRegular => {
+                say(leaf, &NotRegular { recipient: found.item.to.internal(), path: path.to_string() });
+                Failure::new(Code(5, 3, 5), "mail system configuration error")
+            }
+            _ => failure,
+        };
+        failure.status(&format!("delivery failed to mailbox {path}: "))
+    }
+}
+
+/// A message and where it belongs.
+struct Found {
+    item: Item,
+    rights: Rights,
+    path: PathBuf,
+    maildir: bool,
+    /// Where its content begins, and how long it is.
+    at: (u64, u64),
 }
 
 /// What a mailbox that cannot be opened or locked comes to.
 const LATER: Code = Code(4, 2, 0);
 
-/// Delivers a job to virtual mailboxes.
-pub(crate) fn deliver(config: &Config, kept: &Kept, mail: &Mail<'_>, answer: &Answer) {
+/// Delivers messages to virtual mailboxes: those whose mailboxes have the same owner by one process.
+pub(crate) fn deliver(config: &Config, kept: &Kept, mails: &[&Mail<'_>], answer: &Answer) {
+    let [first, ..] = mails else { return };
     let setting = match Virtual::load(config, kept) {
         Ok(setting) => setting,
         Err(what) => {
             say(answer, &BadService { what });
-            return all(mail, answer, &Status::new(Code(4, 3, 0), "mail transport unavailable"));
+            return all(first, answer, &Status::new(Code(4, 3, 0), "mail transport unavailable"));
         }
     };
-    for target in &mail.job.recipients {
-        let status = setting.deliver(mail, target, answer);
-        answer.send(&Frame::Report(Box::new(report(mail, target, &status, Action::Delivered))));
+    let mut waiting: Vec<(usize, &Mail<'_>, &Target, Found)> = Vec::new();
+    for (n, mail) in mails.iter().enumerate() {
+        for target in &mail.job.recipients {
+            match setting.find(mail, target, answer) {
+                Ok(found) => waiting.push((n, mail, target, found)),
+                Err(status) => tell(answer, n, mail, target, &status),
+            }
+        }
     }
+    let several = mails.len() > 1;
+    while let Some((_, _, _, next)) = waiting.first() {
+        let rights = next.rights.clone();
+        // The recipients of one message are served one by one, as each may take its time.
+        let take = if several { usize::MAX } else { 1 };
+        let (mut these, mut rest) = (Vec::new(), Vec::new());
+        for one in waiting {
+            if one.3.rights == rights && these.len() < take { these.push(one) } else { rest.push(one) }
+        }
+        waiting = rest;
+        let all: Vec<&Found> = these.iter().map(|(_, _, _, found)| found).collect();
+        let statuses = setting.deliver(&all, first.content, answer);
+        for ((n, mail, target, _), status) in these.iter().zip(statuses) {
+            if let Some(status) = status {
+                tell(answer, *n, mail, target, &status);
+            }
+        }
+    }
+    answer.send(&Frame::Mailbox(true));
+}
+
+fn tell(answer: &Answer, place: usize, mail: &Mail<'_>, target: &Target, status: &Status) {
+    answer.about(place);
+    answer.send(&Frame::Report(Box::new(report(mail, target, status, Action::Delivered))));
 }

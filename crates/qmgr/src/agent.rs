@@ -51,10 +51,30 @@ pub struct Done {
     pub crashed: bool,
     /// The destination itself could not be reached: what else waits for it is not tried now.
     pub unreachable: Option<proto::status::Status>,
+    /// It went into a mailbox, or did not; `None` when nobody knows.
+    pub mailbox: Option<bool>,
+    /// Of several messages that were to go together this one was not tried: it shall go alone.
+    pub untried: bool,
 }
 
 /// A means of delivery.
 pub trait Agent: Send + Sync {
     /// Tries once. Never fails as such: what could not be tried is reported as deferred.
     fn deliver(&self, request: Request) -> Pin<Box<dyn Future<Output = Done> + Send + '_>>;
+
+    /// Tries several messages for the same transport and destination, in this order; gives what became of each. Who
+    /// cannot deliver together tries the first.
+    fn deliver_together(
+        &self,
+        requests: Vec<Request>,
+    ) -> Pin<Box<dyn Future<Output = Vec<Done>> + Send + '_>> {
+        Box::pin(async move {
+            let untried = Done { untried: true, ..Done::default() };
+            let mut all = vec![untried; requests.len()];
+            if let (Some(request), Some(done)) = (requests.into_iter().next(), all.first_mut()) {
+                *done = self.deliver(request).await;
+            }
+            all
+        })
+    }
 }

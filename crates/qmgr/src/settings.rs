@@ -205,6 +205,12 @@ fn transport(
         .process_limit()
         .map_or(usize::try_from(*master.default_process_limit()).unwrap_or(100), |n| n as usize);
     let syslog_name = own.get("syslog_name")?;
+    let together = match service.command() {
+        // Of one recipient each: one process has one mailbox before it.
+        "local" if recipients == 1 => proto::job::MOST_TOGETHER / 2,
+        "virtual" => proto::job::MOST_TOGETHER / 2,
+        _ => 1,
+    };
     Ok(Transport {
         command: service.command().to_string(),
         own: Own::of(service.command()),
@@ -214,6 +220,8 @@ fn transport(
             // Those are tasks; the others are processes, or done at once.
             elastic: service.process_limit().is_none() && matches!(service.command(), "smtp" | "lmtp"),
             concurrency,
+            together,
+            writers: 2 * std::thread::available_parallelism().map_or(2, usize::from),
             initial: number("initial_destination_concurrency", None)?.max(1),
             positive: share("destination_concurrency_positive_feedback")?,
             negative: share("destination_concurrency_negative_feedback")?,

@@ -738,8 +738,8 @@ impl<'a> Delivery<'a> {
             connect: ready.duration_since(self.begun).as_micros() as u64,
             transmit: ended.duration_since(ready).as_micros() as u64,
             number: self.number,
-            crashed: false,
             unreachable: self.unreachable,
+            ..Done::default()
         }
     }
 }

@@ -7,9 +7,16 @@ use std::io::{self, Seek, Write};
 
 /// A sealed file with this content, positioned at its start, close-on-exec.
 pub fn sealed(content: &[u8]) -> io::Result<File> {
+    sealed_pieces(&[content])
+}
+
+/// The same with several pieces, one after the other.
+pub fn sealed_pieces(pieces: &[&[u8]]) -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let mut file = File::from(memfd_create(c"message", flags)?);
-    file.write_all(content)?;
+    for piece in pieces {
+        file.write_all(piece)?;
+    }
     file.rewind()?;
     let seals =
         SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;

@@ -2,7 +2,7 @@
 
 use crate::{first, pieces, text};
 use proto::control::{Answer, Request, listing};
-use proto::job::{Ended, Frame, FrameReader, Job, split_job};
+use proto::job::{Ended, Frame, FrameReader, Job, read_jobs, split_job, write_jobs};
 use proto::record::{Decoder, Item, Walker};
 use proto::supervision::{Ask, Order};
 
@@ -62,6 +62,11 @@ pub fn job(bytes: &[u8]) {
         && let Some(again) = job.encode()
     {
         assert_eq!(Job::decode(&again), Some(job));
+    }
+    if let Some(jobs) = read_jobs(bytes)
+        && let Some(again) = write_jobs(&jobs)
+    {
+        assert_eq!(read_jobs(&again), Some(jobs));
     }
     if let Some(frame) = Frame::decode(bytes) {
         let again = frame.encode();

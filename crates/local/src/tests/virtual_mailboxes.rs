@@ -14,7 +14,7 @@ fn owner() -> u32 {
 }
 
 /// A world with this table of mailboxes.
-fn world(name: &str, rows: &str) -> World {
+pub(super) fn world(name: &str, rows: &str) -> World {
     let mut w = World::new(&format!("virtual-{name}"));
     let (at, uid) = (w.root.display().to_string(), owner());
     w.master_cf = "virtual unix - n n - - virtual\n".into();

@@ -1,7 +1,8 @@
 //! What a child answers: frames on a pipe, each with its length before it.
 //!
-//! `Begin` first, then `Log` and `Report` frames in any order, `End` last. Without `End` the child
-//! died; recipients without a report are then deferred. The reader refuses a frame longer than
+//! `Begin` first, then `Log`, `Report`, `About` and `Mailbox` frames in any order, `End` last. Without `End` the child
+//! died; recipients without a report are then deferred. Of several messages that came together those without a report are
+//! tried again one by one. The reader refuses a frame longer than
 //! [`LONGEST_FRAME`] and more than [`MOST_BYTES`] in all.
 
 use super::wire::{Reader, Writer};
@@ -32,6 +33,11 @@ pub enum Frame {
     },
     /// What became of a recipient.
     Report(Box<Report>),
+    /// Reports that follow are about the message of this place among those that came together; the first ones are about
+    /// the first.
+    About(u32),
+    /// It went into a mailbox (true), where several messages at a time are cheaper, or to something else, where they are not.
+    Mailbox(bool),
     /// All is said.
     End,
 }
@@ -149,6 +155,14 @@ impl Frame {
                 w.u8(b'R');
                 write_report(&mut w, report);
             }
+            Frame::About(message) => {
+                w.u8(b'A');
+                w.u32(*message);
+            }
+            Frame::Mailbox(yes) => {
+                w.u8(b'M');
+                w.bool(*yes);
+            }
             Frame::End => w.u8(b'E'),
         }
         let body = w.done();
@@ -173,6 +187,8 @@ impl Frame {
                 Frame::Log { say, text: r.text()? }
             }
             b'R' => Frame::Report(Box::new(read_report(&mut r)?)),
+            b'A' => Frame::About(r.u32()?),
+            b'M' => Frame::Mailbox(r.bool()?),
             b'E' => Frame::End,
             _ => return None,
         };

@@ -6,15 +6,20 @@
 //! the rest to a child. The child writes [`answer::Frame`]s into the pipe; `deliver` says when and
 //! how the child ended ([`Ended`]). Nobody trusts the other: every decoder here takes any bytes.
 //!
+//! Several messages for the same place may travel together ([`write_jobs`]): their contents lie in one file, one after the other,
+//! and the child says of which message it speaks ([`Frame::About`]).
+//!
 //! A job names a transport and addresses. It holds no user, path or command: those come from the
 //! configuration and tables that the child reads itself.
 
 pub mod answer;
 mod ended;
+mod together;
 pub(crate) mod wire;
 
 pub use answer::{Action, Forward, Frame, FrameReader, Line, Pass, Report, Say};
 pub use ended::{Ended, How};
+pub use together::{MOST_TOGETHER, read_jobs, write_jobs};
 
 use crate::Address;
 use crate::envelope::{Client, Encoding, Recipient, Ret};

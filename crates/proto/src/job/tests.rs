@@ -117,6 +117,8 @@ fn frame() -> impl Strategy<Value = Frame> {
             text
         }),
         report().prop_map(|r| Frame::Report(Box::new(r))),
+        any::<u32>().prop_map(Frame::About),
+        any::<bool>().prop_map(Frame::Mailbox),
         Just(Frame::End),
     ]
 }

@@ -46,9 +46,13 @@ impl Writer {
         self.u32(u32::try_from(n).unwrap_or(u32::MAX));
     }
 
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.count(bytes.len());
+        self.0.extend_from_slice(bytes);
+    }
+
     pub fn text(&mut self, text: &str) {
-        self.count(text.len());
-        self.0.extend_from_slice(text.as_bytes());
+        self.bytes(text.as_bytes());
     }
 
     pub fn optional(&mut self, text: Option<&str>) {
@@ -143,11 +147,15 @@ impl<'a> Reader<'a> {
         (n <= self.0.len()).then_some(n)
     }
 
-    pub fn text(&mut self) -> Option<String> {
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
         let n = self.count()?;
         let (head, tail) = self.0.split_at_checked(n)?;
         self.0 = tail;
-        std::str::from_utf8(head).ok().map(str::to_string)
+        Some(head)
+    }
+
+    pub fn text(&mut self) -> Option<String> {
+        std::str::from_utf8(self.bytes()?).ok().map(str::to_string)
     }
 
     pub fn optional(&mut self) -> Option<Option<String>> {

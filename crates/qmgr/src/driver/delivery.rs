@@ -1,4 +1,6 @@
 //! One delivery: asks the agent, logs what it reports, commits forwards, settles the recipients.
+//!
+//! Most are of one message. Of several that were delivered together each is concluded for itself, in their order.
 
 use super::message::{Message, News};
 use super::taking::{Groups, orig_to, usable};
@@ -25,8 +27,15 @@ pub(super) struct Work {
     pub delivery: u64,
     pub transport: Arc<str>,
     pub nexthop: String,
-    pub recipients: Vec<usize>,
+    pub parcels: Vec<Parcel>,
     pub followed: bool,
+}
+
+/// What a delivery has of one message.
+pub(super) struct Parcel {
+    pub message: Arc<Message>,
+    /// Places in the envelope.
+    pub recipients: Vec<usize>,
 }
 
 /// What settling needs to know.
@@ -79,66 +88,157 @@ struct Settlement {
 }
 
 /// Runs a delivery to its end.
-pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>, work: Work) {
+pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, work: Work) {
     let parts = shared.parts();
     let begun = sys::time::now_micros();
-    let recipients = work.recipients.iter().map(|p| (*p, message.resolved(*p))).collect();
-    let done = match message.is_gone() {
-        true => None,
-        false => {
-            let to = (&*work.transport, &*work.nexthop, work.followed);
-            Some(attempt(&shared, &parts, &message, to, recipients).await)
-        }
+    let mut dones = match work.parcels.as_slice() {
+        [parcel] => vec![one(&shared, &parts, &work, parcel).await],
+        _ => together(&shared, &parts, &work).await,
     };
-    let feedback = match &done {
-        None => Feedback::Nothing,
-        Some(Done { unreachable: Some(status), .. }) => Feedback::Failed(status.clone()),
-        Some(done) if done.reports.iter().any(|r| r.result.code.0 != 4) => Feedback::Reached,
-        Some(_) => Feedback::Postponed,
+    dones.resize_with(work.parcels.len(), || None);
+    let tried = || dones.iter().flatten().filter(|done| !done.untried);
+    let unreachable = tried().find_map(|done| done.unreachable.clone());
+    let feedback = match unreachable {
+        _ if tried().next().is_none() => Feedback::Nothing,
+        Some(status) => Feedback::Failed(status),
+        None if tried().any(|d| d.reports.iter().any(|r| r.result.code.0 != 4)) => Feedback::Reached,
+        None => Feedback::Postponed,
     };
-    let over;
-    if let Some(done) = done {
-        let settings = &parts.settings;
-        let transport = settings.transports.get(&*work.transport);
-        let number = if done.number == 0 { std::process::id() } else { done.number };
-        let context = Context {
-            shared: &shared,
-            parts: &parts,
-            message: &message,
-            nexthop: &work.nexthop,
-            voice: transport.map_or(&settings.error_voice, |t| &t.voice).numbered(number),
-            soft_bounce: transport.is_some_and(|t| t.soft_bounce),
-            delays: Delays {
-                before: message.active.saturating_sub(message.envelope.arrival),
-                queue: begun.saturating_sub(message.active),
-                connect: done.connect,
-                transmit: done.transmit,
-            },
-        };
-        if done.crashed {
-            blame(&context, &work.transport).await;
-        }
-        let mut settlement = Settlement::default();
-        // In the order in which the agent got the results: notices tell them so.
-        let mut rest = work.recipients.clone();
-        for report in &done.reports {
-            if let Some(n) = rest.iter().position(|p| *p == report.recipient) {
-                rest.remove(n);
-                context.take(report, &mut settlement).await;
+    let mailbox = tried().find_map(|done| done.mailbox);
+    let (mut over, mut again) = (Vec::new(), Vec::new());
+    for (parcel, done) in work.parcels.iter().zip(dones) {
+        let ended = match done {
+            None => parcel.message.done(parcel.recipients.len()),
+            Some(done) if done.untried => {
+                again.push(parcel);
+                false
             }
+            Some(done) => conclude(&shared, &parts, &work, parcel, done, begun).await,
+        };
+        if ended {
+            over.push(parcel.message.clone());
         }
-        for place in rest {
-            let status = Status::new(Code(4, 3, 0), "unknown mail transport error");
-            context.single(place, status, &mut settlement);
-        }
-        over = settle(&context, settlement, &message).await;
-    } else {
-        over = message.done(work.recipients.len());
     }
-    let _ = shared.inbox.send(Note::Event(Event::Finished { delivery: work.delivery, feedback }));
-    if over {
+    let _ = shared.inbox.send(Note::Event(Event::Finished { delivery: work.delivery, feedback, mailbox }));
+    for parcel in again {
+        let mut groups = Groups::default();
+        for place in &parcel.recipients {
+            let to = (work.transport.to_string(), work.nexthop.clone());
+            let single = verp::wanted(&parcel.message.envelope);
+            groups.add(&parts, *place, &parcel.message.resolved(*place), to, single);
+        }
+        groups.0.iter_mut().for_each(|group| group.alone = true);
+        let _ = shared.inbox.send(Note::Arrived(parcel.message.clone(), groups.0));
+    }
+    let last = over.pop();
+    for message in over {
+        tokio::spawn(finish::run(shared.clone(), message));
+    }
+    if let Some(message) = last {
         finish::run(shared, message).await;
     }
+}
+
+/// Has one message delivered; `None` when it is not ours any more.
+async fn one<S: Store>(
+    shared: &Arc<Shared<S>>,
+    parts: &Parts<S>,
+    work: &Work,
+    Parcel { message, recipients }: &Parcel,
+) -> Option<Done> {
+    if message.is_gone() {
+        return None;
+    }
+    let recipients = recipients.iter().map(|p| (*p, message.resolved(*p))).collect();
+    let to = (&*work.transport, &*work.nexthop, work.followed);
+    Some(attempt(shared, parts, message, to, recipients).await)
+}
+
+/// Has several messages delivered together.
+async fn together<S: Store>(shared: &Arc<Shared<S>>, parts: &Parts<S>, work: &Work) -> Vec<Option<Done>> {
+    let mut dones: Vec<Option<Done>> = Vec::new();
+    let (mut requests, mut places) = (Vec::new(), Vec::new());
+    let to = (&*work.transport, &*work.nexthop, work.followed);
+    let agent = agent(parts, &work.transport);
+    for Parcel { message, recipients } in &work.parcels {
+        let recipients = recipients.iter().map(|p| (*p, message.resolved(*p))).collect();
+        let request = match agent {
+            Some(_) if !message.is_gone() => request(shared, parts, message, to, recipients).await,
+            _ => None,
+        };
+        match request {
+            Some(request) => {
+                places.push(dones.len());
+                requests.push(request);
+                // What gets no answer waits.
+                dones.push(Some(Done::default()));
+            }
+            None if message.is_gone() => dones.push(None),
+            None => dones.push(Some(Done::default())),
+        }
+    }
+    let Some(agent) = agent.filter(|_| !requests.is_empty()) else { return dones };
+    let expected = requests.len();
+    let crashed = || {
+        // It is not known which of them is to blame: each is tried on its own.
+        let mut all = vec![Done { untried: true, ..Done::default() }; expected];
+        if let ([done], true) = (all.as_mut_slice(), expected == 1) {
+            *done = Done { crashed: true, ..Done::default() };
+        }
+        all
+    };
+    let results = guarded(agent.deliver_together(requests), crashed).await;
+    for (place, done) in places.into_iter().zip(results) {
+        if let Some(slot) = dones.get_mut(place) {
+            *slot = Some(done);
+        }
+    }
+    dones
+}
+
+/// Logs and settles what became of a message; true when it is to be finished.
+async fn conclude<S: Store>(
+    shared: &Arc<Shared<S>>,
+    parts: &Parts<S>,
+    work: &Work,
+    Parcel { message, recipients }: &Parcel,
+    done: Done,
+    begun: u64,
+) -> bool {
+    let settings = &parts.settings;
+    let transport = settings.transports.get(&*work.transport);
+    let number = if done.number == 0 { std::process::id() } else { done.number };
+    let context = Context {
+        shared,
+        parts,
+        message,
+        nexthop: &work.nexthop,
+        voice: transport.map_or(&settings.error_voice, |t| &t.voice).numbered(number),
+        soft_bounce: transport.is_some_and(|t| t.soft_bounce),
+        delays: Delays {
+            before: message.active.saturating_sub(message.envelope.arrival),
+            queue: begun.saturating_sub(message.active),
+            connect: done.connect,
+            transmit: done.transmit,
+        },
+    };
+    if done.crashed {
+        blame(&context, &work.transport).await;
+    }
+    let mut settlement = Settlement::default();
+    // In the order in which the agent got the results: notices tell them so.
+    let mut rest = recipients.clone();
+    for report in &done.reports {
+        if let Some(n) = rest.iter().position(|p| *p == report.recipient) {
+            rest.remove(n);
+            context.take(report, &mut settlement).await;
+        }
+    }
+    for place in rest {
+        let status = Status::new(Code(4, 3, 0), "unknown mail transport error");
+        context.single(place, status, &mut settlement);
+    }
+    settle(&context, settlement, message).await
 }
 
 /// Recipients that wait without an attempt, because their destination is dead.
@@ -214,8 +314,25 @@ async fn attempt<S: Store>(
         };
         return Done { reports: recipients.iter().map(report).collect(), ..Done::default() };
     }
-    let agent = known.and_then(|t| parts.agents.get(&t.command));
-    let Some(agent) = agent else { return Done::default() };
+    let Some(agent) = agent(parts, transport) else { return Done::default() };
+    let to = (transport, nexthop, followed);
+    let Some(request) = request(shared, parts, message, to, recipients).await else { return Done::default() };
+    guarded(agent.deliver(request), || Done { crashed: true, ..Done::default() }).await
+}
+
+/// Who delivers for a transport.
+fn agent<'a, S: Store>(parts: &'a Parts<S>, transport: &str) -> Option<&'a Arc<dyn crate::agent::Agent>> {
+    parts.settings.transports.get(transport).and_then(|t| parts.agents.get(&t.command))
+}
+
+/// What an agent is asked; `None` when the content cannot be had.
+async fn request<S: Store>(
+    shared: &Shared<S>,
+    parts: &Parts<S>,
+    message: &Message,
+    (transport, nexthop, followed): (&str, &str, bool),
+    recipients: Vec<(usize, Address)>,
+) -> Option<Request> {
     let body = match message.body(&shared.store).await {
         Ok(body) => body,
         Err(e) => {
@@ -224,14 +341,14 @@ async fn attempt<S: Store>(
             } else {
                 parts.settings.voice.say_of(message.id, &QueueTrouble { why: e.to_string() });
             }
-            return Done::default();
+            return None;
         }
     };
     let envelope = match recipients.as_slice() {
         [(place, _)] => verp::envelope(&message.envelope, *place),
         _ => message.envelope.clone(),
     };
-    let request = Request {
+    Some(Request {
         id: message.id,
         envelope,
         body,
@@ -241,12 +358,17 @@ async fn attempt<S: Store>(
         arrival: message.envelope.arrival,
         active: message.active,
         followed,
-    };
-    // A fault of the program is this delivery's alone: its place is given back, its message waits.
-    let mut delivery = agent.deliver(request);
+    })
+}
+
+/// A fault of the program is this delivery's alone: its place is given back, its messages wait.
+async fn guarded<T>(
+    mut delivery: std::pin::Pin<Box<dyn Future<Output = T> + Send + '_>>,
+    crashed: impl Fn() -> T,
+) -> T {
     std::future::poll_fn(|context| {
         let step = catch_unwind(AssertUnwindSafe(|| delivery.as_mut().poll(context)));
-        step.unwrap_or_else(|_| Poll::Ready(Done { crashed: true, ..Done::default() }))
+        step.unwrap_or_else(|_| Poll::Ready(crashed()))
     })
     .await
 }

@@ -219,15 +219,24 @@ async fn schedule<S: Store>(
         };
         for action in actions {
             match action {
-                Action::Start { delivery, id, transport, nexthop, recipients, followed } => {
+                Action::Start { delivery, id, transport, nexthop, recipients, with, followed } => {
                     let message = active.get(&id).filter(|_| draining.is_empty());
                     let Some(message) = message.cloned() else {
                         let feedback = crate::schedule::destination::Feedback::Nothing;
-                        let _ = shared.inbox.send(Note::Event(Event::Finished { delivery, feedback }));
+                        let _ = shared.inbox.send(Note::Event(Event::Finished {
+                            delivery,
+                            feedback,
+                            mailbox: None,
+                        }));
                         continue;
                     };
-                    let work = delivery::Work { delivery, transport, nexthop, recipients, followed };
-                    tokio::spawn(delivery::run(shared.clone(), message, work));
+                    let others = with.into_iter().filter_map(|(id, recipients)| {
+                        Some(delivery::Parcel { message: active.get(&id)?.clone(), recipients })
+                    });
+                    let mut parcels = vec![delivery::Parcel { message, recipients }];
+                    parcels.extend(others);
+                    let work = delivery::Work { delivery, transport, nexthop, parcels, followed };
+                    tokio::spawn(delivery::run(shared.clone(), work));
                 }
                 Action::Defer { id, recipients, status } => {
                     if let Some(message) = active.get(&id).cloned() {

@@ -295,7 +295,10 @@ impl Groups {
             |g: &&mut Group| g.transport == transport && g.destination == destination && g.nexthop == nexthop;
         match self.0.iter_mut().rev().take(64).find(same) {
             Some(group) => group.recipients.push(place),
-            None => self.0.push(Group { transport, nexthop, destination, recipients: vec![place], single }),
+            None => {
+                let recipients = vec![place];
+                self.0.push(Group { transport, nexthop, destination, recipients, single, alone: false });
+            }
         }
     }
 }

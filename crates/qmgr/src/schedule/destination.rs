@@ -44,6 +44,10 @@ pub struct Destination {
     pub entries: usize,
     /// Deliveries under way that are late.
     pub late: usize,
+    /// Deliveries under way that began just now ([`super::together`]).
+    pub fresh: usize,
+    /// The last delivery went into a mailbox, or did not.
+    pub mailbox: Option<bool>,
     /// It took mail lately, without delay.
     pub proven: bool,
     /// When the last delivery there ended.
@@ -69,6 +73,8 @@ impl Destination {
             waiting: VecDeque::new(),
             entries: 0,
             late: 0,
+            fresh: 0,
+            mailbox: None,
             proven: false,
             ended: None,
             doubts: 0,

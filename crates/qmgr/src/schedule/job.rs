@@ -12,6 +12,8 @@ pub struct Entry {
     pub recipients: VecDeque<usize>,
     /// One recipient for each delivery.
     pub single: bool,
+    /// Never together with other messages.
+    pub alone: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,12 @@ impl Job {
         }
         self.entries.insert(destination, (entry, Stand::Waiting));
         true
+    }
+
+    /// An entry may be started together with those of other messages: it is one recipient, whose fate is that of the entry.
+    pub fn is_sociable(&self, destination: usize) -> bool {
+        let fits = |e: &Entry| !e.single && !e.alone && e.recipients.len() == 1;
+        self.entries.get(&destination).is_some_and(|(entry, _)| fits(entry))
     }
 
     /// Nothing is left to start.

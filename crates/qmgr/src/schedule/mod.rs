@@ -19,6 +19,7 @@ pub mod destination;
 pub mod feedback;
 pub mod job;
 pub mod places;
+pub mod together;
 
 use destination::{Destination, Feedback};
 use feedback::Share;
@@ -58,6 +59,10 @@ pub struct Limits {
     pub rate_delay: u64,
     /// How long the transport rests after each start, microseconds (`…_transport_rate_delay`).
     pub transport_delay: u64,
+    /// So many messages for one destination may be delivered by one process, one after the other ([`together`]).
+    pub together: usize,
+    /// So many deliveries into mailboxes begin at a time.
+    pub writers: usize,
 }
 
 impl Default for Limits {
@@ -75,6 +80,8 @@ impl Default for Limits {
             dead_time: 0,
             rate_delay: 0,
             transport_delay: 0,
+            together: 1,
+            writers: 0,
         }
     }
 }
@@ -93,6 +100,8 @@ pub struct Group {
     pub recipients: Vec<usize>,
     /// One recipient for each delivery, whatever the transport allows: the sender is another for each.
     pub single: bool,
+    /// Never together with other messages: it is no usual one, or an attempt with others came to nothing.
+    pub alone: bool,
 }
 
 /// Something happened.
@@ -106,6 +115,8 @@ pub enum Event {
         delivery: u64,
         /// What it says about the destination.
         feedback: Feedback,
+        /// It went into a mailbox, or did not; `None` when nobody knows.
+        mailbox: Option<bool>,
     },
     /// What has not been started of this message is not to be.
     Forget(QueueId),
@@ -130,6 +141,8 @@ pub enum Action {
         nexthop: String,
         /// Places in the envelope.
         recipients: Vec<usize>,
+        /// Messages that go along, in their order, and places in their envelopes.
+        with: Vec<(QueueId, Vec<usize>)>,
         /// Another delivery there is under way, or just ended: a connection is worth keeping.
         followed: bool,
     },
@@ -157,12 +170,17 @@ struct Transport {
     /// Deliveries by the moment when they are late; those that ended are not in `running` any more.
     late: BTreeSet<(u64, u64)>,
     rests_until: u64,
+    together: together::Known,
 }
 
 impl Transport {
     /// The class to start something of, if anything may start.
     fn next(&self) -> Option<Class> {
-        CLASSES.into_iter().find(|c| !self.rings.of(*c).is_empty() && self.places.room(*c, &self.limits))
+        CLASSES.into_iter().find(|c| {
+            !self.rings.of(*c).is_empty()
+                && self.places.room(*c, &self.limits)
+                && (*c != Class::Mailbox || self.together.writing < self.limits.writers.max(1))
+        })
     }
 
     fn wants(&self) -> bool {
@@ -174,6 +192,8 @@ impl Transport {
 struct Running {
     destination: usize,
     held: Held,
+    /// Until when it is fresh, if it still is, and whether it is one of the transport's writers.
+    fresh: Option<(u64, bool)>,
 }
 
 /// The scheduler.
@@ -236,6 +256,11 @@ impl Scheduler {
                 sooner(transport.rests_until);
             }
         }
+        for transport in self.transports.iter().filter(|t| !t.jobs.is_empty()) {
+            if let Some((old, _)) = transport.together.fresh.first() {
+                sooner(*old);
+            }
+        }
         at
     }
 
@@ -254,7 +279,9 @@ impl Scheduler {
                 }
                 touched.into_iter().for_each(|t| self.run(t, now, &mut actions));
             }
-            Event::Finished { delivery, feedback } => self.finished(delivery, feedback, now, &mut actions),
+            Event::Finished { delivery, feedback, mailbox } => {
+                self.finished(delivery, feedback, mailbox, now, &mut actions);
+            }
             Event::Forget(id) => self.forget(id, now, &mut actions),
             Event::Revive => self.destinations.iter_mut().flatten().for_each(Destination::revive),
             Event::Tick => {
@@ -284,6 +311,7 @@ impl Scheduler {
             destinations: HashMap::new(),
             late: BTreeSet::new(),
             rests_until: 0,
+            together: together::Known::default(),
         });
         self.names.insert(name, self.transports.len() - 1);
         self.transports.len() - 1
@@ -318,7 +346,7 @@ impl Scheduler {
         now: u64,
         actions: &mut Vec<Action>,
     ) -> Option<usize> {
-        let Group { transport, nexthop, destination, recipients, single } = group;
+        let Group { transport, nexthop, destination, recipients, single, alone } = group;
         let at = self.transport(transport);
         let place = self.destination(at, &destination);
         let there = self.destinations.get_mut(place)?.as_mut()?;
@@ -333,7 +361,7 @@ impl Scheduler {
         }
         let job = self.transports.get_mut(at)?.jobs.entry(id).or_default();
         job.size = size;
-        if job.add(place, Entry { nexthop, recipients: recipients.into(), single }) {
+        if job.add(place, Entry { nexthop, recipients: recipients.into(), single, alone }) {
             there.entries += 1;
             there.waiting.push_back(id);
             self.admit(place, now);
@@ -345,10 +373,17 @@ impl Scheduler {
     fn admit(&mut self, place: usize, now: u64) {
         let Some(there) = self.destinations.get_mut(place).and_then(Option::as_mut) else { return };
         let Some(transport) = self.transports.get_mut(there.transport) else { return };
+        let mailbox = transport.together.expects(there, &transport.limits);
         while there.has_room(now) {
+            // What comes while one begins goes along with the next.
+            if mailbox != Some(false) && (there.fresh > 0 || !there.admitted.is_empty()) {
+                break;
+            }
             let Some(id) = there.waiting.pop_front() else { break };
             let Some(job) = transport.jobs.get_mut(&id) else { continue };
-            let class = if !transport.limits.elastic || there.proven {
+            let class = if mailbox == Some(true) {
+                Class::Mailbox
+            } else if !transport.limits.elastic || there.proven {
                 Class::Proven
             } else if there.running + there.admitted.len() == 0 {
                 Class::First
@@ -373,6 +408,7 @@ impl Scheduler {
     /// Starts what a transport has places for.
     fn run(&mut self, at: usize, now: u64, actions: &mut Vec<Action>) {
         self.look_for_late(at, now);
+        self.look_for_old(at, now);
         loop {
             let Some(transport) = self.transports.get_mut(at) else { return };
             // A clock that was set back must not stop it.
@@ -389,9 +425,13 @@ impl Scheduler {
                 transport.rings.of_mut(class).push_back(id);
             }
             let Some(there) = self.destinations.get_mut(place).and_then(Option::as_mut) else { continue };
-            let Some((nexthop, recipients, more)) = job.take(place, transport.limits.recipients) else {
-                continue;
-            };
+            let (size, limit) = (job.size, transport.limits.recipients);
+            let sociable = class == Class::Mailbox && job.is_sociable(place);
+            let Some((nexthop, recipients, more)) = job.take(place, limit) else { continue };
+            let empty = job.is_empty();
+            if empty {
+                transport.jobs.remove(&id);
+            }
             if let Some(n) = there.admitted.iter().position(|a| *a == id) {
                 there.admitted.remove(n);
             }
@@ -399,9 +439,14 @@ impl Scheduler {
             let followed =
                 there.running > 1 || there.ended.is_some_and(|e| now.saturating_sub(e) <= BACK_TO_BACK);
             self.last += 1;
-            let held = transport.places.take(class, job.size, now);
+            let (with, bytes) = match sociable {
+                true => together::gather(there, place, &mut transport.jobs, size, &transport.limits),
+                false => (Vec::new(), size),
+            };
+            let held = transport.places.take(class, bytes, now);
             transport.late.insert((held.late_at, self.last));
-            self.running.insert(self.last, Running { destination: place, held });
+            let fresh = transport.together.begins(there, class, self.last, now, &transport.limits);
+            self.running.insert(self.last, Running { destination: place, held, fresh });
             let transport_name = transport.name.clone();
             actions.push(Action::Start {
                 delivery: self.last,
@@ -409,11 +454,9 @@ impl Scheduler {
                 transport: transport_name,
                 nexthop,
                 recipients,
+                with,
                 followed,
             });
-            if job.is_empty() {
-                transport.jobs.remove(&id);
-            }
             if transport.limits.transport_delay > 0 {
                 transport.rests_until = now.saturating_add(transport.limits.transport_delay);
             }
@@ -448,13 +491,39 @@ impl Scheduler {
         }
     }
 
-    fn finished(&mut self, delivery: u64, feedback: Feedback, now: u64, actions: &mut Vec<Action>) {
-        let Some(Running { destination: place, held }) = self.running.remove(&delivery) else { return };
+    /// Deliveries that are fresh no more let others begin.
+    fn look_for_old(&mut self, at: usize, now: u64) {
+        while let Some(transport) = self.transports.get_mut(at)
+            && let Some((_, delivery)) =
+                transport.together.fresh.first().copied().filter(|(old, _)| *old <= now)
+        {
+            transport.together.fresh.pop_first();
+            let Some(running) = self.running.get_mut(&delivery) else { continue };
+            let place = running.destination;
+            if let Some(there) = self.destinations.get_mut(place).and_then(Option::as_mut) {
+                transport.together.ages(there, running.fresh.take(), delivery);
+            }
+            self.admit(place, now);
+        }
+    }
+
+    fn finished(
+        &mut self,
+        delivery: u64,
+        feedback: Feedback,
+        mailbox: Option<bool>,
+        now: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(Running { destination: place, held, fresh }) = self.running.remove(&delivery) else {
+            return;
+        };
         let Some(there) = self.destinations.get_mut(place).and_then(Option::as_mut) else { return };
         let at = there.transport;
         let Some(transport) = self.transports.get_mut(at) else { return };
         transport.places.give_back(&held);
         transport.late.remove(&(held.late_at, delivery));
+        transport.together.ends(there, fresh, delivery, mailbox);
         there.feedback(feedback, held.hangs_at <= now, &transport.limits, now);
         there.running = there.running.saturating_sub(1);
         there.ended = Some(now);

@@ -50,33 +50,37 @@ pub enum Class {
     First,
     /// A further one.
     More,
+    /// Into a mailbox ([`super::together`]); like a proven one, but few begin at a time.
+    Mailbox,
 }
 
-/// The classes in the order in which they are served.
-pub const CLASSES: [Class; 3] = [Class::Proven, Class::First, Class::More];
+/// The classes in the order in which they are served. Those into mailboxes are so few at a time that they may be first.
+pub const CLASSES: [Class; 4] = [Class::Mailbox, Class::Proven, Class::First, Class::More];
 
 /// Something for each class.
 #[derive(Debug, Default)]
-pub struct PerClass<T>([T; 3]);
+pub struct PerClass<T>([T; 4]);
 
 impl<T> PerClass<T> {
     /// That of a class.
     pub fn of(&self, class: Class) -> &T {
-        let [proven, first, more] = &self.0;
+        let [proven, first, more, mailbox] = &self.0;
         match class {
             Class::Proven => proven,
             Class::First => first,
             Class::More => more,
+            Class::Mailbox => mailbox,
         }
     }
 
     /// See [`PerClass::of`].
     pub fn of_mut(&mut self, class: Class) -> &mut T {
-        let [proven, first, more] = &mut self.0;
+        let [proven, first, more, mailbox] = &mut self.0;
         match class {
             Class::Proven => proven,
             Class::First => first,
             Class::More => more,
+            Class::Mailbox => mailbox,
         }
     }
 }
@@ -122,7 +126,7 @@ impl Places {
         }
         let bottom = most.saturating_mul(STRETCH);
         match class {
-            Class::Proven => self.proven < most && self.hanging < bottom,
+            Class::Proven | Class::Mailbox => self.proven < most && self.hanging < bottom,
             Class::First => self.others < most && self.hanging < bottom && self.bytes < HELD_BYTES,
             Class::More => {
                 self.proven <= most / 2
@@ -137,7 +141,7 @@ impl Places {
     pub fn take(&mut self, class: Class, size: u64, now: u64) -> Held {
         let bytes = if size > IN_MEMORY { 0 } else { size };
         match class {
-            Class::Proven => self.proven += 1,
+            Class::Proven | Class::Mailbox => self.proven += 1,
             Class::First | Class::More => {
                 self.others += 1;
                 self.bytes += bytes;
@@ -145,7 +149,11 @@ impl Places {
         }
         let most = size.min(LONGEST - LONG);
         let hangs_at = now.saturating_add(LONG + most);
-        let late_at = if class == Class::Proven { hangs_at } else { now.saturating_add(SHORT + most) };
+        let late_at = if matches!(class, Class::Proven | Class::Mailbox) {
+            hangs_at
+        } else {
+            now.saturating_add(SHORT + most)
+        };
         Held { class, placed: true, bytes, late: false, late_at, hangs_at }
     }
 
@@ -156,7 +164,7 @@ impl Places {
             return;
         }
         match held.class {
-            Class::Proven => {
+            Class::Proven | Class::Mailbox => {
                 self.proven -= self.proven.min(1);
                 self.bytes += held.bytes;
             }
@@ -168,7 +176,7 @@ impl Places {
     /// It ended.
     pub fn give_back(&mut self, held: &Held) {
         match (held.placed, held.class) {
-            (true, Class::Proven) => {
+            (true, Class::Proven | Class::Mailbox) => {
                 self.proven -= self.proven.min(1);
                 return;
             }

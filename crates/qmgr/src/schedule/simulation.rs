@@ -100,7 +100,7 @@ fn run(with_bad: bool, limits: &Limits, live: (u64, u64)) -> Run {
                 *result.put_off.entry(n).or_default() += 1;
                 due.insert((patience.next(QueueId(n), 0, now), n));
             }
-            Event::Finished { delivery, feedback }
+            Event::Finished { delivery, feedback, mailbox: None }
         } else if due.first().is_some_and(|d| d.0 <= now) {
             let (_, n) = due.pop_first().unwrap();
             let destination = n % DESTINATIONS;
@@ -114,6 +114,7 @@ fn run(with_bad: bool, limits: &Limits, live: (u64, u64)) -> Run {
                 destination: name,
                 recipients: vec![0],
                 single: false,
+                alone: false,
             };
             Event::Arrived(QueueId(n), 10_240, vec![group])
         } else {

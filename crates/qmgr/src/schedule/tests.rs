@@ -28,6 +28,7 @@ fn group(transport: &str, destination: &str, recipients: std::ops::Range<usize>)
         destination: destination.into(),
         recipients: recipients.collect(),
         single: false,
+        alone: false,
     }
 }
 
@@ -42,6 +43,10 @@ struct World {
     settled: BTreeMap<(QueueId, usize), usize>,
     most: HashMap<String, usize>,
     most_at: HashMap<(String, String), usize>,
+    /// What deliveries say they were.
+    mailbox: Option<bool>,
+    /// Messages of each start.
+    sizes: Vec<usize>,
 }
 
 impl World {
@@ -55,18 +60,27 @@ impl World {
             settled: BTreeMap::new(),
             most: HashMap::new(),
             most_at: HashMap::new(),
+            mailbox: None,
+            sizes: Vec::new(),
         }
     }
 
     fn feed(&mut self, event: Event, takes: &dyn Fn(&str) -> u64) {
         for action in self.scheduler.on(event, self.now) {
             match action {
-                Action::Start { delivery, id, transport, nexthop, recipients, .. } => {
+                Action::Start { delivery, id, transport, nexthop, recipients, with, .. } => {
                     self.ends.insert((self.now + takes(&nexthop), delivery));
                     let transport = transport.to_string();
                     self.starts.push((self.now, id, nexthop.clone()));
+                    self.sizes.push(1 + with.len());
                     for r in &recipients {
                         *self.settled.entry((id, *r)).or_default() += 1;
+                    }
+                    for (id, recipients) in with {
+                        self.starts.push((self.now, id, nexthop.clone()));
+                        for r in recipients {
+                            *self.settled.entry((id, r)).or_default() += 1;
+                        }
                     }
                     self.doing.insert(delivery, (id, format!("{transport} {nexthop}"), recipients));
                     let running: Vec<&String> = self.doing.values().map(|(_, t, _)| t).collect();
@@ -96,7 +110,10 @@ impl World {
                     self.now = self.now.max(at);
                     let (_, place, _) = self.doing.remove(&delivery).unwrap();
                     let nexthop = place.split_once(' ').unwrap().1;
-                    self.feed(Event::Finished { delivery, feedback: feedback(nexthop) }, takes);
+                    self.feed(
+                        Event::Finished { delivery, feedback: feedback(nexthop), mailbox: self.mailbox },
+                        takes,
+                    );
                 }
                 (_, Some(at)) => {
                     self.now = self.now.max(at);
@@ -180,12 +197,15 @@ fn a_dead_destination_defers_all_and_is_tried_again_later() {
     assert_eq!(world.settled.len(), 100);
     let mut scheduler = scheduler(&[("smtp", Limits { initial: 1, ..limits(10, 5, 50) })]);
     scheduler.on(Event::Arrived(QueueId(1), 1, vec![group("smtp", "d", 0..1)]), 0);
-    scheduler.on(Event::Finished { delivery: 1, feedback: Feedback::Failed(why.clone()) }, 0);
+    scheduler.on(Event::Finished { delivery: 1, feedback: Feedback::Failed(why.clone()), mailbox: None }, 0);
     let again =
         |s: &mut Scheduler, n, now| s.on(Event::Arrived(QueueId(n), 1, vec![group("smtp", "d", 0..1)]), now);
     assert!(matches!(&again(&mut scheduler, 2, 1)[..], [Action::Defer { status, .. }] if *status == why));
     assert!(matches!(&again(&mut scheduler, 3, 300_000_000)[..], [Action::Start { .. }]));
-    scheduler.on(Event::Finished { delivery: 2, feedback: Feedback::Failed(why.clone()) }, 300_000_001);
+    scheduler.on(
+        Event::Finished { delivery: 2, feedback: Feedback::Failed(why.clone()), mailbox: None },
+        300_000_001,
+    );
     scheduler.on(Event::Revive, 300_000_002);
     assert!(matches!(&again(&mut scheduler, 4, 300_000_003)[..], [Action::Start { .. }]));
 }
@@ -207,9 +227,9 @@ fn a_forgotten_message_gives_its_places_back() {
     s.on(Event::Arrived(QueueId(1), 1, vec![group("smtp", "d", 0..3)]), 0);
     s.on(Event::Arrived(QueueId(2), 1, vec![group("smtp", "d", 0..1)]), 0);
     assert!(s.on(Event::Forget(QueueId(1)), 0).is_empty());
-    let next = s.on(Event::Finished { delivery: 1, feedback: Feedback::Reached }, 0);
+    let next = s.on(Event::Finished { delivery: 1, feedback: Feedback::Reached, mailbox: None }, 0);
     assert!(matches!(next[..], [Action::Start { id: QueueId(2), .. }]), "{next:?}");
-    s.on(Event::Finished { delivery: 2, feedback: Feedback::Reached }, 0);
+    s.on(Event::Finished { delivery: 2, feedback: Feedback::Reached, mailbox: None }, 0);
     assert!(s.waiting() == 0 && s.running() == 0 && s.known() == 0);
 }
 
@@ -268,6 +288,102 @@ fn a_promised_limit_holds_whatever_hangs_and_another_stretches_to_a_bottom() {
     }
 }
 
+/// Mail for mailboxes.
+fn mailboxes(concurrency: usize) -> World {
+    let l = Limits { together: 100, writers: 4, initial: 5, ..limits(100, concurrency, 1) };
+    let mut world = World::new(scheduler(&[("local", l)]));
+    world.mailbox = Some(true);
+    world
+}
+
+#[test]
+fn what_comes_while_a_mailbox_is_written_goes_together_in_its_order() {
+    let mut world = mailboxes(2);
+    let to = |n, d: &str| Event::Arrived(QueueId(n), 10_000, vec![group("local", d, 0..1)]);
+    for n in 0..50 {
+        world.feed(to(n, "jose"), &|_| 3_000);
+    }
+    assert_eq!(world.sizes, [1], "a lonely message waits for nobody");
+    world.run(&|_| 3_000, &reached);
+    assert_eq!(world.sizes, [1, 49]);
+    let order: Vec<u64> = world.starts.iter().map(|(_, id, _)| id.0).collect();
+    assert_eq!(order, (0..50).collect::<Vec<_>>());
+    // Never more than one process is given, and one that must go alone goes alone and is not overtaken.
+    let mut world = mailboxes(2);
+    for n in 0..250 {
+        let mut event = to(n, "jose");
+        if let (150, Event::Arrived(_, _, groups)) = (n, &mut event) {
+            groups[0].alone = true;
+        }
+        world.feed(event, &|_| 3_000);
+    }
+    world.run(&|_| 3_000, &reached);
+    assert_eq!(world.sizes, [1, 100, 49, 1, 99]);
+    let order: Vec<u64> = world.starts.iter().map(|(_, id, _)| id.0).collect();
+    assert_eq!(order, (0..250).collect::<Vec<_>>());
+    assert_eq!(world.most_at.values().max(), Some(&1));
+    // 10 messages of 400,000 bytes are enough for one.
+    let mut world = mailboxes(2);
+    for n in 0..31 {
+        let event = Event::Arrived(QueueId(n), 400_000, vec![group("local", "jose", 0..1)]);
+        world.feed(event, &|_| 3_000);
+    }
+    world.run(&|_| 3_000, &reached);
+    assert_eq!(world.sizes, [1, 10, 10, 10]);
+}
+
+#[test]
+fn commands_get_a_process_for_each_message_and_as_many_as_allowed() {
+    for (takes, mailbox) in [(1_000, Some(false)), (30_000_000, Some(false)), (30_000_000, None)] {
+        let mut world = mailboxes(2);
+        world.mailbox = mailbox;
+        for n in 0..40 {
+            let event = Event::Arrived(QueueId(n), 1, vec![group("local", "jose", 0..1)]);
+            world.feed(event, &|_| takes);
+        }
+        world.run(&|_| takes, &reached);
+        assert_eq!(world.sizes, [1; 40]);
+        assert_eq!(world.most_at.values().max(), Some(&2), "{takes}");
+        // The second waits for the first a moment, and no other.
+        assert!(world.now <= 20 * takes + 2 * super::together::FRESH, "{takes} {}", world.now);
+    }
+}
+
+#[test]
+fn few_mailboxes_are_written_at_a_time_and_a_locked_one_delays_no_other() {
+    let mut world = mailboxes(20);
+    let takes = |d: &str| if d == "locked" { 20_000_000 } else { 5_000 };
+    for n in 0..2_000 {
+        let d = if n % 40 == 0 { "locked".to_string() } else { format!("u{}", n % 20) };
+        world.feed(Event::Arrived(QueueId(n), 1, vec![group("local", &d, 0..1)]), &takes);
+    }
+    world.run(&takes, &reached);
+    assert_eq!(world.settled.len(), 2_000);
+    let others = world.starts.iter().filter(|(_, _, d)| d != "locked");
+    let last = others.map(|(at, _, _)| *at).max().unwrap();
+    assert!(last < 500_000, "{last}");
+    // Those whose kind was not known yet all began at once.
+    assert!(world.sizes.len() < 21 + 20 + 6, "{:?}", world.sizes);
+}
+
+#[test]
+fn the_first_deliveries_of_a_transport_begin_at_once() {
+    let mut world = mailboxes(20);
+    for n in 0..60 {
+        let event = Event::Arrived(QueueId(n), 1, vec![group("local", &format!("u{n}"), 0..1)]);
+        world.feed(event, &|_| 5_000);
+    }
+    assert_eq!(world.sizes.len(), 60);
+    world.run(&|_| 5_000, &reached);
+    for n in 60..120 {
+        let event = Event::Arrived(QueueId(n), 1, vec![group("local", &format!("u{n}"), 0..1)]);
+        world.feed(event, &|_| 5_000);
+    }
+    assert_eq!(world.sizes.len(), 64, "now they are known to be mailboxes");
+    world.run(&|_| 5_000, &reached);
+    assert_eq!(world.settled.len(), 120);
+}
+
 #[test]
 fn content_in_memory_is_bounded() {
     let l = Limits { elastic: true, ..limits(100, 20, 50) };
@@ -290,16 +406,18 @@ proptest! {
         processes in 0usize..6, concurrency in 0usize..4, recipients in 0usize..4, initial in 1usize..4,
         rate in 0u64..2, elastic: bool, between in 0u64..2, seed in prop::collection::vec((0u64..40, 0usize..6, 1usize..6, 0u64..50), 1..60),
         fails in 0usize..7,
+        together in 1usize..5, mailbox in prop::option::of(any::<bool>()), slow: bool,
     ) {
         let transport_delay = between * 3;
         let rate_delay = rate * 7;
         let limits = Limits {
-            initial, rate_delay, elastic, transport_delay, ..limits(processes, concurrency, recipients)
+            initial, rate_delay, elastic, transport_delay, together, writers: 2, ..limits(processes, concurrency, recipients)
         };
         let mut world = World::new(scheduler(&[("t", limits)]));
+        world.mailbox = mailbox;
         let mut expected = BTreeMap::new();
         let mut next: HashMap<u64, usize> = HashMap::new();
-        let takes = |d: &str| d.len() as u64 * 3 + 1;
+        let takes = |d: &str| d.len() as u64 * if slow { 50_000 } else { 3 } + 1;
         for (id, d, n, pause) in seed {
             let from = *next.get(&id).unwrap_or(&0);
             next.insert(id, from + n);
@@ -323,6 +441,7 @@ proptest! {
         let most = if elastic { 12 * processes } else { processes };
         prop_assert!(processes == 0 || world.most.values().all(|n| *n <= most));
         prop_assert!(concurrency == 0 || world.most_at.iter().all(|(_, n)| *n <= concurrency));
+        prop_assert!(world.sizes.iter().all(|n| *n <= together));
         prop_assert_eq!(world.scheduler.waiting(), 0);
     }
 }

@@ -4,7 +4,7 @@
 //! when it says too much, or nothing for too long. A child that dies leaves its recipients without
 //! report, and the queue manager defers them.
 
-use proto::job::{Ended, Frame, FrameReader, How, Job, Say, Target, frame_job};
+use proto::job::{Ended, Frame, FrameReader, How, Job, LONGEST_JOB, Say, Target, frame_job, write_jobs};
 use qmgr::agent::{Agent, Done, Report, Request};
 use queue::store::Body;
 use std::collections::HashMap;
@@ -85,7 +85,7 @@ impl Deliver {
         let mut done = Done::default();
         let mut rest = vec![request.recipients.clone()];
         while let Some(recipients) = rest.pop() {
-            let Some(job) = job(&request, &recipients).encode() else {
+            let Some(job) = job(&request, &recipients, 0).encode() else {
                 // Too long for one message: two jobs of half the recipients.
                 if recipients.len() > 1 {
                     let (first, second) = recipients.split_at(recipients.len() / 2);
@@ -96,8 +96,27 @@ impl Deliver {
                 continue;
             };
             let asked: Vec<usize> = recipients.iter().map(|(place, _)| *place).collect();
-            match self.one(&request.body, &job).await {
-                Ok((answer, how)) => self.take(&request, &voice, answer, how, &asked, &mut done),
+            let content = match &request.body {
+                Body::Memory(bytes) => sys::memory_file::sealed(bytes).map(Arc::new),
+                Body::File(file, _) => Ok(file.clone()),
+            };
+            let answer = match content {
+                Ok(content) => self.one(&content, &job).await,
+                Err(e) => Err(e),
+            };
+            match answer {
+                Ok((mut answer, how)) => {
+                    answer.say(&voice);
+                    let reports = std::mem::take(&mut answer.reports);
+                    take(reports.into_iter().map(|(_, report)| report), &asked, &mut done);
+                    done.mailbox = answer.mailbox;
+                    done.number = answer.number;
+                    if let Some(how) = answer.died(how) {
+                        answer.voice(&voice).say_of(request.id, &ChildDied { how });
+                        // Only a child that began can have died of the message.
+                        done.crashed = answer.number != 0;
+                    }
+                }
                 Err(e) => voice.say_of(request.id, &NotStarted { what: e.to_string() }),
             }
         }
@@ -105,16 +124,70 @@ impl Deliver {
         done
     }
 
-    /// One job: the frames answered and how the child ended.
-    async fn one(&self, body: &Body, job: &[u8]) -> io::Result<(Answer, Option<How>)> {
-        let sealed;
-        let content: &File = match body {
-            Body::Memory(bytes) => {
-                sealed = sys::memory_file::sealed(bytes)?;
-                &sealed
+    /// Several messages: their contents lie one after the other, and one child gets them all.
+    async fn attempt_together(&self, requests: Vec<Request>) -> Vec<Done> {
+        let untried = Done { untried: true, ..Done::default() };
+        let mut all = vec![untried; requests.len()];
+        let Some(first) = requests.first() else { return all };
+        let voice = (lock(&self.voices))(&first.transport);
+        let begun = Instant::now();
+        // A job each, of those that are in memory, as many as one message can hold.
+        let (mut jobs, mut contents, mut asked, mut length) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let mut offset = 0;
+        for request in &requests {
+            let Body::Memory(bytes) = &request.body else { break };
+            let job = job(request, &request.recipients, offset);
+            length += job.encode().map_or(LONGEST_JOB, |bytes| bytes.len() + 4);
+            if length + 16 > LONGEST_JOB && !jobs.is_empty() {
+                break;
             }
-            Body::File(file, _) => file,
+            offset += bytes.len() as u64;
+            jobs.push(job);
+            contents.push(&**bytes);
+            asked.push(request.recipients.iter().map(|(place, _)| *place).collect::<Vec<usize>>());
+        }
+        if jobs.len() < 2 {
+            if let (Some(request), Some(done)) = (requests.into_iter().next(), all.first_mut()) {
+                *done = self.attempt(request).await;
+            }
+            return all;
+        }
+        let answer = match (write_jobs(&jobs), sys::memory_file::sealed_pieces(&contents)) {
+            (Some(jobs), Ok(content)) => self.one(&content, &jobs).await,
+            (_, Err(e)) => Err(e),
+            (None, _) => Err(io::Error::new(io::ErrorKind::InvalidInput, "the envelopes are too long")),
         };
+        let (mut answer, how) = match answer {
+            Ok(answer) => answer,
+            Err(e) => {
+                voice.say_of(first.id, &NotStarted { what: e.to_string() });
+                // As each of them would be told that is tried alone.
+                return vec![Done::default(); requests.len()];
+            }
+        };
+        answer.say(&voice);
+        let transmit = begun.elapsed().as_micros() as u64;
+        let (number, mailbox) = (answer.number, answer.mailbox);
+        let mut reports = std::mem::take(&mut answer.reports);
+        // A child may say anything in any order.
+        reports.sort_by_key(|(about, _)| *about);
+        let mut reports = reports.into_iter().peekable();
+        for (message, (done, asked)) in all.iter_mut().zip(&asked).enumerate() {
+            *done = Done { number, mailbox, transmit, ..Done::default() };
+            let of_it = std::iter::from_fn(|| reports.next_if(|(about, _)| *about <= message));
+            take(of_it.map(|(_, report)| report), asked, done);
+            // Half an answer would leave recipients behind that another attempt reaches.
+            done.untried = done.reports.is_empty();
+        }
+        if let Some(how) = answer.died(how) {
+            // Which of them it died of is found out when each is tried on its own.
+            answer.voice(&voice).say_of(first.id, &ChildDied { how });
+        }
+        all
+    }
+
+    /// One message to the role: the frames answered and how the child ended.
+    async fn one(&self, content: &File, job: &[u8]) -> io::Result<(Answer, Option<How>)> {
         let (ours, theirs) = io::pipe()?;
         let mut ours = pipe::Receiver::from_owned_fd(ours.into())?;
         let deadline = tokio::time::Instant::now() + ANOTHER;
@@ -156,44 +229,15 @@ impl Deliver {
             }
         }
     }
+}
 
-    fn take(
-        &self,
-        request: &Request,
-        voice: &events::Source,
-        answer: Answer,
-        how: Option<How>,
-        asked: &[usize],
-        done: &mut Done,
-    ) {
-        let voice = if answer.number == 0 { voice.clone() } else { voice.numbered(answer.number) };
-        done.number = answer.number;
-        for (say, text) in answer.log {
-            match say {
-                Say::Info => voice.say(&ChildSays { text }),
-                Say::Warning => voice.say(&ChildWarns { text }),
-                Say::Error => voice.say(&ChildErrs { text }),
-                Say::Fatal => voice.say(&ChildFails { text }),
-            }
-        }
-        let mut seen = Vec::new();
-        for report in answer.reports {
-            if asked.contains(&report.recipient) && !seen.contains(&report.recipient) {
-                seen.push(report.recipient);
-                done.reports.push(report);
-            }
-        }
-        if !answer.ended || answer.garbage {
-            let how = match how {
-                Some(How::Exit(code)) => format!("ended with status {code}"),
-                Some(How::Signal(signal)) => format!("was killed by signal {signal}"),
-                Some(How::NotStarted(why)) => format!("could not be started: {why}"),
-                None if answer.garbage => "said what means nothing, or took too long".to_string(),
-                None => "vanished".to_string(),
-            };
-            voice.say_of(request.id, &ChildDied { how });
-            // Only a child that began can have died of the message.
-            done.crashed = answer.number != 0;
+/// Keeps what was said of those who were asked about, once each.
+fn take(reports: impl Iterator<Item = Report>, asked: &[usize], done: &mut Done) {
+    let mut seen = Vec::new();
+    for report in reports {
+        if asked.contains(&report.recipient) && !seen.contains(&report.recipient) {
+            seen.push(report.recipient);
+            done.reports.push(report);
         }
     }
 }
@@ -201,6 +245,13 @@ impl Deliver {
 impl Agent for Deliver {
     fn deliver(&self, request: Request) -> Pin<Box<dyn Future<Output = Done> + Send + '_>> {
         Box::pin(self.attempt(request))
+    }
+
+    fn deliver_together(
+        &self,
+        requests: Vec<Request>,
+    ) -> Pin<Box<dyn Future<Output = Vec<Done>> + Send + '_>> {
+        Box::pin(self.attempt_together(requests))
     }
 }
 
@@ -228,13 +279,49 @@ impl Link {
 struct Answer {
     number: u32,
     log: Vec<(Say, String)>,
-    reports: Vec<Report>,
+    /// With the place of the message among those that came together.
+    reports: Vec<(usize, Report)>,
+    mailbox: Option<bool>,
     ended: bool,
     garbage: bool,
 }
 
+impl Answer {
+    /// Who speaks for the child.
+    fn voice(&self, voice: &events::Source) -> events::Source {
+        if self.number == 0 { voice.clone() } else { voice.numbered(self.number) }
+    }
+
+    /// Logs what the child had to say.
+    fn say(&mut self, voice: &events::Source) {
+        let voice = self.voice(voice);
+        for (say, text) in std::mem::take(&mut self.log) {
+            match say {
+                Say::Info => voice.say(&ChildSays { text }),
+                Say::Warning => voice.say(&ChildWarns { text }),
+                Say::Error => voice.say(&ChildErrs { text }),
+                Say::Fatal => voice.say(&ChildFails { text }),
+            }
+        }
+    }
+
+    /// How the child ended, if it did so before its answer was whole.
+    fn died(&self, how: Option<How>) -> Option<String> {
+        if self.ended && !self.garbage {
+            return None;
+        }
+        Some(match how {
+            Some(How::Exit(code)) => format!("ended with status {code}"),
+            Some(How::Signal(signal)) => format!("was killed by signal {signal}"),
+            Some(How::NotStarted(why)) => format!("could not be started: {why}"),
+            None if self.garbage => "said what means nothing, or took too long".to_string(),
+            None => "vanished".to_string(),
+        })
+    }
+}
+
 async fn read(from: &mut pipe::Receiver) -> Answer {
-    let mut answer = Answer::default();
+    let (mut answer, mut about) = (Answer::default(), 0);
     let mut frames = FrameReader::default();
     let mut buffer = vec![0; 4096];
     loop {
@@ -250,7 +337,9 @@ async fn read(from: &mut pipe::Receiver) -> Answer {
             match frames.next_frame() {
                 Ok(Some(Frame::Begin { number })) => answer.number = number,
                 Ok(Some(Frame::Log { say, text })) => answer.log.push((say, text)),
-                Ok(Some(Frame::Report(report))) => answer.reports.push(*report),
+                Ok(Some(Frame::Report(report))) => answer.reports.push((about, *report)),
+                Ok(Some(Frame::About(message))) => about = message as usize,
+                Ok(Some(Frame::Mailbox(yes))) => answer.mailbox = Some(yes),
                 Ok(Some(Frame::End)) => answer.ended = true,
                 Ok(None) => break,
                 Err(_) => {
@@ -262,7 +351,8 @@ async fn read(from: &mut pipe::Receiver) -> Answer {
     }
 }
 
-fn job(request: &Request, recipients: &[(usize, proto::Address)]) -> Job {
+/// The job of one message whose content begins at `offset`.
+fn job(request: &Request, recipients: &[(usize, proto::Address)], offset: u64) -> Job {
     let envelope = &request.envelope;
     let targets = recipients.iter().filter_map(|(place, address)| {
         let recipient = envelope.recipients.get(*place)?;
@@ -284,7 +374,7 @@ fn job(request: &Request, recipients: &[(usize, proto::Address)]) -> Job {
         dsn_ret: envelope.dsn_ret,
         probe: envelope.trace.is_probe(),
         shallow: envelope.trace == proto::envelope::Trace::Probe,
-        offset: 0,
+        offset,
         length: match &request.body {
             Body::Memory(bytes) => bytes.len() as u64,
             Body::File(_, length) => *length,
