@@ -130,6 +130,7 @@ impl Agent for Fake {
 }
 
 mod busy;
+mod together;
 
 struct World {
     store: Arc<MemoryStore>,
@@ -161,7 +162,7 @@ fn world_with(main: &str, mut agents: HashMap<String, Arc<dyn Agent>>) -> World 
         intake: intake.clone(),
         router: Arc::new(Plain),
         agents: {
-            agents.insert("local".to_string(), agent);
+            agents.entry("local".to_string()).or_insert(agent);
             agents
         },
         verification: None,
