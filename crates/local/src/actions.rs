@@ -112,7 +112,7 @@ impl<'a> Destination<'a> {
         if self.mail.job.probe {
             return would(format!("delivers to command: {text}"));
         }
-        let params = self.set.params;
+        let params = &self.set.params;
         let directory = match &self.directory {
             Ok(directory) => directory,
             Err(what) => {
@@ -349,7 +349,7 @@ impl<'a> Engine<'a> {
         if !self.first_time(format!("mailbox {}", item.local)) {
             return true;
         }
-        let (lookups, params) = (self.set.lookups, self.set.params);
+        let (lookups, params) = (self.set.lookups, &self.set.ready.params);
         match self.by_user(&lookups.mailbox_transport, state, &item.user) {
             Err(()) => return true,
             Ok(Some(value)) => {

@@ -19,22 +19,45 @@ pub(crate) struct Lookups {
     local_transport: String,
 }
 
+/// The names of the tables, as the parameters have them.
+pub(crate) struct Named {
+    alias: Vec<String>,
+    mailbox_transport: Vec<String>,
+    mailbox_command: Vec<String>,
+    fallback_transport: Vec<String>,
+    transport: String,
+    mydestination: Vec<String>,
+    local_transport: String,
+}
+
+impl Named {
+    pub fn of(config: &Config, params: &Local) -> Named {
+        let text = |name: &str| config.get(name).unwrap_or_default();
+        Named {
+            alias: params.alias_maps().0.clone(),
+            mailbox_transport: params.mailbox_transport_maps().0.clone(),
+            mailbox_command: params.mailbox_command_maps().0.clone(),
+            fallback_transport: params.fallback_transport_maps().0.clone(),
+            transport: text("transport_maps"),
+            mydestination: tables::split_list(&text("mydestination")),
+            local_transport: text("local_transport"),
+        }
+    }
+}
+
 impl Lookups {
     /// Opens what the parameters name. What cannot be opened fails when it is asked.
-    pub fn open(config: &Config, kept: &Kept, params: &Local) -> Lookups {
+    pub fn open(named: &Named, kept: &Kept) -> Lookups {
         // A stranger's address never becomes part of a command or of the name of a file: `strict`.
         let Kept { plain: types, strict, .. } = kept;
-        let text = |name: &str| config.get(name).unwrap_or_default();
-        let of = |name: &str, list: &config::value::List| Maps::of(types, name, &list.0);
-        let mydestination = tables::split_list(&text("mydestination"));
         Lookups {
-            alias: Maps::of(strict, "alias_maps", &params.alias_maps().0),
-            mailbox_transport: of("mailbox_transport_maps", params.mailbox_transport_maps()),
-            mailbox_command: Maps::of(strict, "mailbox_command_maps", &params.mailbox_command_maps().0),
-            fallback_transport: of("fallback_transport_maps", params.fallback_transport_maps()),
-            transport: Maps::open(types, "transport_maps", &text("transport_maps")),
-            mydestination: StringList::open(types, "mydestination", &mydestination),
-            local_transport: text("local_transport"),
+            alias: Maps::of(strict, "alias_maps", &named.alias),
+            mailbox_transport: Maps::of(types, "mailbox_transport_maps", &named.mailbox_transport),
+            mailbox_command: Maps::of(strict, "mailbox_command_maps", &named.mailbox_command),
+            fallback_transport: Maps::of(types, "fallback_transport_maps", &named.fallback_transport),
+            transport: Maps::open(types, "transport_maps", &named.transport),
+            mydestination: StringList::open(types, "mydestination", &named.mydestination),
+            local_transport: named.local_transport.clone(),
         }
     }
 

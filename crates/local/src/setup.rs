@@ -4,12 +4,12 @@ use crate::answer::{Answer, Tell, say};
 use crate::content::Content;
 use crate::events::{BadJob, BadService, TableTrouble};
 use crate::kept::Kept;
-use crate::lookups::Lookups;
+use crate::lookups::{Lookups, Named};
 use crate::mail::Mail;
 use crate::mbox_lock::Locks;
 use crate::pipe;
 use crate::resolve::Resolver;
-use crate::switch::{Engine, Setting};
+use crate::switch::{Engine, Ready, Setting};
 use crate::virtual_mailbox;
 use config::master_cf::{self, Kind, Service};
 use config::params::local::Local;
@@ -17,6 +17,7 @@ use config::value::Value;
 use config::{Config, Problem};
 use proto::job::{Action, Frame, Line, Report, Target, read_jobs};
 use proto::status::{Code, Status};
+use std::cell::OnceCell;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -26,7 +27,19 @@ use std::time::Duration;
 pub struct Setup {
     config: Config,
     services: Vec<Service>,
+    /// Of each service, in the same order: worked out when the first job comes, and then inherited by all children.
+    ready: Vec<Program>,
     kept: Kept,
+}
+
+/// Why a service cannot deliver: words for the log, and what becomes of recipients.
+pub(crate) type Refused = (String, Status);
+
+/// What the deliveries of a service need of the configuration.
+#[derive(Default)]
+struct Program {
+    local: OnceCell<Result<Ready, Refused>>,
+    mailboxes: OnceCell<Result<virtual_mailbox::Ready, Refused>>,
 }
 
 impl Setup {
@@ -42,7 +55,31 @@ impl Setup {
         let services: Vec<Service> =
             services.into_iter().filter(|s| s.kind == Kind::Unix || s.command() == "spawn").collect();
         let kept = Kept::of(&config, &services);
-        Setup { config, services, kept }
+        let ready = services.iter().map(|_| Program::default()).collect();
+        Setup { config, services, ready, kept }
+    }
+
+    /// Works out what children need of the configuration, so that not each of them has to.
+    pub fn prepare(&self) {
+        for (service, program) in self.services.iter().zip(&self.ready) {
+            match service.command().rsplit('/').next() {
+                Some("local") => _ = self.local(service, program),
+                Some("virtual") => _ = self.mailboxes(service, program),
+                _ => {}
+            }
+        }
+    }
+
+    fn local<'a>(&self, service: &Service, program: &'a Program) -> &'a Result<Ready, Refused> {
+        program.local.get_or_init(|| local_ready(service.config(&self.config)))
+    }
+
+    fn mailboxes<'a>(
+        &self,
+        service: &Service,
+        program: &'a Program,
+    ) -> &'a Result<virtual_mailbox::Ready, Refused> {
+        program.mailboxes.get_or_init(|| virtual_mailbox::Ready::load(&service.config(&self.config)))
     }
 
     /// main.cf.
@@ -101,14 +138,18 @@ pub fn child(setup: &Setup, job: &[u8], content: OwnedFd, answer: OwnedFd) -> i3
 fn together(setup: &Setup, mails: &[Mail<'_>], answer: &Answer) {
     let Some(mail) = mails.first() else { return };
     let mails: Vec<&Mail<'_>> = mails.iter().take_while(|m| m.job.transport == mail.job.transport).collect();
-    let service = setup.services.iter().find(|s| s.name == mail.job.transport);
-    let program = service.map(|s| s.command().rsplit('/').next().unwrap_or_default());
+    let service = setup.services.iter().zip(&setup.ready).find(|(s, _)| s.name == mail.job.transport);
+    let program = service.map(|(s, _)| s.command().rsplit('/').next().unwrap_or_default());
     match (service, program) {
-        (Some(service), Some("local")) => local(&service.config(&setup.config), &setup.kept, &mails, answer),
-        (Some(service), Some("virtual")) => {
-            virtual_mailbox::deliver(&service.config(&setup.config), &setup.kept, &mails, answer)
+        (Some((service, ready)), Some("local")) => {
+            local(setup.local(service, ready), &setup.kept, &mails, answer)
         }
-        (Some(service), Some("pipe")) => pipe::deliver(service, &service.config(&setup.config), mail, answer),
+        (Some((service, ready)), Some("virtual")) => {
+            virtual_mailbox::deliver(setup.mailboxes(service, ready), &setup.kept, &mails, answer)
+        }
+        (Some((service, _)), Some("pipe")) => {
+            pipe::deliver(service, &service.config(&setup.config), mail, answer)
+        }
         (Some(_), Some(program)) => {
             let name = &mail.job.transport;
             let what = format!("transport {name}: program {program} delivers nothing on this machine");
@@ -162,59 +203,50 @@ pub(crate) fn patience(config: &Config) -> Duration {
     time / 10 * 9
 }
 
-fn local(config: &Config, kept: &Kept, mails: &[&Mail<'_>], answer: &Answer) {
-    let [mail, others @ ..] = mails else { return };
-    let fail = |what: String| {
-        say(answer, &BadService { what });
-        all(mail, answer, &misconfigured());
-    };
-    let params = match Local::load(config) {
-        Ok(params) => params,
-        Err(problems) => {
-            return fail(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "));
-        }
-    };
-    let locks = match Locks::of(&params) {
-        Ok(locks) => locks,
-        Err(what) => return fail(what),
-    };
+/// What local delivery needs of the configuration.
+fn local_ready(config: Config) -> Result<Ready, Refused> {
+    let join =
+        |problems: Vec<Problem>| problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
+    let params = Local::load(&config).map_err(|p| (join(p), misconfigured()))?;
+    let locks = Locks::of(&params).map_err(|what| (what, misconfigured()))?;
     let most = config.get("message_size_limit").ok().and_then(|t| t.trim().parse::<i64>().ok()).unwrap_or(0);
     let mailbox = *params.mailbox_size_limit();
     if mailbox > 0 && (most == 0 || most > mailbox) {
-        say(
-            answer,
-            &BadService {
-                what: "main.cf configuration error: mailbox_size_limit is smaller than message_size_limit"
-                    .into(),
-            },
-        );
-        return all(mail, answer, &Status::new(Code(4, 3, 0), "mail transport unavailable"));
+        let what = "main.cf configuration error: mailbox_size_limit is smaller than message_size_limit";
+        return Err((what.into(), Status::new(Code(4, 3, 0), "mail transport unavailable")));
     }
-    let lookups = Lookups::open(config, kept, &params);
-    let resolver = match Resolver::load(config) {
-        Ok(resolver) => resolver,
-        Err(problems) => {
-            return fail(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "));
-        }
-    };
+    let resolver = Resolver::load(&config).map_err(|p| (join(p), misconfigured()))?;
     let text = |name: &str| config.get(name).unwrap_or_default();
     let number = |name: &str, otherwise: usize| text(name).trim().parse().unwrap_or(otherwise);
     let list = |name: &str| tables::split_list(&text(name));
-    let setting = Setting {
-        config,
-        params: &params,
-        lookups: &lookups,
+    Ok(Ready {
         locks,
         delimiter: text("recipient_delimiter"),
         resolver,
         owner_special: text("owner_request_special") != "no",
         queue_directory: text("queue_directory"),
         line_limit: number("line_length_limit", 2048),
-        patience: patience(config),
+        patience: patience(&config),
         filter_limit: number("duplicate_filter_limit", 1000),
         propagate: list("propagate_unmatched_extensions"),
         header_for: params.prepend_delivered_header().0.clone(),
+        tables: Named::of(&config, &params),
+        params,
+        config,
+    })
+}
+
+fn local(ready: &Result<Ready, Refused>, kept: &Kept, mails: &[&Mail<'_>], answer: &Answer) {
+    let [mail, others @ ..] = mails else { return };
+    let ready = match ready {
+        Ok(ready) => ready,
+        Err((what, status)) => {
+            say(answer, &BadService { what: what.clone() });
+            return all(mail, answer, status);
+        }
     };
+    let lookups = Lookups::open(&ready.tables, kept);
+    let setting = Setting { ready, lookups: &lookups };
     let tell: &dyn Tell = answer;
     let [target] = mail.job.recipients.as_slice() else {
         for target in &mail.job.recipients {

@@ -8,7 +8,7 @@
 use crate::answer::{Tell, say};
 use crate::events::{RequiredAlias, TableTrouble};
 use crate::identity::{self, Rights};
-use crate::lookups::{Lookups, split_extension};
+use crate::lookups::{Lookups, Named, split_extension};
 use crate::mail::{Item, Mail, loop_status, os_text};
 use crate::mbox_lock::Locks;
 use crate::resolve::{Found, Resolver};
@@ -67,11 +67,11 @@ pub(crate) struct State {
     pub rights: Option<Rights>,
 }
 
-/// Values that are the same for all recipients.
-pub(crate) struct Setting<'a> {
-    pub config: &'a Config,
-    pub params: &'a Local,
-    pub lookups: &'a Lookups,
+/// What is the same for all deliveries of a service.
+pub(crate) struct Ready {
+    pub config: Config,
+    pub params: Local,
+    pub tables: Named,
     pub locks: Locks,
     pub delimiter: String,
     pub resolver: Resolver,
@@ -86,6 +86,20 @@ pub(crate) struct Setting<'a> {
     pub propagate: Vec<String>,
     /// Headers wanted before files and commands.
     pub header_for: Vec<String>,
+}
+
+/// Values that are the same for all recipients.
+pub(crate) struct Setting<'a> {
+    pub ready: &'a Ready,
+    pub lookups: &'a Lookups,
+}
+
+impl std::ops::Deref for Setting<'_> {
+    type Target = Ready;
+
+    fn deref(&self) -> &Ready {
+        self.ready
+    }
 }
 
 /// Delivers one recipient.

@@ -18,7 +18,7 @@ use crate::mail::{Headers, Item, Mail, headers};
 use crate::mbox::{self, Because, Failure, Parcel};
 use crate::mbox_lock::Locks;
 use crate::resolve::Resolver;
-use crate::setup::{all, misconfigured, patience, report};
+use crate::setup::{Refused, all, misconfigured, patience, report};
 use config::params::local::Local;
 use config::params::rewrite::Rewrite;
 use config::params::virtual_mailbox::VirtualMailbox;
@@ -31,26 +31,28 @@ use std::time::Duration;
 use tables::matchlist::StringList;
 use tables::{AddressSearch, Hit, Maps, TableError};
 
-/// Everything that is the same for all recipients of a job.
-struct Virtual {
+/// What is the same for all deliveries of a service.
+pub(crate) struct Ready {
     base: String,
-    mailboxes: Maps,
-    uids: Maps,
-    gids: Maps,
+    mailbox_maps: Vec<String>,
+    uid_maps: Vec<String>,
+    gid_maps: Vec<String>,
     minimum_uid: u32,
     limit: u64,
     locks: Locks,
     strict_owner: bool,
-    mydestination: StringList,
+    destinations: Vec<String>,
     resolver: Resolver,
     patience: Duration,
 }
 
-/// Why a configuration cannot be used: words for the log.
-type Unusable = String;
+impl Ready {
+    /// Reads the parameters.
+    pub fn load(config: &Config) -> Result<Ready, Refused> {
+        Ready::read(config).map_err(|what| (what, Status::new(Code(4, 3, 0), "mail transport unavailable")))
+    }
 
-impl Virtual {
-    fn load(config: &Config, kept: &Kept) -> Result<Virtual, Unusable> {
+    fn read(config: &Config) -> Result<Ready, String> {
         let join =
             |problems: Vec<Problem>| problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
         let params = VirtualMailbox::load(config).map_err(join)?;
@@ -72,23 +74,50 @@ impl Virtual {
         if base.is_empty() {
             return Err("bad string length 0 < 1: virtual_mailbox_base = ".into());
         }
-        // A stranger's address never becomes part of the name of a file.
-        let types = &kept.strict;
-        let of = |name: &str, list: &config::value::List| Maps::of(types, name, &list.0);
-        let mydestination = tables::split_list(&config.get("mydestination").unwrap_or_default());
-        Ok(Virtual {
+        Ok(Ready {
             base,
-            mailboxes: of("virtual_mailbox_maps", rewrite.virtual_mailbox_maps()),
-            uids: of("virtual_uid_maps", params.virtual_uid_maps()),
-            gids: of("virtual_gid_maps", params.virtual_gid_maps()),
+            mailbox_maps: rewrite.virtual_mailbox_maps().0.clone(),
+            uid_maps: params.virtual_uid_maps().0.clone(),
+            gid_maps: params.virtual_gid_maps().0.clone(),
             minimum_uid: u32::try_from(*params.virtual_minimum_uid()).unwrap_or(u32::MAX),
             limit,
             locks,
             strict_owner: *local.strict_mailbox_ownership(),
-            mydestination: StringList::open(types, "mydestination", &mydestination),
+            destinations: tables::split_list(&config.get("mydestination").unwrap_or_default()),
             resolver: Resolver::load(config).map_err(join)?,
             patience: patience(config),
         })
+    }
+}
+
+/// Everything that is the same for all recipients of a job.
+struct Virtual<'a> {
+    ready: &'a Ready,
+    mailboxes: Maps,
+    uids: Maps,
+    gids: Maps,
+    mydestination: StringList,
+}
+
+impl std::ops::Deref for Virtual<'_> {
+    type Target = Ready;
+
+    fn deref(&self) -> &Ready {
+        self.ready
+    }
+}
+
+impl<'a> Virtual<'a> {
+    fn open(ready: &'a Ready, kept: &Kept) -> Virtual<'a> {
+        // A stranger's address never becomes part of the name of a file.
+        let types = &kept.strict;
+        Virtual {
+            mailboxes: Maps::of(types, "virtual_mailbox_maps", &ready.mailbox_maps),
+            uids: Maps::of(types, "virtual_uid_maps", &ready.uid_maps),
+            gids: Maps::of(types, "virtual_gid_maps", &ready.gid_maps),
+            mydestination: StringList::open(types, "mydestination", &ready.destinations),
+            ready,
+        }
     }
 
     /// The row of an address: with its extension, without, and for the domain.
@@ -307,13 +336,13 @@ struct Found {
 const LATER: Code = Code(4, 2, 0);
 
 /// Delivers messages to virtual mailboxes: those whose mailboxes have the same owner by one process.
-pub(crate) fn deliver(config: &Config, kept: &Kept, mails: &[&Mail<'_>], answer: &Answer) {
+pub(crate) fn deliver(ready: &Result<Ready, Refused>, kept: &Kept, mails: &[&Mail<'_>], answer: &Answer) {
     let [first, ..] = mails else { return };
-    let setting = match Virtual::load(config, kept) {
-        Ok(setting) => setting,
-        Err(what) => {
-            say(answer, &BadService { what });
-            return all(first, answer, &Status::new(Code(4, 3, 0), "mail transport unavailable"));
+    let setting = match ready {
+        Ok(ready) => Virtual::open(ready, kept),
+        Err((what, status)) => {
+            say(answer, &BadService { what: what.clone() });
+            return all(first, answer, status);
         }
     };
     let mut waiting: Vec<(usize, &Mail<'_>, &Target, Found)> = Vec::new();

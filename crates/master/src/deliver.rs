@@ -1,6 +1,7 @@
 //! The deliver role: forks a child for each delivery job of the mail role, and waits for none.
 //!
-//! It holds root's rights and therefore does next to nothing: it reads the configuration once, and tables
+//! It holds root's rights and therefore does next to nothing: it reads the configuration once and works out what children
+//! need of it, and tables
 //! that only root writes (`local` says which),
 //! takes jobs from its channel without looking into them (their number apart), forks, and reports
 //! how children ended. Name service calls, tables and mail are the children's business
@@ -180,6 +181,7 @@ impl Role {
         }
         descriptors.truncate(2);
         let setup = &self.setup;
+        setup.prepare();
         setup.keep_tables(&|path| crate::files::is_roots(path));
         let made = fork(descriptors, |mut fds| match (fds.pop(), fds.pop()) {
             (Some(answer), Some(content)) => local::child(setup, job, content, answer),

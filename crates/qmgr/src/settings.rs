@@ -221,7 +221,7 @@ fn transport(
             elastic: service.process_limit().is_none() && matches!(service.command(), "smtp" | "lmtp"),
             concurrency,
             together,
-            writers: 2 * std::thread::available_parallelism().map_or(2, usize::from),
+            writers: std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
             initial: number("initial_destination_concurrency", None)?.max(1),
             positive: share("destination_concurrency_positive_feedback")?,
             negative: share("destination_concurrency_negative_feedback")?,

@@ -51,6 +51,11 @@ impl Job {
         self.entries.get(&destination).is_some_and(|(entry, _)| fits(entry))
     }
 
+    /// An entry is to go alone.
+    pub fn is_alone(&self, destination: usize) -> bool {
+        self.entries.get(&destination).is_some_and(|(entry, _)| entry.alone)
+    }
+
     /// Nothing is left to start.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -192,8 +192,8 @@ impl Transport {
 struct Running {
     destination: usize,
     held: Held,
-    /// Until when it is fresh, if it still is, and whether it is one of the transport's writers.
-    fresh: Option<(u64, bool)>,
+    /// Others to its destination wait for it.
+    fresh: Option<together::Fresh>,
 }
 
 /// The scheduler.
@@ -427,6 +427,7 @@ impl Scheduler {
             let Some(there) = self.destinations.get_mut(place).and_then(Option::as_mut) else { continue };
             let (size, limit) = (job.size, transport.limits.recipients);
             let sociable = class == Class::Mailbox && job.is_sociable(place);
+            let alone = job.is_alone(place);
             let Some((nexthop, recipients, more)) = job.take(place, limit) else { continue };
             let empty = job.is_empty();
             if empty {
@@ -445,7 +446,7 @@ impl Scheduler {
             };
             let held = transport.places.take(class, bytes, now);
             transport.late.insert((held.late_at, self.last));
-            let fresh = transport.together.begins(there, class, self.last, now, &transport.limits);
+            let fresh = transport.together.begins(there, (class, alone), self.last, now, &transport.limits);
             self.running.insert(self.last, Running { destination: place, held, fresh });
             let transport_name = transport.name.clone();
             actions.push(Action::Start {
@@ -501,7 +502,8 @@ impl Scheduler {
             let Some(running) = self.running.get_mut(&delivery) else { continue };
             let place = running.destination;
             if let Some(there) = self.destinations.get_mut(place).and_then(Option::as_mut) {
-                transport.together.ages(there, running.fresh.take(), delivery);
+                let fresh = running.fresh.take();
+                running.fresh = fresh.and_then(|fresh| transport.together.ages(there, fresh, delivery));
             }
             self.admit(place, now);
         }

@@ -364,6 +364,7 @@ fn few_mailboxes_are_written_at_a_time_and_a_locked_one_delays_no_other() {
     assert!(last < 500_000, "{last}");
     // Those whose kind was not known yet all began at once.
     assert!(world.sizes.len() < 21 + 20 + 6, "{:?}", world.sizes);
+    assert_eq!(world.most_at[&("local".to_string(), "u1".to_string())], 1);
 }
 
 #[test]
@@ -379,7 +380,7 @@ fn the_first_deliveries_of_a_transport_begin_at_once() {
         let event = Event::Arrived(QueueId(n), 1, vec![group("local", &format!("u{n}"), 0..1)]);
         world.feed(event, &|_| 5_000);
     }
-    assert_eq!(world.sizes.len(), 64, "now they are known to be mailboxes");
+    assert_eq!(world.sizes.len(), 64, "now they are known to be mailboxes, and there are four writers");
     world.run(&|_| 5_000, &reached);
     assert_eq!(world.settled.len(), 120);
 }

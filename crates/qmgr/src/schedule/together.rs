@@ -8,6 +8,8 @@
 //!   go together, in their order, as one delivery. One that finds nobody there starts at once.
 //! - a delivery is fresh for [`FRESH`], which a mailbox does not need. What takes longer (a command, a mailbox that somebody
 //!   has locked) delays no other message for longer than that: then others begin, as many as the concurrency limits allow.
+//!   Only where a destination is a mailbox itself they wait up to [`OWN`] longer, as they would for its lock. One that goes
+//!   alone because its mailbox was locked ([`super::Group::alone`]) delays nobody.
 //! - only `Limits::writers` deliveries into mailboxes are fresh at a time. More would not be faster, as they
 //!   are at work all the time, but in each other's way; and what waits for them makes the next ones longer.
 //!
@@ -25,11 +27,24 @@ use std::collections::{BTreeSet, HashMap};
 /// How long a delivery is fresh, microseconds.
 pub const FRESH: u64 = 100_000;
 
+/// How much longer for its own mailbox alone, microseconds.
+pub const OWN: u64 = 10_000_000;
+
 /// What one process gets at most, bytes.
 const MOST_BYTES: u64 = 4 << 20;
 
 /// Messages larger than this are delivered on their own, bytes.
 const LARGE: u64 = 512 << 10;
+
+/// A delivery that is fresh.
+#[derive(Clone, Copy, Debug)]
+pub struct Fresh {
+    until: u64,
+    /// It is one of the transport's writers.
+    writes: bool,
+    /// Its destination is one mailbox.
+    own: bool,
+}
 
 /// What a transport knows of its mailboxes.
 #[derive(Debug, Default)]
@@ -48,50 +63,63 @@ impl Known {
         if limits.together <= 1 { Some(false) } else { there.mailbox.or(self.mailbox) }
     }
 
-    /// A delivery begins. Gives until when it is fresh, and whether it is a writer.
+    /// A delivery begins, as [`Fresh`] unless it is to go `alone`.
     pub fn begins(
         &mut self,
         there: &mut Destination,
-        class: Class,
+        (class, alone): (Class, bool),
         delivery: u64,
         now: u64,
         limits: &Limits,
-    ) -> Option<(u64, bool)> {
-        if limits.together <= 1 {
+    ) -> Option<Fresh> {
+        if limits.together <= 1 || alone {
             return None;
         }
-        let (until, writes) = (now.saturating_add(FRESH), class == Class::Mailbox);
+        let writes = class == Class::Mailbox;
+        let fresh = Fresh { until: now.saturating_add(FRESH), writes, own: writes && limits.recipients == 1 };
         there.fresh += 1;
         self.writing += usize::from(writes);
-        self.fresh.insert((until, delivery));
-        Some((until, writes))
+        self.fresh.insert((fresh.until, delivery));
+        Some(fresh)
     }
 
-    /// A delivery is fresh no more.
-    pub fn ages(&mut self, there: &mut Destination, fresh: Option<(u64, bool)>, delivery: u64) {
-        let Some((until, writes)) = fresh else { return };
-        there.fresh -= there.fresh.min(1);
-        self.writing -= self.writing.min(usize::from(writes));
-        self.fresh.remove(&(until, delivery));
+    /// Time has passed; gives what the delivery is now.
+    pub fn ages(&mut self, there: &mut Destination, fresh: Fresh, delivery: u64) -> Option<Fresh> {
+        self.forget(there, fresh, delivery);
         if there.mailbox.is_none() {
             // What takes so long is rarely a mailbox.
             self.mailbox = None;
         }
+        if !fresh.own {
+            return None;
+        }
+        let older = Fresh { until: fresh.until.saturating_add(OWN), writes: false, own: false };
+        there.fresh += 1;
+        self.fresh.insert((older.until, delivery));
+        Some(older)
     }
 
     /// A delivery ended, and said what it was.
     pub fn ends(
         &mut self,
         there: &mut Destination,
-        fresh: Option<(u64, bool)>,
+        fresh: Option<Fresh>,
         delivery: u64,
         mailbox: Option<bool>,
     ) {
-        self.ages(there, fresh, delivery);
+        if let Some(fresh) = fresh {
+            self.forget(there, fresh, delivery);
+        }
         if mailbox.is_some() {
             there.mailbox = mailbox;
             self.mailbox = mailbox;
         }
+    }
+
+    fn forget(&mut self, there: &mut Destination, fresh: Fresh, delivery: u64) {
+        there.fresh -= there.fresh.min(1);
+        self.writing -= self.writing.min(usize::from(fresh.writes));
+        self.fresh.remove(&(fresh.until, delivery));
     }
 }
 
