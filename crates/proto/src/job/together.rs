@@ -22,7 +22,7 @@ pub fn write_jobs(jobs: &[Job]) -> Option<Vec<u8>> {
     w.u8(SEVERAL);
     w.count(jobs.len());
     for job in jobs {
-        w.bytes(&job.encode()?);
+        w.block(&job.encode()?);
     }
     Some(w.done()).filter(|bytes| bytes.len() + 8 <= LONGEST_JOB)
 }
@@ -34,7 +34,7 @@ pub fn read_jobs(bytes: &[u8]) -> Option<Vec<Job>> {
     }
     let mut r = Reader::new(bytes.get(1..)?);
     let n = r.count()?;
-    let jobs: Option<Vec<Job>> = (0..n.min(MOST_TOGETHER)).map(|_| Job::decode(r.bytes()?)).collect();
+    let jobs: Option<Vec<Job>> = (0..n.min(MOST_TOGETHER)).map(|_| Job::decode(r.block()?)).collect();
     jobs.filter(|jobs| jobs.len() == n && n > 1 && r.finished())
 }
 

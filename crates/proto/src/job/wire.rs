@@ -46,13 +46,14 @@ impl Writer {
         self.u32(u32::try_from(n).unwrap_or(u32::MAX));
     }
 
-    pub fn bytes(&mut self, bytes: &[u8]) {
+    /// With the length before them.
+    pub fn block(&mut self, bytes: &[u8]) {
         self.count(bytes.len());
         self.0.extend_from_slice(bytes);
     }
 
     pub fn text(&mut self, text: &str) {
-        self.bytes(text.as_bytes());
+        self.block(text.as_bytes());
     }
 
     pub fn optional(&mut self, text: Option<&str>) {
@@ -147,7 +148,7 @@ impl<'a> Reader<'a> {
         (n <= self.0.len()).then_some(n)
     }
 
-    pub fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub fn block(&mut self) -> Option<&'a [u8]> {
         let n = self.count()?;
         let (head, tail) = self.0.split_at_checked(n)?;
         self.0 = tail;
@@ -155,7 +156,7 @@ impl<'a> Reader<'a> {
     }
 
     pub fn text(&mut self) -> Option<String> {
-        std::str::from_utf8(self.bytes()?).ok().map(str::to_string)
+        std::str::from_utf8(self.block()?).ok().map(str::to_string)
     }
 
     pub fn optional(&mut self) -> Option<Option<String>> {
