@@ -24,8 +24,8 @@ pub fn entries(queue_directory: &Path) -> Vec<Entry> {
 
 fn entry(path: &Path) -> Option<Entry> {
     let id = path.file_name()?.to_str()?.to_string();
-    let flags = sys::host::O_NOFOLLOW;
-    // Looked at before it is opened, too: opening a pipe would wait for a writer.
+    let flags = sys::host::O_NOFOLLOW | sys::host::O_NONBLOCK;
+    // Looked at before it is opened, too: opening a device may do something.
     if !std::fs::symlink_metadata(path).ok()?.is_file() {
         return None;
     }
