@@ -28,13 +28,19 @@ const fn point(label: &'static str) -> Point {
     Point { label, units: 1.0 }
 }
 
-/// All curves.
-pub fn run(bench: &mut Bench) -> Result<(), String> {
-    sessions(bench)?;
-    sizes(bench)?;
-    waiting(bench)?;
-    destinations(bench)?;
-    tls(bench)
+/// Their names.
+pub const NAMES: &[&str] =
+    &["curve-sessions", "curve-sizes", "curve-deferred", "curve-destinations", "curve-tls"];
+
+/// The curves of these names; `curves` are all.
+pub fn run(bench: &mut Bench, names: &[&str]) -> Result<(), String> {
+    let curves = [sessions, sizes, waiting, destinations, tls];
+    for (name, curve) in NAMES.iter().zip(curves) {
+        if names.contains(name) || names.contains(&"curves") {
+            curve(bench)?;
+        }
+    }
+    Ok(())
 }
 
 /// Postfix gets a fourth or so: it takes as long.

@@ -72,6 +72,7 @@ fn main() -> ExitCode {
             let n = n.as_str();
             ["all", "help", "settings"].contains(&n)
                 || OTHERS.contains(&n)
+                || curves::NAMES.contains(&n)
                 || SCENARIOS.iter().any(|(s, _)| *s == n)
         };
         match options.names.iter().find(|n| !known(n)) {
@@ -162,7 +163,7 @@ fn scenarios(bench: &mut Bench, options: &Options) -> Result<(), String> {
     let all = options.names.iter().any(|n| n == "all");
     let named = |name: &str| options.names.iter().any(|n| n == name);
     let mut names: Vec<&str> = SCENARIOS.iter().map(|(name, _)| *name).filter(|n| all || named(n)).collect();
-    names.extend(OTHERS.iter().copied().filter(|n| named(n)));
+    names.extend(OTHERS.iter().chain(curves::NAMES).copied().filter(|n| named(n)));
     let any = |of: &[&str]| names.iter().any(|n| of.contains(n));
     let plain =
         ["relay-100", "relay-10", "relay-1", "relay-100-one", "relay-1k", "relay-100k", "durable", "relay"];
@@ -178,7 +179,7 @@ fn scenarios(bench: &mut Bench, options: &Options) -> Result<(), String> {
         (any(&["deferred", "million"]), &|bench| deferred::run(bench, &names)),
         (all || any(&["ceiling"]), &|bench| ceiling::run(bench, !all)),
         (any(&["tls"]), &tls::run),
-        (any(&["curves"]), &curves::run),
+        (any(&["curves"]) || any(curves::NAMES), &|bench| curves::run(bench, &names)),
         (any(&["bad"]) || long, &|bench| bad::run(bench, bad_rounds)),
         (any(&["logins"]) || long, &logins::run),
     ];

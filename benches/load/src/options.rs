@@ -8,7 +8,8 @@ pub const HELP: &str = "\
 usage: cargo run --release -p load -- [all|curves|NAME ...] [options]
 
   all         every scenario below that has a target, then durable, ceiling, bad and logins (the default)
-  curves      how messages/s and CPU per message change with sessions, size, deferred mail, destinations and TLS
+  curves      how messages/s and CPU per message change with sessions, size, deferred mail, destinations and TLS;
+              or one of them: curve-sessions, curve-sizes, curve-deferred, curve-destinations, curve-tls
   relay       a relay with the sessions, size and so on of the options, beside the named ones
   tls         TLS handshakes, new and resumed, with two kinds of key; memory of idle connections over TLS
   bad         valija alone: many destinations, with dead, greylisting and slow ones among them, and without
