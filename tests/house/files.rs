@@ -123,3 +123,23 @@ fn nothing_names_the_workshop() {
     assert_eq!(of_the_workshop(&sample("a.rs", "target/work/x /srv/work/y")).len(), 0);
     none(sources().iter().flat_map(of_the_workshop).collect());
 }
+
+fn half_merged(file: &Source) -> Vec<String> {
+    complaints(file, "two versions stand side by side", |line| {
+        line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ")
+    })
+}
+
+#[test]
+fn no_merge_is_half_done() {
+    for (bad, faults) in [("a\n<<<<<<< HEAD\nb\n=======\nc\n>>>>>>> 1234 (why)\n", 2), ("a <<<<<<< b\n", 0)] {
+        assert_eq!(half_merged(&sample("a.md", bad)).len(), faults);
+    }
+    none(
+        sources()
+            .iter()
+            .filter(|file| !file.path.starts_with("tests/house/"))
+            .flat_map(half_merged)
+            .collect(),
+    );
+}
