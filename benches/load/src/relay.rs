@@ -232,6 +232,7 @@ pub fn measure(
         ("disk bytes/message", (after.written - before.written) as f64 / n),
         ("source CPU us/message", outcome.cpu * 1e6 / n),
         ("sink CPU us/message", sink_cpu * 1e6 / n),
+        ("messages on each connection to the sink", stats.unique as f64 / stats.connections.max(1) as f64),
         (TOOLS, busiest * 100.0),
         (OTHERS, foreign / wall / processors * 100.0),
     ])
