@@ -1,6 +1,6 @@
-//! What a big queue costs: `cargo run --release -p queue --example deferred -- DIR [--messages N]`
-//! fills DIR with deferred messages of 1 KiB (with --keep they stay, for another run), then says how much memory they take, how long a
-//! listing takes, a restart, and deleting them all.
+//! What a big queue costs: `cargo run --release -p queue --example deferred -- DIR [--messages N] [--destinations N]`
+//! fills DIR with deferred messages of 1 KiB (with --keep they stay, for another run or for a mail system to be started on them),
+//! then says how much memory they take, how long a listing takes, a restart, and deleting them all.
 
 use proto::Address;
 use proto::envelope::{Envelope, Recipient};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 fn open(directory: &Path) -> Result<DiskStore, String> {
     DiskStore::open(directory, &Options::default(), events::Source::new("postfix", "queue", 1))
@@ -24,20 +24,23 @@ fn memory() -> u64 {
 }
 
 fn main() -> ExitCode {
-    let (mut directory, mut messages, mut keep) = (None, 100_000u64, false);
+    let (mut directory, mut messages, mut destinations, mut keep) = (None, 100_000u64, 1u64, false);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--messages" => messages = args.next().and_then(|n| n.parse().ok()).unwrap_or(messages),
+            "--destinations" => {
+                destinations = args.next().and_then(|n| n.parse().ok()).unwrap_or(1).max(1);
+            }
             "--keep" => keep = true,
             _ => directory = Some(PathBuf::from(arg)),
         }
     }
     let Some(directory) = directory else {
-        eprintln!("usage: deferred DIR [--messages N]");
+        eprintln!("usage: deferred DIR [--messages N] [--destinations N] [--keep]");
         return ExitCode::from(64);
     };
-    match run(&directory, messages, keep) {
+    match run(&directory, messages, destinations, keep) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("{e}");
@@ -46,7 +49,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(directory: &Path, messages: u64, keep: bool) -> Result<(), String> {
+fn run(directory: &Path, messages: u64, destinations: u64, keep: bool) -> Result<(), String> {
     let words = |e: queue::StoreError| e.to_string();
     let store = Arc::new(open(directory)?);
     let empty = memory();
@@ -58,7 +61,7 @@ fn run(directory: &Path, messages: u64, keep: bool) -> Result<(), String> {
             let (store, left) = (store.clone(), left.clone());
             std::thread::spawn(move || {
                 while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
-                    let _ = block_on(put(&store));
+                    let _ = block_on(put(&store, destinations));
                 }
             })
         })
@@ -104,13 +107,16 @@ fn run(directory: &Path, messages: u64, keep: bool) -> Result<(), String> {
     Ok(())
 }
 
-async fn put(store: &DiskStore) -> Result<(), queue::StoreError> {
+async fn put(store: &DiskStore, destinations: u64) -> Result<(), queue::StoreError> {
     let id = store.new_id();
-    let recipient =
-        Recipient { address: Address::new(format!("u{id}"), Some("example.org")), ..Default::default() };
+    let domain = format!("d{}.example.org", id.0 % destinations);
+    let recipient = Recipient { address: Address::new(format!("u{id}"), Some(domain)), ..Default::default() };
+    let arrival = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
     let envelope = Envelope {
         sender: Address::new("somebody", Some("example.com")),
         recipients: vec![recipient],
+        arrival,
+        size: 1024,
         ..Default::default()
     };
     let mut draft = store.draft(id, 1024)?;

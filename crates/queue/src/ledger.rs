@@ -239,10 +239,14 @@ impl<P> Ledger<P> {
     }
 
     /// The same in less memory, after many were put in at once: a tree that grew has nodes that are half
-    /// empty.
-    pub fn pack(&mut self) {
-        self.entries = std::mem::take(&mut self.entries).into_iter().collect();
-        self.schedule = std::mem::take(&mut self.schedule).into_iter().collect();
+    /// empty. `between` is called when nothing but a list of them is left: new nodes in the places of old
+    /// ones would keep all their pages.
+    pub fn pack(&mut self, between: impl FnOnce()) {
+        let entries: Vec<_> = std::mem::take(&mut self.entries).into_iter().collect();
+        let schedule: Vec<_> = std::mem::take(&mut self.schedule).into_iter().collect();
+        between();
+        self.entries = entries.into_iter().collect();
+        self.schedule = schedule.into_iter().collect();
     }
 
     /// The messages chosen, in id order, a slice at a time: at most `most` are looked at. `rest` is what

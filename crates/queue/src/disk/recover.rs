@@ -217,7 +217,9 @@ impl<D: Disk> Engine<D> {
                 engine.adopt(scanned, read_only)?;
             }
         }
-        engine.lock().ledger.pack();
+        if !numbers.is_empty() {
+            engine.lock().ledger.pack(sys::allocator::give_back);
+        }
         if !read_only {
             engine.remove_orphans();
             engine.tend(true);
