@@ -151,14 +151,18 @@ fn flush(mut stream: UnixStream, request: &Request) -> Result<(), Stop> {
 fn list(mut stream: UnixStream, json: bool) -> Result<(), Stop> {
     let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     let (mut bytes, mut messages) = (0u64, 0u64);
+    // Of a big queue many came in the same second.
+    let (mut second, mut arrival) = (None, String::new());
     let answer = ask(&mut stream, &Request::List, |answer| {
         let Answer::Entry(entry) = answer else { return Ok(()) };
         let text = if json {
             listing::json(&entry)
         } else {
             let seconds = (entry.envelope.arrival / 1_000_000) as i64;
-            let zone = sys::time::zone_at(seconds);
-            let arrival = DateTime::new(seconds, zone.offset, &zone.name).ctime_without_year();
+            if second.replace(seconds) != Some(seconds) {
+                let zone = sys::time::zone_at(seconds);
+                arrival = DateTime::new(seconds, zone.offset, &zone.name).ctime_without_year();
+            }
             let heading = if messages == 0 { format!("{}\n", listing::heading()) } else { String::new() };
             heading + &listing::entry(&entry, &arrival)
         };

@@ -4,6 +4,7 @@ use super::snapshot::Snapshot;
 use std::net::TcpListener as StdListener;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -16,6 +17,32 @@ events::events! {
     NotAccepted { service: String, what: String } Warning "service \"{service}\": accept: {what}"
     /// master.cf no longer has the service of a listener.
     NoService { service: String } Warning "service \"{service}\" is not in master.cf; its listener is not used"
+}
+
+/// How many sessions there are, and were at most since memory was last given back.
+#[derive(Default)]
+struct Crowd {
+    open: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// Fewer leave no memory behind that matters.
+const CROWD: usize = 1_000;
+
+impl Crowd {
+    fn came(&self) {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(open, Ordering::Relaxed);
+    }
+
+    /// Whether most of a crowd has left: what it took is worth giving back.
+    fn left(&self) -> bool {
+        let open = self.open.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
+        let most = self.most.load(Ordering::Relaxed);
+        most >= CROWD
+            && open <= most / 8
+            && self.most.compare_exchange(most, open, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
 }
 
 /// The accepting tasks; dropping it ends them, and no client is lost: `master` holds the sockets.
@@ -44,6 +71,7 @@ impl Listeners {
                 }
             };
             let source = source.clone();
+            let crowd = Arc::new(Crowd::default());
             tasks.spawn(async move {
                 loop {
                     let place = match places.clone().try_acquire_owned() {
@@ -63,9 +91,14 @@ impl Listeners {
                             let server = server.clone();
                             let here = stream.local_addr().ok();
                             let peer = smtpd::Peer { here, ..peer.into() };
+                            let crowd = crowd.clone();
+                            crowd.came();
                             tokio::spawn(async move {
                                 smtpd::serve(stream, peer, server).await;
                                 drop(place);
+                                if crowd.left() {
+                                    tokio::task::spawn_blocking(sys::allocator::give_back);
+                                }
                             });
                         }
                         Err(e) => {
@@ -83,5 +116,23 @@ impl Listeners {
     /// Ends accepting.
     pub fn stop(&mut self) {
         self.0.abort_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_that_left_is_noticed() {
+        let crowd = Crowd::default();
+        let given_back = |came: usize, left: usize| {
+            (0..came).for_each(|_| crowd.came());
+            (0..left).filter(|_| crowd.left()).count()
+        };
+        assert_eq!(given_back(CROWD - 1, CROWD - 1), 0, "a few are no crowd");
+        assert_eq!(given_back(10 * CROWD, 8 * CROWD), 0);
+        assert_eq!(given_back(0, 2 * CROWD), 2, "and again when most of the rest has left");
+        assert_eq!(given_back(2 * CROWD, 2 * CROWD), 1, "the next crowd counts anew");
     }
 }
