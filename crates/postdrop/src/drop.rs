@@ -61,6 +61,7 @@ fn try_run(args: &[String]) -> Result<u16, Fatal> {
     authorize(submission.authorized_submit_users(), who.uid)?;
 
     let signals = Signals::take().map_err(|e| (1, format!("signals: {e}")))?;
+    sys::signals::survive_file_limits().map_err(|e| (1, format!("signals: {e}")))?;
     let queue = PathBuf::from(main.queue_directory());
     let (mut file, name) = Incomplete::create(&queue.join("maildrop"))?;
     answer(format!("protocol\0postdrop_protocol\0queue_id\0{name}\0\0").as_bytes());

@@ -53,6 +53,14 @@ impl AsFd for Signals {
     }
 }
 
+/// Makes a file that grows beyond the limit of whoever called (RLIMIT_FSIZE) an error of the write, and not the end
+/// of the program, which could clean nothing up. For programs that start no others.
+pub fn survive_file_limits() -> io::Result<()> {
+    // SAFETY: ignoring a signal installs no handler.
+    unsafe { nix::sys::signal::signal(Signal::SIGXFSZ, nix::sys::signal::SigHandler::SigIgn)? };
+    Ok(())
+}
+
 /// Undoes an ignored SIGCHLD, which is inherited: a program that waits for children would find none.
 pub fn expect_children() -> io::Result<()> {
     // SAFETY: the default action installs no handler.
