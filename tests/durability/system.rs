@@ -114,6 +114,11 @@ impl System {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
+    /// The whole log.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.folder.join("mail.log")).unwrap_or_default()).into_owned()
+    }
+
     /// The mailbox of its user.
     pub fn mailbox(&self) -> PathBuf {
         self.folder.join("mail").join(&self.user.name)

@@ -25,8 +25,14 @@ pub fn take(file: &Path) -> ExitCode {
     if std::io::stdin().read_to_end(&mut text).is_err() {
         return ExitCode::from(75);
     }
-    let asked = if is_orphan() { "orphan" } else { "asked" };
-    let what = letters::read(&text).map_or_else(|why| why.replace('\n', " "), |number| number.to_string());
+    let orphan = is_orphan();
+    let asked = if orphan { "orphan" } else { "asked" };
+    let read = letters::read(&text);
+    if orphan && read.is_err() {
+        // Whoever was writing it was killed in the middle.
+        return ExitCode::from(75);
+    }
+    let what = read.map_or_else(|why| why.replace('\n', " "), |number| number.to_string());
     let line = format!("{begun} {} {asked} {what}\n", now());
     let open = fs::File::options().append(true).create(true).open(file);
     match open.and_then(|mut f| f.write_all(line.as_bytes())) {

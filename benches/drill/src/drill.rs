@@ -56,13 +56,17 @@ pub fn under_fire(
         return Err(strange);
     }
     let sent = std::mem::take(&mut *ledger.sent());
-    let end = Instant::now() + PATIENCE;
+    // As long as something arrives there is hope.
+    let (mut end, mut most) = (Instant::now() + PATIENCE, 0);
     let mut flushed = Instant::now();
     loop {
         let empty = system.is_empty();
         let (found, torn) = system.boxes();
         let mut arrivals = sink.seen().arrivals.clone();
         arrivals.extend(found.arrivals);
+        if arrivals.len() > most {
+            (end, most) = (Instant::now() + PATIENCE, arrivals.len());
+        }
         outcome.verdict = judge(&sent, &arrivals, &outcome.kills);
         outcome.torn = torn;
         if empty || (Instant::now() > end) {

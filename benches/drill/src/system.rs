@@ -80,7 +80,6 @@ maximal_backoff_time = 2s
 queue_run_delay = 1s
 transport_retry_time = 1s
 smtpd_client_connection_count_limit = 0
-local_destination_concurrency_limit = 4
 in_flow_delay = 0
 stale_lock_time = 3s
 ";

@@ -14,7 +14,7 @@ use proto::supervision::{Ask, Order};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use sys::channel::Channel;
@@ -22,6 +22,8 @@ use sys::signals::{Signals, Told};
 
 /// How long a stop waits for deliveries that are under way.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a start waits for the mail role of a master that was killed: somewhat longer than it takes to end.
+const PREDECESSOR: Duration = Duration::from_secs(15);
 /// The longest pause before a role that keeps dying is started again.
 const LONGEST_PAUSE: u64 = 60;
 
@@ -161,12 +163,19 @@ impl System {
             Err(e) => return Err((format!("signals: {e}"), report)),
         };
         let mut listeners = Listeners::default();
-        if let Err(what) = listeners.change(&plan.wanted, plan.backlog, &say) {
-            return Err((what, report));
-        }
         let mut spawned = Spawned::default();
-        if let Err(what) = spawned.change(&plan.spawned, plan.backlog, &say) {
-            return Err((what, report));
+        let mut bind = || {
+            listeners.change(&plan.wanted, plan.backlog, &say)?;
+            spawned.change(&plan.spawned, plan.backlog, &say)
+        };
+        let begun = Instant::now();
+        while let Err(what) = bind() {
+            // The mail role of a master that was killed keeps its ports until it has written down
+            // what was under way.
+            if begun.elapsed() > PREDECESSOR || !is_in_use(&plan.queue) {
+                return Err((what, report));
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
         for note in &plan.notes {
             say.say(&Note { what: note.clone() });
@@ -452,6 +461,12 @@ impl System {
         self.stop();
         ExitCode::FAILURE
     }
+}
+
+/// Whether a mail role holds the queue.
+fn is_in_use(queue: &Path) -> bool {
+    let lock = std::fs::File::open(queue.join("valija/lock"));
+    lock.and_then(|file| sys::durable::lock(file, false)).is_ok_and(|lock| lock.is_none())
 }
 
 /// Waits for a role until `limit`, then kills it.
