@@ -153,7 +153,10 @@ impl System {
             }
             namespace::give(&home, id)?;
         }
-        let chown = Command::new("chown").arg("postfix").arg(disk.join("data")).status();
+        // Postfix' postsuper, which a start runs, writes to the log as the mail owner.
+        let log = folder.join("log");
+        fs::write(&log, "").map_err(|e| fault(&log, e))?;
+        let chown = Command::new("chown").arg("postfix").arg(disk.join("data")).arg(&log).status();
         if !chown.is_ok_and(|s| s.success()) {
             return Err("chown postfix failed".into());
         }
