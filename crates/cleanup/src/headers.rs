@@ -141,21 +141,28 @@ impl Headers {
         }
     }
 
-    /// Takes the next piece, lines ended by CRLF; appends to `out` what the queue keeps.
-    pub fn feed(&mut self, bytes: &[u8], rewrite: Rewrite<'_>, out: &mut Vec<u8>) {
+    /// Takes the next piece, lines ended by CRLF; appends to `out` what the queue keeps, and gives what of
+    /// the piece follows that as it is.
+    #[must_use]
+    pub fn feed<'a>(&mut self, bytes: &'a [u8], rewrite: Rewrite<'_>, out: &mut Vec<u8>) -> &'a [u8] {
         if self.state.ended {
-            return self.state.body(bytes, out);
+            return self.state.rest(bytes, out);
+        }
+        // Most messages show at once that they begin with a field.
+        let other =
+            |b: &[u8]| !matches!(b, [b'>', ..]) && !b"From ".starts_with(b) && !b.starts_with(b"From ");
+        if self.start.is_empty() && other(bytes) {
+            self.at_start = false;
         }
         if !self.at_start {
-            self.scan(bytes, rewrite, out);
-            return;
+            return self.scan(bytes, rewrite, out);
         }
         self.start.extend_from_slice(bytes);
         while self.at_start {
             let rest = self.start.iter().position(|b| *b != b'>').unwrap_or(self.start.len());
             let tail = &self.start[rest..];
             if tail.len() < 5 && b"From ".starts_with(tail) && rest < 1000 {
-                return; // more is needed to tell
+                return &[]; // more is needed to tell
             }
             if !tail.starts_with(b"From ") {
                 self.at_start = false;
@@ -167,13 +174,14 @@ impl Headers {
                     self.start.splice(..0, *b"X-Mailbox-Line: ");
                     break;
                 }
-                return;
+                return &[];
             };
             let line: Vec<u8> = self.start.drain(..=end).collect();
-            self.scan(&[b"X-Mailbox-Line: ", line.as_slice()].concat(), rewrite, out);
+            self.scan_all(&[b"X-Mailbox-Line: ", line.as_slice()].concat(), rewrite, out);
         }
         let start = std::mem::take(&mut self.start);
-        self.scan(&start, rewrite, out);
+        self.scan_all(&start, rewrite, out);
+        &[]
     }
 
     /// The content is complete.
@@ -181,7 +189,7 @@ impl Headers {
         let start = std::mem::take(&mut self.start);
         if !start.is_empty() {
             self.at_start = false;
-            self.scan(&start, rewrite, out);
+            self.scan_all(&start, rewrite, out);
         }
         if !self.state.ended {
             let (plan, state) = (&self.plan, &mut self.state);
@@ -199,9 +207,9 @@ impl Headers {
         self.state.finish(out);
     }
 
-    fn scan(&mut self, bytes: &[u8], rewrite: Rewrite<'_>, out: &mut Vec<u8>) {
+    fn scan<'a>(&mut self, bytes: &'a [u8], rewrite: Rewrite<'_>, out: &mut Vec<u8>) -> &'a [u8] {
         let (plan, state) = (&self.plan, &mut self.state);
-        self.scanner.feed(bytes, &mut |part| match part {
+        let rest = self.scanner.header(bytes, &mut |part| match part {
             Part::Field(field) => state.field(plan, &field, rewrite, out),
             Part::EndOfHeader { .. } => {
                 state.end(plan, out);
@@ -209,6 +217,12 @@ impl Headers {
             }
             Part::Body(bytes) => state.body(bytes, out),
         });
+        state.rest(rest, out)
+    }
+
+    fn scan_all(&mut self, bytes: &[u8], rewrite: Rewrite<'_>, out: &mut Vec<u8>) {
+        let rest = self.scan(bytes, rewrite, out);
+        out.extend_from_slice(rest);
     }
 }
 
@@ -228,6 +242,15 @@ impl State {
             }
             None => out.extend_from_slice(bytes),
         }
+    }
+
+    /// Body: given back where nobody looks at it.
+    fn rest<'a>(&mut self, bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+        if !self.inspecting {
+            return bytes;
+        }
+        self.body(bytes, out);
+        &[]
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {

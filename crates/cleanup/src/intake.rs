@@ -262,12 +262,11 @@ impl<S: Store> Message<S> {
         if self.refused.is_some() || self.full || !self.open() {
             return;
         }
-        let mut clean = std::mem::take(&mut self.clean);
-        clean.clear();
-        self.lines.feed(bytes, &mut clean);
-        self.pass(&clean, false);
-        self.clean = clean;
-        self.store_buffer().await;
+        let mut room = std::mem::take(&mut self.clean);
+        let clean = self.lines.clean(bytes, &mut room);
+        let rest = self.pass(clean, false);
+        self.store(rest).await;
+        self.clean = room;
     }
 
     /// Completes the message and makes it durable.
@@ -285,8 +284,8 @@ impl<S: Store> Message<S> {
             } else {
                 self.lines.finish(&mut clean);
             }
-            self.pass(&clean, true);
-            self.store_buffer().await;
+            let rest = self.pass(&clean, true);
+            self.store(rest).await;
         }
         if self.refused.is_none() && self.lines.forbidden() {
             self.reject(550, "5.7.1 disallowed character", "5.7.1 disallowed character");
@@ -460,13 +459,13 @@ impl<S: Store> Message<S> {
         });
     }
 
-    /// Runs clean content through the header core and counts the result.
-    fn pass(&mut self, clean: &[u8], last: bool) {
+    /// Runs clean content through the header core and counts the result: what is in `buffer`, and what
+    /// is given back because it follows unchanged.
+    fn pass<'a>(&mut self, clean: &'a [u8], last: bool) -> &'a [u8] {
         let unmapped = self.unmapped();
-        let Some(headers) = self.headers.as_mut() else { return };
-        if headers.in_body() {
-            self.buffer.extend_from_slice(clean);
-        } else {
+        let mut rest = clean;
+        let Some(headers) = self.headers.as_mut() else { return &[] };
+        if !headers.in_body() {
             let rewriting = self.door.rewriting.clone();
             let context = headers.context().cloned().unwrap_or(Context::Local);
             let (mut problem, mut endless) = (None, Vec::new());
@@ -486,8 +485,9 @@ impl<S: Store> Message<S> {
                     }
                 }
             };
-            headers.feed(clean, &mut rewrite, &mut self.buffer);
+            rest = headers.feed(clean, &mut rewrite, &mut self.buffer);
             if last {
+                self.buffer.extend_from_slice(std::mem::take(&mut rest));
                 headers.finish(&mut rewrite, &mut self.buffer);
             }
             let notes = headers.notes();
@@ -500,12 +500,14 @@ impl<S: Store> Message<S> {
             self.heed(notes);
         }
         self.counter.feed(&self.buffer);
+        self.counter.feed(rest);
         let limit = self.door.size_limit();
         if self.refused.is_none() && !self.full && limit.is_some_and(|l| self.counter.total() > l) {
             self.speaker.say_of(self.id, &TooBig {});
             self.full = true;
             self.reject(552, "5.3.4 Error: message file too big", "5.3.4 message file too big");
         }
+        rest
     }
 
     fn heed(&mut self, notes: Vec<Note>) {
@@ -532,16 +534,21 @@ impl<S: Store> Message<S> {
         }
     }
 
-    async fn store_buffer(&mut self) {
+    /// Hands on what is in `buffer`, and `rest`, which follows it.
+    async fn store(&mut self, rest: &[u8]) {
         if self.refused.is_some() {
             (self.draft, self.content) = (None, None);
         } else if let Some(content) = self.content.as_mut() {
             content.feed(&self.buffer);
-        } else if let Some(draft) = self.draft.as_mut()
-            && let Err(e) = draft.write(&self.buffer).await
-        {
-            self.refused = Some(store_refusal(&self.speaker, self.id, &e));
-            self.draft = None;
+            content.feed(rest);
+        } else {
+            for piece in [&self.buffer, rest] {
+                let Some(draft) = self.draft.as_mut() else { break };
+                if let Err(e) = draft.write(piece).await {
+                    self.refused = Some(store_refusal(&self.speaker, self.id, &e));
+                    self.draft = None;
+                }
+            }
         }
         self.buffer.clear();
     }

@@ -58,6 +58,9 @@ impl Counter {
 
 /// What a line of `length` bytes takes.
 fn records(length: u64, limit: u64) -> u64 {
+    if length < limit {
+        return record(length);
+    }
     // A line is read in pieces of the limit; one that is a multiple of it ends with an empty piece.
     let pieces = length / limit;
     pieces * record(limit) + record(length - pieces * limit)

@@ -13,7 +13,7 @@
 
 mod sink;
 
-pub use sink::{Memory, Sink, adopt, install, memory, relay, sink_for, sink_of_program};
+pub use sink::{Memory, Sink, adopt, flush, gather, install, memory, relay, sink_for, sink_of_program};
 
 use std::fmt;
 use std::sync::Arc;
@@ -130,12 +130,12 @@ impl Source {
 
     /// Logs an event.
     pub fn say<E: Event>(&self, event: &E) {
-        sink::write(self, E::LEVEL, &event.to_string());
+        sink::write(self, E::LEVEL, format_args!("{event}"));
     }
 
     /// Logs an event of a message: `<queue id>: ` before its words.
     pub fn say_of<E: Event>(&self, queue_id: impl fmt::Display, event: &E) {
-        sink::write(self, E::LEVEL, &format!("{queue_id}: {event}"));
+        sink::write(self, E::LEVEL, format_args!("{queue_id}: {event}"));
     }
 }
 

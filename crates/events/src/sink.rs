@@ -4,15 +4,23 @@
 //! keep their order and a killed process loses none. The log survives a restarted syslog (the
 //! socket is connected anew) and a rotated file (the name is looked at again before a write, if the
 //! last look was a moment ago).
+//!
+//! Appending to a file costs more than making the line. A thread that has promised to ([`gather`])
+//! therefore leaves its lines in memory for as long as it has more work, and whoever makes something
+//! known that others may rely on calls [`flush`] first: before a client is told that its message is
+//! durable, before it is recorded that a message was delivered. So a killed process still loses no line
+//! of what it has acknowledged or will not do again.
 
 use crate::{Level, Source};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
@@ -104,7 +112,17 @@ struct Opened {
     file: Option<File>,
     /// When its name was last looked at.
     looked: Option<Instant>,
+    /// Lines that were said and not written yet.
+    gathered: String,
+    /// What lines begin with in this second.
+    opening: (u64, String),
 }
+
+/// So many bytes of lines are gathered at most.
+const GATHERED: usize = 8 * 1024;
+
+/// There are gathered lines.
+static WAITING: AtomicBool = AtomicBool::new(false);
 
 /// A name is looked at again after so long, so that a busy system does not ask for every line.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -112,13 +130,19 @@ const GLANCE: Duration = Duration::from_millis(20);
 static INSTALLED: RwLock<Option<Installed>> = RwLock::new(None);
 
 thread_local! {
+    static GATHERS: Cell<bool> = const { Cell::new(false) };
+    /// The room in which lines are made.
+    static LINE: Cell<String> = const { Cell::new(String::new()) };
     static MEMORY: RefCell<Option<Rc<RefCell<Vec<String>>>>> = const { RefCell::new(None) };
 }
 
 /// Sends log lines of this process to `sink` from now on.
 pub fn install(sink: Sink) {
     let new = Installed { sink, socket: Mutex::new(None), file: Mutex::default() };
-    *INSTALLED.write().unwrap_or_else(|e| e.into_inner()) = Some(new);
+    let mut installed = INSTALLED.write().unwrap_or_else(|e| e.into_inner());
+    // Nobody adds a line between.
+    installed.iter().for_each(Installed::flush);
+    *installed = Some(new);
 }
 
 /// Collects the lines that this thread says until the value is dropped.
@@ -147,44 +171,40 @@ impl Drop for Memory {
 /// The longest text of a line, bytes, as Postfix has it: syslog loses what is much longer.
 const LONGEST_TEXT: usize = 2000;
 
-pub(crate) fn write(source: &Source, level: Level, text: &str) {
-    // One line per event whatever a stranger sent. Postfix shows such bytes as `?`, and cuts.
-    let text = text.get(..text.floor_char_boundary(LONGEST_TEXT - level.prefix().len())).unwrap_or(text);
-    let mut clean = String::with_capacity(text.len());
-    clean.extend(text.chars().map(|c| if c.is_control() { '?' } else { c }));
-    let body = format!("{}[{}]: {}{}", source.tag(), source.number(), level.prefix(), clean);
-    let kept = MEMORY.with(|m| m.borrow().as_ref().map(|l| l.borrow_mut().push(body.clone())));
-    if kept.is_some() {
+/// This thread leaves lines in memory from now on: it calls [`flush`] whenever it runs out of work.
+pub fn gather() {
+    GATHERS.set(true);
+}
+
+/// Writes what was gathered, by whatever thread.
+pub fn flush() {
+    if !WAITING.load(Ordering::Acquire) {
         return;
     }
-    let guard = INSTALLED.read().unwrap_or_else(|e| e.into_inner());
-    let Some(to) = guard.as_ref() else { return };
-    match &to.sink {
-        Sink::Syslog { socket, facility } => {
-            let line = format!("<{}>{} {}", facility * 8 + level.severity(), stamp(), body);
-            to.datagram(socket, &line);
-        }
-        Sink::Postlog { socket, file, facility } => {
-            let line = format!("{} {} {}", stamp(), host(), body);
-            let taken = to.datagram(socket, &line)
-                || file.as_ref().is_some_and(|path| to.file(path, &format!("{line}\n")));
-            if !taken {
-                let line = format!("<{}>{} {}", facility * 8 + level.severity(), stamp(), body);
-                to.datagram(Path::new(SYSLOG), &line);
-            }
-        }
-        Sink::File(path) => {
-            to.file(path, &format!("{} {} {}\n", stamp(), host(), body));
-        }
-        Sink::Stdout => {
-            let _ =
-                std::io::stdout().lock().write_all(format!("{} {} {}\n", stamp(), host(), body).as_bytes());
-        }
-        Sink::Stderr => {
-            let text = format!("{}: {}{}\n", source.tag(), level.prefix(), clean);
-            let _ = std::io::stderr().lock().write_all(text.as_bytes());
-        }
+    INSTALLED.read().unwrap_or_else(|e| e.into_inner()).iter().for_each(Installed::flush);
+}
+
+pub(crate) fn write(source: &Source, level: Level, text: fmt::Arguments<'_>) {
+    let mut body = LINE.take();
+    body.clear();
+    let _ = write!(body, "{}[{}]: {}", source.tag(), source.number(), level.prefix());
+    let start = body.len();
+    let _ = body.write_fmt(text);
+    // One line per event whatever a stranger sent. Postfix shows such bytes as `?`, and cuts.
+    body.truncate(body.floor_char_boundary(start + LONGEST_TEXT - level.prefix().len()));
+    let said = body.get(start..).unwrap_or_default();
+    if said.contains(char::is_control) {
+        let clean: String = said.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        body.truncate(start);
+        body.push_str(&clean);
     }
+    let kept = MEMORY.with(|m| m.borrow().as_ref().map(|l| l.borrow_mut().push(body.clone())));
+    if kept.is_none()
+        && let Some(to) = INSTALLED.read().unwrap_or_else(|e| e.into_inner()).as_ref()
+    {
+        to.line(source, level, &body, start);
+    }
+    LINE.set(body);
 }
 
 /// Writes a line that another program handed over on `public/postlog`, stamp and tag included.
@@ -200,8 +220,7 @@ pub fn relay(line: &[u8]) {
             to.datagram(socket, &line);
         }
         Sink::File(path) => {
-            clean.push('\n');
-            to.file(path, &clean);
+            to.file(path, |out| out.push_str(&clean));
         }
         Sink::Stdout => {
             clean.push('\n');
@@ -217,12 +236,20 @@ const LONGEST: usize = 4096;
 /// Goes on with this open log file: one that somebody opened who may, after the old one was
 /// renamed.
 pub fn adopt(file: File) {
+    flush();
     if let Some(to) = INSTALLED.read().unwrap_or_else(|e| e.into_inner()).as_ref() {
-        *to.file.lock().unwrap_or_else(|e| e.into_inner()) = Opened { file: Some(file), looked: None };
+        let mut opened = to.file.lock().unwrap_or_else(|e| e.into_inner());
+        (opened.file, opened.looked) = (Some(file), None);
     }
 }
 
 impl Installed {
+    fn flush(&self) {
+        if let Sink::File(path) = &self.sink {
+            self.file.lock().unwrap_or_else(|e| e.into_inner()).write(path);
+        }
+    }
+
     /// False when nobody takes it.
     fn datagram(&self, path: &Path, line: &str) -> bool {
         let mut socket = self.socket.lock().unwrap_or_else(|e| e.into_inner());
@@ -238,26 +265,96 @@ impl Installed {
         false
     }
 
-    /// False when it cannot be written.
-    fn file(&self, path: &Path, line: &str) -> bool {
-        let mut opened = self.file.lock().unwrap_or_else(|e| e.into_inner());
-        let Opened { file, looked } = &mut *opened;
-        let fresh = file.is_some() && looked.is_some_and(|at| at.elapsed() < GLANCE);
-        if fresh && let Some(file) = file {
-            return file.write_all(line.as_bytes()).is_ok();
+    /// Writes a line to where it belongs. `body`: tag, level and text, which begins at `text`.
+    fn line(&self, source: &Source, level: Level, body: &str, text: usize) {
+        match &self.sink {
+            Sink::Syslog { socket, facility } => {
+                let line = format!("<{}>{} {}", facility * 8 + level.severity(), stamp(), body);
+                self.datagram(socket, &line);
+            }
+            Sink::Postlog { socket, file, facility } => {
+                let line = format!("{} {} {}", stamp(), host(), body);
+                let taken = self.datagram(socket, &line)
+                    || file.as_ref().is_some_and(|path| self.file(path, |out| out.push_str(&line)));
+                if !taken {
+                    let line = format!("<{}>{} {}", facility * 8 + level.severity(), stamp(), body);
+                    self.datagram(Path::new(SYSLOG), &line);
+                }
+            }
+            Sink::File(path) => {
+                self.file_stamped(path, body);
+            }
+            Sink::Stdout => {
+                let line = format!("{} {} {}\n", stamp(), host(), body);
+                let _ = std::io::stdout().lock().write_all(line.as_bytes());
+            }
+            Sink::Stderr => {
+                let text = body.get(text..).unwrap_or_default();
+                let line = format!("{}: {}{}\n", source.tag(), level.prefix(), text);
+                let _ = std::io::stderr().lock().write_all(line.as_bytes());
+            }
         }
-        *looked = Some(Instant::now());
-        let same = match (file.as_ref().and_then(|f| f.metadata().ok()), std::fs::metadata(path)) {
+    }
+
+    /// Adds a line with its stamp; it is written at once, after what was gathered, unless this thread
+    /// gathers.
+    fn file_stamped(&self, path: &Path, body: &str) -> bool {
+        let mut opened = self.file.lock().unwrap_or_else(|e| e.into_inner());
+        // Within the lock, so that times in the log only grow.
+        let now = sys::time::now_micros();
+        if opened.opening.0 != now / 1_000_000 {
+            opened.opening = (now / 1_000_000, format!("{} {} ", sys::time::syslog_stamp(now), host()));
+        }
+        let Opened { gathered, opening, .. } = &mut *opened;
+        gathered.push_str(&opening.1);
+        gathered.push_str(body);
+        gathered.push('\n');
+        if GATHERS.get() && gathered.len() < GATHERED {
+            WAITING.store(true, Ordering::Release);
+            return true;
+        }
+        opened.write(path)
+    }
+
+    /// Writes a line that is complete but for its end; false when it cannot be written.
+    fn file(&self, path: &Path, line: impl FnOnce(&mut String)) -> bool {
+        let mut opened = self.file.lock().unwrap_or_else(|e| e.into_inner());
+        line(&mut opened.gathered);
+        opened.gathered.push('\n');
+        opened.write(path)
+    }
+}
+
+impl Opened {
+    /// Writes what was gathered; false when that cannot be.
+    fn write(&mut self, path: &Path) -> bool {
+        WAITING.store(false, Ordering::Release);
+        if self.gathered.is_empty() {
+            return true;
+        }
+        let fresh = self.file.is_some() && self.looked.is_some_and(|at| at.elapsed() < GLANCE);
+        if !fresh {
+            self.looked = Some(Instant::now());
+            self.open(path);
+        }
+        let done = self.file.as_mut().is_some_and(|f| f.write_all(self.gathered.as_bytes()).is_ok());
+        self.gathered.clear();
+        self.gathered.shrink_to(2 * GATHERED);
+        done
+    }
+
+    /// Goes on with whatever has the name now.
+    fn open(&mut self, path: &Path) {
+        let same = match (self.file.as_ref().and_then(|f| f.metadata().ok()), std::fs::metadata(path)) {
             (Some(open), Ok(named)) => open.ino() == named.ino() && open.dev() == named.dev(),
             _ => false,
         };
         if !same {
             // A process that may not create it writes on into the old one until a reload.
             if let Ok(new) = OpenOptions::new().append(true).create(true).open(path) {
-                *file = Some(new);
+                self.file = Some(new);
             }
         }
-        file.as_mut().is_some_and(|f| f.write_all(line.as_bytes()).is_ok())
     }
 }
 
@@ -284,7 +381,7 @@ mod tests {
     fn a_line_has_an_end() {
         let lines = memory();
         let source = Source::new("postfix", "cleanup", 7);
-        write(&source, Level::Warning, &"é\n".repeat(5000));
+        write(&source, Level::Warning, format_args!("{}", "é\n".repeat(5000)));
         let line = lines.take().concat();
         assert_eq!(line.strip_prefix("postfix/cleanup[7]: ").map(str::len), Some(LONGEST_TEXT));
         assert!(!line.contains('\n'));
@@ -329,6 +426,38 @@ mod tests {
         let old = std::fs::read_to_string(dir.join("old")).unwrap();
         assert_eq!(old, format!("{text}Nov 21 10:00:00 host x[1]: a?b?\u{fffd}\n"));
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "two\n");
+
+        // Who gathers writes nothing until somebody flushes, says something at once, or it is too much.
+        let lines = || std::fs::read_to_string(&log).unwrap().lines().count();
+        std::thread::scope(|all| {
+            let gathering = all.spawn(|| {
+                gather();
+                say();
+                say();
+                assert_eq!(lines(), 1);
+                flush();
+                assert_eq!(lines(), 3);
+                say();
+            });
+            gathering.join().unwrap();
+            assert_eq!(lines(), 3);
+            say();
+            assert_eq!(lines(), 5);
+            let gathering = all.spawn(|| {
+                gather();
+                (0..200).for_each(|_| say());
+                assert!(lines() > 100);
+                // Neither another sink nor another file loses them.
+                install(Sink::File(log.clone().into()));
+                assert_eq!(lines(), 205);
+                say();
+                std::fs::rename(&log, dir.join("old")).unwrap();
+                adopt(OpenOptions::new().append(true).create(true).open(&log).unwrap());
+                let old = std::fs::read_to_string(dir.join("old")).unwrap().lines().count();
+                assert_eq!(old + lines(), 206);
+            });
+            gathering.join().unwrap();
+        });
         let _ = std::fs::remove_dir_all(&dir);
     }
 }

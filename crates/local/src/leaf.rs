@@ -77,7 +77,7 @@ impl Record {
                 let mut parts = body.splitn(4, '\0');
                 let (code, has) = (Code::parse(parts.next()?)?, parts.next()? == "1");
                 let (diagnostic, words) = (parts.next()?.to_string(), parts.next()?.to_string());
-                let remote = has.then(|| Remote { mta: None, diagnostic: ("x-unix".into(), diagnostic) });
+                let remote = has.then(|| Remote::of(None, ("x-unix".into(), diagnostic)));
                 Record::Done(Status { code, text: words, remote })
             }
             (b'F', [include, rest @ ..]) => Record::Found(text(rest)?, *include != 0),
@@ -224,7 +224,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     fn status(text: &str, diagnostic: Option<&str>) -> Status {
-        let remote = diagnostic.map(|d| Remote { mta: None, diagnostic: ("x-unix".into(), d.into()) });
+        let remote = diagnostic.map(|d| Remote::of(None, ("x-unix".into(), d.into())));
         Status { code: Code(4, 3, 0), text: text.into(), remote }
     }
 

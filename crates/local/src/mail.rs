@@ -82,7 +82,7 @@ pub(crate) fn loop_status(address: &Address) -> Status {
 
 /// A status decided by a program of this host.
 pub(crate) fn unix_status(code: Code, text: String, diagnostic: String) -> Status {
-    let remote = Remote { mta: None, diagnostic: ("x-unix".into(), diagnostic) };
+    let remote = Remote::of(None, ("x-unix".into(), diagnostic));
     Status { code, text, remote: Some(remote) }
 }
 

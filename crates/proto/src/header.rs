@@ -117,7 +117,16 @@ impl Scanner {
     }
 
     /// Takes the next piece.
-    pub fn feed(&mut self, mut bytes: &[u8], tell: &mut dyn FnMut(Part<'_>)) {
+    pub fn feed(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Part<'_>)) {
+        let body = self.header(bytes, tell);
+        if !body.is_empty() {
+            tell(Part::Body(body));
+        }
+    }
+
+    /// The same, but what of the piece is body is given back rather than told: whoever passes it on
+    /// unchanged need not copy it.
+    pub fn header<'a>(&mut self, mut bytes: &'a [u8], tell: &mut dyn FnMut(Part<'_>)) -> &'a [u8] {
         while !self.in_body && !bytes.is_empty() {
             let end = memchr(b'\n', bytes).map(|at| at + 1);
             let (piece, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
@@ -132,9 +141,7 @@ impl Scanner {
                 }
             }
         }
-        if !bytes.is_empty() {
-            tell(Part::Body(bytes));
-        }
+        bytes
     }
 
     /// The message is complete: tells what is left.

@@ -1,6 +1,7 @@
 //! What became of a recipient, in words and numbers a sender can be told. RFC 3463.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// An enhanced status code such as `5.1.1`. RFC 3463 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,7 +42,8 @@ pub struct Status {
     /// What the log shows in parentheses and the bounce shows to the sender.
     pub text: String,
     /// `Remote-MTA` and `Diagnostic-Code` when another host decided. RFC 3464 2.3.
-    pub remote: Option<Remote>,
+    /// Shared, for a status goes through many hands.
+    pub remote: Option<Arc<Remote>>,
 }
 
 /// The other side of a failed delivery.
@@ -51,6 +53,13 @@ pub struct Remote {
     pub mta: Option<(String, String)>,
     /// Type and text, such as `smtp` and `550 5.1.1 <a@b>: User unknown`.
     pub diagnostic: (String, String),
+}
+
+impl Remote {
+    /// What a status takes.
+    pub fn of(mta: Option<(String, String)>, diagnostic: (String, String)) -> Arc<Remote> {
+        Arc::new(Remote { mta, diagnostic })
+    }
 }
 
 impl Status {

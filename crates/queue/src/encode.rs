@@ -371,7 +371,7 @@ fn get_status(d: &mut Decoder<'_>) -> Result<Status, Error> {
                     Ok(true)
                 })?;
                 let [kind, name, how, what] = words;
-                s.remote = Some(Remote { mta: with_mta.then_some((kind, name)), diagnostic: (how, what) });
+                s.remote = Some(Remote::of(with_mta.then_some((kind, name)), (how, what)));
             }
             _ => return Ok(false),
         }

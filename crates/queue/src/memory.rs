@@ -15,7 +15,7 @@ use std::time::Duration;
 struct Message {
     envelope: Arc<Envelope>,
     recipients: Vec<RecipientState>,
-    body: Arc<[u8]>,
+    body: Arc<Vec<u8>>,
 }
 
 #[derive(Default)]

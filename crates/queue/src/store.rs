@@ -153,7 +153,7 @@ pub trait Store: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub enum Body {
     /// All of it.
-    Memory(Arc<[u8]>),
+    Memory(Arc<Vec<u8>>),
     /// A file that holds nothing else; positioned anywhere.
     File(Arc<std::fs::File>, u64),
 }

@@ -201,7 +201,7 @@ impl<'a> Delivery<'a> {
                     let written = path.display().to_string();
                     let whole = settings.queue_directory.join(&path);
                     let peer = Peer::socket(&written, whole, &settings.myhostname);
-                    self.visit_host(peer, Way::local(&written), prepared, last_place).await;
+                    Box::pin(self.visit_host(peer, Way::local(&written), prepared, last_place)).await;
                 }
                 Ok(Target::Inet(hop)) => {
                     let found =
@@ -219,7 +219,7 @@ impl<'a> Delivery<'a> {
                         Ok(route) => {
                             self.warn(&route.warnings);
                             let last_place = last_place || route.we_are_mx;
-                            self.visit_hosts(text, &hop, &route, prepared, last_place).await;
+                            Box::pin(self.visit_hosts(text, &hop, &route, prepared, last_place)).await;
                             if route.we_are_mx {
                                 return;
                             }
@@ -284,7 +284,7 @@ impl<'a> Delivery<'a> {
                 return;
             }
         };
-        let socket = match self.connect(&peer).await {
+        let socket = match Box::pin(self.connect(&peer)).await {
             Ok(socket) => socket,
             Err(status) => {
                 // Where there are no other hosts to go on to, the result line says it all.
@@ -298,13 +298,14 @@ impl<'a> Delivery<'a> {
         self.sessions += 1;
         let last = last || self.sessions_used_up();
         let relay = peer.relay.clone();
-        let mut made = self.establish(socket, peer.clone(), identity.clone(), &policy, false).await;
+        // Boxed, as all that most messages do without: they find a connection that waits.
+        let mut made = Box::pin(self.establish(socket, peer.clone(), identity.clone(), &policy, false)).await;
         if let Err(Refusal { status, handshake: true }) = &made
             && self.may_do_without_tls(&policy, &peer)
         {
             self.voice.say_of(self.request.id, &Postponed { text: status.text.clone() });
-            made = match self.connect(&peer).await {
-                Ok(socket) => self.establish(socket, peer, identity, &policy, true).await,
+            made = match Box::pin(self.connect(&peer)).await {
+                Ok(socket) => Box::pin(self.establish(socket, peer, identity, &policy, true)).await,
                 Err(status) => Err(status.into()),
             };
         }

@@ -60,7 +60,7 @@ async fn client(socket: UnixStream, settings: &Settings, content: &[u8]) -> Opti
     session.greet(&mut handshake).await.ok()?;
     let rcpts =
         ["a@x", "b@x"].map(|a| Rcpt { address: Address::from_internal(a), ..Rcpt::default() }).to_vec();
-    let body = Body::Memory(content.into());
+    let body = Body::Memory(content.to_vec().into());
     let content = Content { body: &body, filter: None };
     Some(transfer::run(&mut session, &Mail::default(), &rcpts, content, settings, true).await)
 }

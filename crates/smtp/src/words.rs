@@ -4,6 +4,7 @@ use crate::session::{Peer, Trouble};
 use net::dial::Failure;
 use proto::smtp::client::{Answer, Stage};
 use proto::status::{Code, Remote, Status};
+use std::sync::Arc;
 
 /// The connection failed while something was said.
 pub fn broken(peer: &Peer, stage: Stage, trouble: &Trouble) -> Status {
@@ -69,6 +70,6 @@ pub fn loops(nexthop: &str, best: bool) -> Status {
     Status::new(code, format!("mail for {nexthop} loops back to myself"))
 }
 
-fn remote(peer: &Peer, answer: &Answer) -> Remote {
-    Remote { mta: Some(("dns".into(), peer.host.clone())), diagnostic: ("smtp".into(), answer.one_line()) }
+fn remote(peer: &Peer, answer: &Answer) -> Arc<Remote> {
+    Remote::of(Some(("dns".into(), peer.host.clone())), ("smtp".into(), answer.one_line()))
 }

@@ -30,8 +30,8 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// How much is read at a time: commands, and content.
-const READ: (usize, usize) = (2048, 64 * 1024);
+/// How much is read at a time: commands, content, and content of which there is much.
+const READ: (usize, usize, usize) = (2048, 16 * 1024, 64 * 1024);
 
 /// The part of a session that the commands work on.
 pub(crate) struct Session<B: Backend> {
@@ -228,6 +228,7 @@ where
     B: Backend,
 {
     let mut pace = Pace::new(&session.service);
+    let mut much = false;
     loop {
         let Some(stream) = connection.as_mut() else { return Ended::Lost };
         let ended = session.work(machine).await;
@@ -261,9 +262,12 @@ where
         if !machine.in_content() {
             machine.shrink();
         }
-        match tokio::time::timeout(pace.left(), read(stream, machine)).await {
+        match tokio::time::timeout(pace.left(), read(stream, machine, much)).await {
             Ok(Ok(0) | Err(_)) => return Ended::Lost,
-            Ok(Ok(n)) => pace.took(n, machine.in_content()),
+            Ok(Ok(n)) => {
+                much = n >= READ.1;
+                pace.took(n, machine.in_content());
+            }
             Err(_) => {
                 let hostname = &machine.settings_mut().hostname;
                 let reply = Reply::new(421, format!("4.4.2 {hostname} Error: timeout exceeded"));
@@ -276,9 +280,15 @@ where
 }
 
 /// Reads what the client says. One that says nothing holds no buffer.
-async fn read<IO: AsyncRead + Unpin>(stream: &mut IO, machine: &mut Machine) -> io::Result<usize> {
+async fn read<IO: AsyncRead + Unpin>(
+    stream: &mut IO,
+    machine: &mut Machine,
+    much: bool,
+) -> io::Result<usize> {
     if machine.in_content() {
-        return stream.read_buf(machine.read_buffer(READ.1)).await;
+        // Most messages fit in the smaller one, which costs the allocator much less.
+        let want = if much { READ.2 } else { READ.1 };
+        return stream.read_buf(machine.read_buffer(want)).await;
     }
     poll_fn(|context| {
         let mut space = [MaybeUninit::uninit(); READ.0];

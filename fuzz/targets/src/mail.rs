@@ -99,7 +99,10 @@ fn rewritten(kind: u8, bytes: &[u8], step: u8) -> Vec<u8> {
     for piece in pieces(bytes, step) {
         match headers.in_body() {
             true => out.extend_from_slice(piece),
-            false => headers.feed(piece, &mut rewrite, &mut out),
+            false => {
+                let rest = headers.feed(piece, &mut rewrite, &mut out);
+                out.extend_from_slice(rest);
+            }
         }
     }
     if !headers.in_body() {

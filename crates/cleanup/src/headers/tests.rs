@@ -31,7 +31,8 @@ fn run(plan: Plan, pieces: &[&[u8]]) -> (String, Vec<Note>) {
     };
     let (mut headers, mut out, mut notes) = (Headers::new(plan, None), Vec::new(), Vec::new());
     for piece in pieces {
-        headers.feed(piece, &mut rewrite, &mut out);
+        let rest = headers.feed(piece, &mut rewrite, &mut out);
+        out.extend_from_slice(rest);
         notes.extend(headers.notes());
     }
     headers.finish(&mut rewrite, &mut out);

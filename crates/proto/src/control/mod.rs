@@ -456,7 +456,7 @@ fn read_status(r: &mut Reader<'_>) -> Option<Status> {
     let (code, text) = (Code::parse(&r.text()?)?, r.text()?);
     let remote = if r.bool()? {
         let mta = if r.bool()? { Some((r.text()?, r.text()?)) } else { None };
-        Some(Remote { mta, diagnostic: (r.text()?, r.text()?) })
+        Some(Remote::of(mta, (r.text()?, r.text()?)))
     } else {
         None
     };

@@ -10,10 +10,7 @@ fn entry() -> Entry {
     let status = Status {
         code: Code(4, 4, 1),
         text: "connect: refused".into(),
-        remote: Some(Remote {
-            mta: Some(("dns".into(), "mx".into())),
-            diagnostic: ("smtp".into(), "x".into()),
-        }),
+        remote: Some(Remote::of(Some(("dns".into(), "mx".into())), ("smtp".into(), "x".into()))),
     };
     Entry {
         id: "89ABCDEF012".into(),

@@ -79,7 +79,7 @@ prop_compose! {
 
 fn status() -> impl Strategy<Value = Status> {
     let remote = (proptest::option::of((text(), text())), (text(), text()))
-        .prop_map(|(mta, diagnostic)| Remote { mta, diagnostic });
+        .prop_map(|(mta, diagnostic)| Remote::of(mta, diagnostic));
     (prop_oneof![Just(2u8), Just(4), Just(5)], 0..1000u16, 0..1000u16, text(), proptest::option::of(remote))
         .prop_map(|(class, a, b, text, remote)| Status { code: Code(class, a, b), text, remote })
 }

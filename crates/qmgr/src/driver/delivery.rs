@@ -222,8 +222,9 @@ async fn conclude<S: Store>(
             transmit: done.transmit,
         },
     };
+    // Boxed, here and below: a task pays with memory, written and moved, for whatever it may once do.
     if done.crashed {
-        blame(&context, &work.transport).await;
+        Box::pin(blame(&context, &work.transport)).await;
     }
     let mut settlement = Settlement::default();
     // In the order in which the agent got the results: notices tell them so.
@@ -466,7 +467,7 @@ impl<S: Store> Context<'_, S> {
         while let Some(pass) = passes.pop() {
             match self.passing(place, &pass) {
                 Some(there) => {
-                    let (context, report) = self.hand_over(place, &pass, there).await;
+                    let (context, report) = Box::pin(self.hand_over(place, &pass, there)).await;
                     passes.extend(report.passes.iter().rev().cloned());
                     others.push((context, report));
                 }
@@ -534,7 +535,7 @@ impl<S: Store> Context<'_, S> {
             ..*self
         };
         if done.crashed {
-            blame(&context, &transport).await;
+            Box::pin(blame(&context, &transport)).await;
         }
         let report = done.reports.into_iter().find(|r| r.recipient == place).unwrap_or_else(|| {
             let status = Status::new(Code(4, 3, 0), "unknown mail transport error");
@@ -572,7 +573,7 @@ impl<S: Store> Context<'_, S> {
         }
         let mut made = Vec::new();
         for forward in report.forwards.iter().filter(|_| !waits) {
-            made.push(notices::forward(self.shared, self.parts, self.message, forward).await);
+            made.push(Box::pin(notices::forward(self.shared, self.parts, self.message, forward)).await);
         }
         if owned.contains(&true) {
             // What the owner knows of is settled.
@@ -621,7 +622,7 @@ impl<S: Store> Context<'_, S> {
             status: line.status.clone(),
             action: line.action,
         };
-        notices::tell_owner(self.shared, self.parts, self.message, owner, reported).await
+        Box::pin(notices::tell_owner(self.shared, self.parts, self.message, owner, reported)).await
     }
 
     /// What is to be told about a recipient.

@@ -65,10 +65,10 @@ async fn conclude<S: Store>(shared: &Arc<Shared<S>>, message: &Arc<Message>) -> 
         let each = kind == Kind::Failure && verp::wanted(envelope) && !*settings.qmgr.disable_verp_bounces();
         let told = if each {
             let all: Vec<_> = these.iter().map(|n| (n.place, one(n))).collect();
-            notices::send_verp(shared, &parts, message, &all).await
+            Box::pin(notices::send_verp(shared, &parts, message, &all)).await
         } else {
             let all: Vec<_> = these.iter().map(one).collect();
-            notices::send(shared, &parts, message, kind, &all).await
+            Box::pin(notices::send(shared, &parts, message, kind, &all)).await
         };
         if !told {
             unsaid.extend(these.iter().map(|n| n.place));
@@ -95,7 +95,7 @@ async fn conclude<S: Store>(shared: &Arc<Shared<S>>, message: &Arc<Message>) -> 
             .iter()
             .map(|(i, s)| (message.notify(*i), message.report(*i, s.clone(), Action::Delivered)))
             .collect();
-        outcome.delay_warned = notices::send(shared, &parts, message, Kind::Delay, &all).await;
+        outcome.delay_warned = Box::pin(notices::send(shared, &parts, message, Kind::Delay, &all)).await;
     }
     let settled = message.states().iter().all(RecipientState::settled);
     if !settled {

@@ -31,7 +31,7 @@ pub(super) struct Job {
     /// Room for the header, then the envelope.
     pub front: Vec<u8>,
     /// The body, or the description of a big one.
-    pub body: Arc<[u8]>,
+    pub body: Arc<Vec<u8>>,
     pub big: bool,
     pub envelope_crc: u32,
     pub body_crc: u32,
@@ -186,7 +186,7 @@ impl<D: Disk> Engine<D> {
                 replaced: false,
                 changed: false,
                 body,
-                seen: Weak::<[u8; 0]>::new(),
+                seen: Weak::new(),
                 trusted: job.big,
             };
             // One on hold is not delivered soon.
@@ -203,6 +203,8 @@ impl<D: Disk> Engine<D> {
         let woken = index.ledger.woken(now);
         self.nudge(index);
         drop(guard);
+        // What was said of these messages is in the log before anybody relies on them.
+        events::flush();
         for (reply, id) in replies {
             reply.send(Ok(id));
         }

@@ -18,6 +18,9 @@ pub const INLINE: usize = 1 << 20;
 /// What of a big body is gathered before it is written.
 const PIECE: usize = 128 * 1024;
 
+/// Most envelopes find room in this, with the header.
+const ENVELOPE: usize = 512;
+
 /// Where the answer to a commit arrives.
 pub type Committing = Receiver<Result<QueueId, StoreError>>;
 
@@ -82,7 +85,8 @@ impl<D: Disk> DiskDraft<D> {
     /// Makes the file of a big body durable and hands the message to the committer. The answer
     /// comes when it is durable.
     pub fn submit(mut self, envelope: Envelope) -> Result<Committing, StoreError> {
-        let mut front = vec![0; HEADER];
+        let mut front = Vec::with_capacity(ENVELOPE);
+        front.resize(HEADER, 0);
         encode::envelope(&envelope, &mut front);
         if front.len() > format::LONGEST_ENVELOPE {
             return Err(StoreError::Failing("the envelope is too long: too many recipients".into()));
@@ -100,6 +104,10 @@ impl<D: Disk> DiskDraft<D> {
             body = format::big_body(length, body_crc).to_vec();
             body_crc = crc32fast::hash(&body);
         }
+        // It stays as it is until the first delivery has ended; room it does not need is given back.
+        if body.capacity() - body.len() > body.len() / 8 {
+            body.shrink_to_fit();
+        }
         let (reply, answer) = oneshot();
         // From here on the committer may have written the record even if it says no; a file that
         // then belongs to nobody is removed at the next start.
@@ -108,7 +116,7 @@ impl<D: Disk> DiskDraft<D> {
             id: self.id,
             envelope: Arc::new(envelope),
             front,
-            body: body.into(),
+            body: Arc::new(body),
             big: self.big.is_some(),
             envelope_crc,
             body_crc,

@@ -77,9 +77,9 @@ pub(super) struct Live {
     /// Changes were written since the last whole state.
     pub changed: bool,
     /// The body, until the first lease ends.
-    pub body: Option<Arc<[u8]>>,
+    pub body: Option<Arc<Vec<u8>>>,
     /// The body as last read for somebody who may still hold it.
-    pub seen: Weak<[u8]>,
+    pub seen: Weak<Vec<u8>>,
     /// A big body that this process wrote and need not verify.
     pub trusted: bool,
 }

@@ -98,6 +98,10 @@ impl<D: Disk> Engine<D> {
         };
         woken.into_iter().for_each(|w| w.wake());
         let mut well = true;
+        // A delivery that is not repeated is in the log.
+        if !dirty.is_empty() {
+            events::flush();
+        }
         for segment in dirty {
             well &= self.flush_log(segment, now);
         }

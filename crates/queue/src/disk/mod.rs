@@ -169,6 +169,7 @@ impl<D: Disk> DiskStore<D> {
             let run = move || {
                 // Without this thread mail would wait for ever; a new process recovers.
                 if catch_unwind(AssertUnwindSafe(|| run(&engine))).is_err() {
+                    events::flush();
                     std::process::abort();
                 }
             };

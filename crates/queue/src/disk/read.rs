@@ -48,7 +48,7 @@ impl Loaded {
             replaced: self.replaced,
             changed: false,
             body: None,
-            seen: Weak::<[u8; 0]>::new(),
+            seen: Weak::new(),
             trusted: false,
         }
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 fn status() -> impl Strategy<Value = Status> {
     let remote = (proptest::option::of((".{0,5}", ".{0,20}")), ".{0,5}", ".{0,40}")
-        .prop_map(|(mta, a, b)| Remote { mta, diagnostic: (a, b) });
+        .prop_map(|(mta, a, b)| Remote::of(mta, (a, b)));
     (2u8..6, any::<u16>(), any::<u16>(), ".{0,60}", proptest::option::of(remote))
         .prop_map(|(a, b, c, text, remote)| Status { code: Code(a, b, c), text, remote })
 }

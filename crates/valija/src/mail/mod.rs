@@ -124,6 +124,11 @@ fn run(directory: PathBuf, channel: Channel, prepared: Prepared) -> Result<(), S
         .worker_threads(workers)
         .max_blocking_threads(32)
         .thread_keep_alive(Duration::from_secs(5))
+        // Only workers park: their lines are written together when there is nothing else to do.
+        .on_thread_park(|| {
+            events::gather();
+            events::flush();
+        })
         .enable_io()
         .enable_time()
         .build()
@@ -140,6 +145,7 @@ fn run(directory: PathBuf, channel: Channel, prepared: Prepared) -> Result<(), S
     // Sessions that are open are dropped: nothing of theirs was acknowledged.
     runtime.shutdown_timeout(Duration::from_millis(200));
     queue::block_on(queue.close());
+    events::flush();
     done
 }
 

@@ -156,10 +156,8 @@ fn delays_success_and_copies_for_the_postmaster() {
 #[test]
 fn other_hosts_envelope_ids_and_utf8() {
     let mut r = reported("ñandú@err.example", "ñandú@err.example", Code(5, 1, 1), "host mx said: 550 no");
-    r.status.remote = Some(Remote {
-        mta: Some(("dns".into(), "mx.fake.org".into())),
-        diagnostic: ("smtp".into(), "550 no".into()),
-    });
+    r.status.remote =
+        Some(Remote::of(Some(("dns".into(), "mx.fake.org".into())), ("smtp".into(), "550 no".into())));
     let e = Envelope { smtputf8: true, dsn_envid: Some("abc+2Bdef+0Ax".into()), ..envelope() };
     let t = text(Kind::Failure, false, &e, &[r], Returned::Whole);
     assert!(t.contains(
@@ -174,10 +172,8 @@ fn other_hosts_envelope_ids_and_utf8() {
 #[test]
 fn nothing_of_an_envelope_begins_a_line() {
     let mut r = reported("a\r\nAction: delivered@x.org", "b\r\n\r\nc", Code(5, 1, 1), "no\r\n\r\n--");
-    r.status.remote = Some(Remote {
-        mta: Some(("dns".into(), "mx\r\nX: y".into())),
-        diagnostic: ("smtp".into(), "550 no\r\nX: y".into()),
-    });
+    r.status.remote =
+        Some(Remote::of(Some(("dns".into(), "mx\r\nX: y".into())), ("smtp".into(), "550 no\r\nX: y".into())));
     let t = text(Kind::Failure, false, &envelope(), &[r], Returned::Whole);
     for evil in ["\nAction: delivered", "\nX: y", "\nc", "\r"] {
         assert!(!t.contains(evil), "{evil:?} in {t}");
