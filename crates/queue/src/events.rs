@@ -37,6 +37,10 @@ events::events! {
     /// A segment is gone though messages were in it.
     SegmentMissing { file: String, messages: usize } Error
         "{file} is missing; {messages} messages were in it"
+    /// A message was in a segment that is gone.
+    Missing { file: String } Error "damaged in the queue: its segment {file} is missing"
+    /// A file that is not the segment its name says, and holds nothing of it.
+    Strange { file: String } Error "set aside as {file}: it is not the segment that its name says; remove it when you have seen to it"
     /// The format file was damaged and written anew from a segment.
     FormatRestored {} Warning "the file valija/format was damaged or missing; restored"
     /// A message over which workers died twice is put on hold.

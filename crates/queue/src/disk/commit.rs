@@ -3,7 +3,7 @@
 //! is no timer and nothing to tune.
 
 use super::device::{Disk, DiskFile, write_fully};
-use super::engine::{Engine, Live, Place, Segment, closed, locked};
+use super::engine::{Engine, Live, Place, Segment, closed};
 use super::format::{self, BLOCK, HEADER, Header, Kind};
 use super::read::big_path;
 use super::state_log::{self, log_path, segment_path};
@@ -39,7 +39,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    fn header(&self, segment: u32) -> Header {
+    fn header(&self, segment: u32, offset: u32) -> Header {
         Header {
             segment,
             id: self.id,
@@ -48,11 +48,12 @@ impl Job {
             flags: if self.big { format::BIG } else { 0 },
             envelope_crc: self.envelope_crc,
             body_crc: self.body_crc,
+            offset,
         }
     }
 
     fn length(&self) -> u64 {
-        self.header(0).length()
+        self.header(0, 0).length()
     }
 }
 
@@ -82,7 +83,7 @@ pub(super) struct Writer<F> {
 impl<D: Disk> Engine<D> {
     /// Hands a message to the committer.
     pub(super) fn enqueue(&self, job: Job) {
-        let mut jobs = locked(&self.jobs);
+        let mut jobs = self.disk.lock(&self.jobs);
         if jobs.closed {
             job.reply.send(Err(closed()));
             return;
@@ -94,7 +95,7 @@ impl<D: Disk> Engine<D> {
     /// Makes durable what waits, at most one batch; whether there was something.
     pub fn commit_waiting(&self) -> bool {
         let batch = {
-            let mut jobs = locked(&self.jobs);
+            let mut jobs = self.disk.lock(&self.jobs);
             let mut bytes = 0;
             let fits = jobs.waiting.iter().take(BATCH).take_while(|j| {
                 let first = bytes == 0;
@@ -113,7 +114,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn commit(&self, mut batch: Vec<Job>) {
-        let mut writer = locked(&self.writer);
+        let mut writer = self.disk.lock(&self.writer);
         let bytes: u64 = batch.iter().map(Job::length).sum();
         let total = format::round_up(bytes, BLOCK);
         let current = match self.room_for(&mut writer, total) {
@@ -121,9 +122,11 @@ impl<D: Disk> Engine<D> {
             Err(error) => return self.refuse(batch, error),
         };
         let (number, start) = (current.number, current.end);
+        let mut at = start;
         for job in &mut batch {
-            let header = job.header(number).write(&self.identity);
+            let header = job.header(number, at as u32).write(&self.identity);
             job.front[..HEADER].copy_from_slice(&header);
+            at += job.length();
         }
         let mut pieces = Vec::with_capacity(batch.len() * 3 + 1);
         for job in &batch {
@@ -209,7 +212,7 @@ impl<D: Disk> Engine<D> {
             reply.send(Ok(id));
         }
         woken.into_iter().for_each(|w| w.wake());
-        let mut trouble = locked(&self.trouble);
+        let mut trouble = self.disk.lock(&self.trouble);
         if std::mem::take(&mut trouble.failures) >= 3 {
             self.source.say(&Reopened {});
         }
@@ -342,7 +345,7 @@ impl<D: Disk> Engine<D> {
     }
 
     pub(super) fn full(&self, e: &io::Error) -> StoreError {
-        let mut trouble = locked(&self.trouble);
+        let mut trouble = self.disk.lock(&self.trouble);
         trouble.plenty = None;
         let first = trouble.full.replace(e.to_string()).is_none();
         drop(trouble);
@@ -354,7 +357,7 @@ impl<D: Disk> Engine<D> {
 
     pub(super) fn failed(&self, file: &str, e: &io::Error) {
         self.source.say(&SegmentFailed { file: file.into(), error: e.to_string() });
-        let mut trouble = locked(&self.trouble);
+        let mut trouble = self.disk.lock(&self.trouble);
         trouble.failures += 1;
         trouble.plenty = None;
         trouble.last_failure = self.disk.now();

@@ -335,7 +335,7 @@ impl Index {
 
 impl<D: Disk> Engine<D> {
     pub(super) fn lock(&self) -> MutexGuard<'_, Index> {
-        locked(&self.index)
+        self.disk.lock(&self.index)
     }
 
     pub(super) fn open_index(&self) -> Result<MutexGuard<'_, Index>, StoreError> {
@@ -507,16 +507,18 @@ impl<D: Disk> Engine<D> {
         let now = self.disk.now();
         let mut rest = Choice::of(which, QueueId(self.lock().last_id));
         let (tx, rx) = oneshot();
-        let (mut all, mut tx) = (Vec::new(), Some(tx));
+        let (mut all, mut tx, mut nobody) = (Vec::new(), Some(tx), true);
         loop {
             let mut guard = self.open_index()?;
             let index = &mut *guard;
             let mut touched = index.ledger.chosen(&mut rest, SLICE);
+            nobody &= touched.is_empty();
             touched.retain(|id| self.control_one(index, *id, action, now));
             all.append(&mut touched);
             let done = matches!(rest, Choice::Nothing);
             match tx.take_if(|_| done) {
-                Some(tx) if all.is_empty() => tx.send(true),
+                Some(tx) if nobody => tx.send(true),
+                // Also when all were as asked: that may not be durable yet.
                 Some(tx) => index.waiters.push(tx),
                 None => {}
             }
@@ -564,7 +566,7 @@ impl<D: Disk> Engine<D> {
         if self.lock().ledger.closed {
             return Health::Closed(closed());
         }
-        let mut trouble = locked(&self.trouble);
+        let mut trouble = self.disk.lock(&self.trouble);
         let now = self.disk.now();
         if let Some((at, free)) = trouble.plenty
             && (at..at + GLANCE).contains(&now)

@@ -8,6 +8,8 @@ use std::hash::Hasher;
 
 /// Batches begin at multiples of this.
 pub const BLOCK: u64 = 4096;
+/// Records begin at multiples of this.
+pub const RECORD_UNIT: u64 = 8;
 /// The bytes of a record's header.
 pub const HEADER: usize = 48;
 /// The bytes of a state record before its payload.
@@ -23,9 +25,12 @@ pub const LONGEST_ENVELOPE: usize = 64 << 20;
 /// A record flag: the body is in a file of its own; in its place are length and checksum.
 pub const BIG: u32 = 1;
 
+/// The version of all that.
+pub const FORMAT: u32 = 2;
+
 const RECORD: u32 = u32::from_le_bytes(*b"VJr1");
-const SEGMENT: &[u8; 8] = b"VALIJA1\n";
-const LOG: &[u8; 8] = b"VALJST1\n";
+const SEGMENT: &[u8; 8] = b"VALIJA2\n";
+const LOG: &[u8; 8] = b"VALJST2\n";
 
 /// What makes this spool this spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,19 +97,22 @@ pub struct Header {
     pub envelope_crc: u32,
     /// Checksum of what follows it.
     pub body_crc: u32,
+    /// Where in the segment it was written, so that a disk that mistakes one block for another is
+    /// found out.
+    pub offset: u32,
 }
 
 impl Header {
     /// The bytes of the whole record.
     pub fn length(&self) -> u64 {
-        round_up(HEADER as u64 + u64::from(self.envelope) + u64::from(self.body), 8)
+        round_up(HEADER as u64 + u64::from(self.envelope) + u64::from(self.body), RECORD_UNIT)
     }
 
     /// Writes it.
     pub fn write(&self, identity: &Identity) -> [u8; HEADER] {
         let mut out = [0; HEADER];
         let words = [RECORD, self.segment];
-        let more = [self.envelope, self.body, self.flags, self.envelope_crc, self.body_crc];
+        let more = [self.envelope, self.body, self.flags, self.envelope_crc, self.body_crc, self.offset];
         let bytes = words
             .iter()
             .flat_map(|w| w.to_le_bytes())
@@ -133,6 +141,7 @@ impl Header {
             flags: u32_at(bytes, 24)?,
             envelope_crc: u32_at(bytes, 28)?,
             body_crc: u32_at(bytes, 32)?,
+            offset: u32_at(bytes, 36)?,
         })
     }
 }
@@ -217,11 +226,15 @@ pub fn log_head(segment: u32) -> [u8; LOG_HEAD] {
     out
 }
 
-/// Appends a state record; `payload` writes what follows the header.
+/// Where a state record stands: the log's segment and the place in the log. Both are in its
+/// checksum, so that what a disk put in the wrong place does not count.
+pub type Spot = (u32, u64);
+
+/// Appends a state record; `payload` writes what follows the header. `spot` is where `out` begins.
 pub fn write_state(
     out: &mut Vec<u8>,
     identity: &Identity,
-    segment: u32,
+    spot: Spot,
     (kind, id, offset): (Kind, QueueId, u32),
     payload: impl FnOnce(&mut Vec<u8>),
 ) {
@@ -233,8 +246,21 @@ pub fn write_state(
     payload(out);
     let length = (out.len() - start - STATE_HEADER) as u32;
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
-    let sum = state_sum(identity, segment, length, &out[start + 8..]);
+    let spot = (spot.0, spot.1 + start as u64);
+    let sum = state_sum(identity, spot, length, &out[start + 8..]);
     out[start + 4..start + 8].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// State records that were gathered for another place, as they are for this one.
+pub fn moved(mut records: Vec<u8>, identity: &Identity, (segment, to): Spot) -> Vec<u8> {
+    let mut at = 0;
+    while let Some(length) = u32_at(&records, at) {
+        let Some(rest) = records.get(at + 8..at + STATE_HEADER + length as usize) else { break };
+        let sum = state_sum(identity, (segment, to + at as u64), length, rest);
+        records[at + 4..at + 8].copy_from_slice(&sum.to_le_bytes());
+        at += STATE_HEADER + length as usize;
+    }
+    records
 }
 
 /// A state record that was read.
@@ -262,7 +288,7 @@ impl<'a> StateRecord<'a> {
 
 /// Reads the state record at the start of `bytes`. `Err(true)`: the log ends here as it should,
 /// in zeros or at the end of the file; `Err(false)`: what is here is no state record.
-pub fn read_state<'a>(bytes: &'a [u8], identity: &Identity, segment: u32) -> Result<StateRecord<'a>, bool> {
+pub fn read_state<'a>(bytes: &'a [u8], identity: &Identity, spot: Spot) -> Result<StateRecord<'a>, bool> {
     let all_zero = |b: &[u8]| b.iter().all(|b| *b == 0);
     let Some(head) = bytes.get(..STATE_HEADER) else { return Err(all_zero(bytes)) };
     if all_zero(head) {
@@ -271,7 +297,7 @@ pub fn read_state<'a>(bytes: &'a [u8], identity: &Identity, segment: u32) -> Res
     let read = || {
         let length = u32_at(head, 0)? as usize;
         let checked = bytes.get(8..STATE_HEADER.checked_add(length)?)?;
-        let good = state_sum(identity, segment, length as u32, checked) == u32_at(head, 4)?;
+        let good = state_sum(identity, spot, length as u32, checked) == u32_at(head, 4)?;
         good.then_some(StateRecord {
             kind: Kind::of(*head.get(8)?),
             id: QueueId(u64_at(head, 12)?),
@@ -283,10 +309,11 @@ pub fn read_state<'a>(bytes: &'a [u8], identity: &Identity, segment: u32) -> Res
     read().ok_or(false)
 }
 
-fn state_sum(identity: &Identity, segment: u32, length: u32, rest: &[u8]) -> u32 {
+fn state_sum(identity: &Identity, (segment, at): Spot, length: u32, rest: &[u8]) -> u32 {
     let mut sum = crc32fast::Hasher::new();
     sum.update(&identity.spool.to_le_bytes());
     sum.update(&segment.to_le_bytes());
+    sum.update(&at.to_le_bytes());
     sum.update(&length.to_le_bytes());
     sum.update(rest);
     sum.finalize()
@@ -295,7 +322,7 @@ fn state_sum(identity: &Identity, segment: u32, length: u32, rest: &[u8]) -> u32
 /// The `format` file.
 pub fn write_format(identity: &Identity) -> String {
     let key: String = identity.key.iter().map(|b| format!("{b:02x}")).collect();
-    let body = format!("valija-spool 1\nid {:016x}\nkey {key}\n", identity.spool);
+    let body = format!("valija-spool {FORMAT}\nid {:016x}\nkey {key}\n", identity.spool);
     format!("{body}sum {:08x}\n", crc32fast::hash(body.as_bytes()))
 }
 
@@ -309,7 +336,7 @@ pub fn read_format(text: &str) -> Result<Identity, Option<u32>> {
     let mut lines = body.lines();
     let mut field = |name: &str| lines.next().and_then(|l| l.strip_prefix(name)).map(str::trim).ok_or(None);
     let version: u32 = field("valija-spool ")?.parse().map_err(|_| None)?;
-    if version != 1 {
+    if version != FORMAT {
         return Err(Some(version));
     }
     let spool = u64::from_str_radix(field("id ")?, 16).map_err(|_| None)?;
@@ -341,15 +368,15 @@ mod tests {
             assert_eq!(read_format(&String::from_utf8(bytes).unwrap()), Err(None), "{i}");
             assert_eq!(read_format(&text[..i]), Err(None));
         }
-        let later = "valija-spool 2\nid 0\n";
+        let later = "valija-spool 3\nid 0\n";
         let later = format!("{later}sum {:08x}\n", crc32fast::hash(later.as_bytes()));
-        assert_eq!(read_format(&later), Err(Some(2)));
+        assert_eq!(read_format(&later), Err(Some(3)));
     }
 
     proptest! {
         #[test]
         fn records_read_back_and_damage_shows(id: u64, a: u32, b: u32, c: u32, at in 0..HEADER, bit in 0..8u8, kind in 0usize..6, payload in proptest::collection::vec(any::<u8>(), 0..99)) {
-            let header = Header { segment: a, id: QueueId(id), envelope: b, body: c, flags: b, envelope_crc: c, body_crc: a };
+            let header = Header { segment: a, id: QueueId(id), envelope: b, body: c, flags: b, envelope_crc: c, body_crc: a, offset: b };
             let mut bytes = header.write(&IDENTITY);
             prop_assert_eq!(Header::read(&bytes, &IDENTITY), Some(header));
             bytes[at] ^= 1 << bit;
@@ -357,18 +384,20 @@ mod tests {
 
             let kind = [Kind::Put, Kind::State, Kind::Change, Kind::Mark, Kind::Done, Kind::Seal][kind];
             let mut out = Vec::new();
-            write_state(&mut out, &IDENTITY, a, (kind, QueueId(id), b), |o| o.extend_from_slice(&payload));
-            let read = read_state(&out, &IDENTITY, a).unwrap();
+            write_state(&mut out, &IDENTITY, (a, 77), (kind, QueueId(id), b), |o| o.extend_from_slice(&payload));
+            let read = read_state(&out, &IDENTITY, (a, 77)).unwrap();
             prop_assert_eq!((read.kind, read.id.0, read.offset, read.payload, read.length), (Some(kind), id, b, &payload[..], out.len()));
-            prop_assert!(read_state(&out, &IDENTITY, a.wrapping_add(1)).is_err());
+            prop_assert!(read_state(&out, &IDENTITY, (a.wrapping_add(1), 77)).is_err());
+            prop_assert!(read_state(&out, &IDENTITY, (a, 1536 + 77)).is_err());
+            prop_assert_eq!(read_state(&moved(out.clone(), &IDENTITY, (a, 99)), &IDENTITY, (a, 99)).unwrap().payload, &payload[..]);
             let at = at % out.len();
             out[at] ^= 1 << bit;
-            prop_assert!(read_state(&out, &IDENTITY, a).is_err());
+            prop_assert!(read_state(&out, &IDENTITY, (a, 77)).is_err());
         }
 
         #[test]
         fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..120), text in ".{0,80}") {
-            let _ = (Header::read(&bytes, &IDENTITY), read_state(&bytes, &IDENTITY, 1), read_segment_head(&bytes));
+            let _ = (Header::read(&bytes, &IDENTITY), read_state(&bytes, &IDENTITY, (1, 16)), read_segment_head(&bytes));
             let _ = (Plan::read(&bytes), read_big_body(&bytes), read_format(&text));
         }
 

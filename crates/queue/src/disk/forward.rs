@@ -12,7 +12,7 @@
 
 use super::commit::Current;
 use super::device::{Disk, DiskFile, write_fully};
-use super::engine::{Engine, Index, Place, Segment, locked};
+use super::engine::{Engine, Index, Place, Segment};
 use super::format::{self, BLOCK, HEADER, Header, Kind, STATE_HEADER};
 use super::keep::Pen;
 use super::read::Damage;
@@ -252,12 +252,12 @@ impl<D: Disk> Engine<D> {
     fn write_copies(&self, mover: &mut Mover, copies: &mut [Copy]) -> Result<u32, ()> {
         // Not the last space, and without an alarm about it.
         let free = self.disk.space().map_err(drop)?.free;
-        if free < self.segment_size / 4 + (2 << 20) || locked(&self.trouble).full.is_some() {
+        if free < self.segment_size / 4 + (2 << 20) || self.disk.lock(&self.trouble).full.is_some() {
             return Err(());
         }
         let bytes: u64 = copies.iter().map(|c| c.bytes.len() as u64).sum();
         let total = format::round_up(bytes, BLOCK);
-        let mut writer = locked(&self.writer);
+        let mut writer = self.disk.lock(&self.writer);
         let current = self.room_for(&mut writer, total).map_err(drop)?;
         let logged: usize = copies
             .iter()
@@ -269,7 +269,7 @@ impl<D: Disk> Engine<D> {
         for copy in copies.iter_mut() {
             copy.to = Place::new(number, at as u32, copy.from.length(), copy.from.big());
             let header = Header::read(&copy.bytes, &self.identity).ok_or(())?;
-            let header = Header { segment: number, ..header }.write(&self.identity);
+            let header = Header { segment: number, offset: at as u32, ..header }.write(&self.identity);
             copy.bytes.get_mut(..HEADER).ok_or(())?.copy_from_slice(&header);
             at += copy.bytes.len() as u64;
         }
@@ -319,7 +319,11 @@ impl<D: Disk> Engine<D> {
         }
         match sync() {
             Ok(()) => {
-                self.lock().unsynced.remove(&log);
+                let mut index = self.lock();
+                index.unsynced.remove(&log);
+                if let Some(segment) = index.segments.get_mut(&log) {
+                    segment.log.synced(u64::MAX);
+                }
                 true
             }
             Err(e) => {

@@ -183,9 +183,16 @@ impl<D: Disk> Engine<D> {
         for segment in unsynced {
             let path = log_path(segment);
             // Those that the file says are gone now; others may be said to be gone meanwhile.
-            let bigs = self.lock().bigs_gone(segment);
+            let (bigs, written) = {
+                let mut index = self.lock();
+                let written = index.segments.get(&segment).map_or(0, |s| s.log.written());
+                (index.bigs_gone(segment), written)
+            };
             match self.without_pen(pen, || self.file(&path).and_then(|file| file.sync())) {
                 Ok(()) => {
+                    if let Some(s) = self.lock().segments.get_mut(&segment) {
+                        s.log.synced(written);
+                    }
                     self.without_pen(pen, || self.free_bigs(&bigs));
                     self.reclaim(segment, pen);
                 }
@@ -245,6 +252,9 @@ impl<D: Disk> Engine<D> {
         }
         let (punch, compact) = {
             let index = self.lock();
+            if index.broken.contains(&number) {
+                return;
+            }
             let Some(s) = index.segments.get(&number).filter(|s| s.sealed) else { return };
             let whole = s.end.saturating_sub(BLOCK);
             let punch = s.live_bytes < whole / 4 * 3 && s.live_bytes < s.punched / 4 * 3;
@@ -341,13 +351,17 @@ impl Index {
         !self.dirty.contains(&number) && self.written_down(number)
     }
 
-    /// Everything that a log's file says is durable.
+    /// Everything that a log's file says is durable. Of one that is to be written anew nothing is
+    /// sure.
     fn written_down(&self, number: u32) -> bool {
-        !self.unsynced.contains(&number)
+        !self.unsynced.contains(&number) && !self.broken.contains(&number)
     }
 
     /// Takes the bodies of which a log's file says that they are gone.
     fn bigs_gone(&mut self, number: u32) -> Vec<QueueId> {
+        if self.broken.contains(&number) {
+            return Vec::new();
+        }
         let written = self.segments.get(&number).map_or(u64::MAX, |s| s.log.written());
         let Some(all) = self.bigs.remove(&number) else { return Vec::new() };
         let (gone, later): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, said)| *said <= written);

@@ -172,7 +172,7 @@ impl<D: Disk> Engine<D> {
                         reader.states.read((located.segment, located.at, 1), open).ok()?
                     }
                 };
-                match format::read_state(bytes, &self.identity, located.segment) {
+                match format::read_state(bytes, &self.identity, (located.segment, located.at)) {
                     Ok(record) if record.id == id => encode::read_state(record.state())?,
                     Ok(_) => return None,
                     // It may only be longer than what was read.

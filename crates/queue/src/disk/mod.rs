@@ -149,6 +149,13 @@ impl DiskStore<RealDisk> {
             }
             _ => {}
         }
+        // Its name must last too. Who may not read the directory above did not make it just now.
+        match File::open(queue_directory).and_then(|d| d.sync_all()) {
+            Err(e) if e.kind() != std::io::ErrorKind::PermissionDenied => {
+                return Err(format!("sync {}: {e}", queue_directory.display()));
+            }
+            _ => {}
+        }
         let hold = Hold::wait(&directory, options.patience)?;
         let store = Self::open_on(RealDisk::new(&directory), options, source)
             .map_err(|e| format!("queue {}: {e}", directory.display()))?;

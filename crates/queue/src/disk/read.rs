@@ -1,7 +1,7 @@
 //! Reading records back. Every checksum is verified on every read; what fails is set aside.
 
 use super::device::{Disk, DiskFile, read_fully, write_fully};
-use super::engine::{Engine, Live, Place, locked};
+use super::engine::{Engine, Live, Place};
 use super::format::{self, HEADER, Header};
 use super::state_log::{Located, log_path, segment_path};
 use crate::encode::{self, StateBody};
@@ -62,7 +62,7 @@ pub(super) fn big_path(id: QueueId) -> String {
 impl<D: Disk> Engine<D> {
     /// An open file of the queue, kept open while it is among the few last used.
     pub(super) fn file(&self, path: &str) -> io::Result<Arc<D::File>> {
-        let mut files = locked(&self.files);
+        let mut files = self.disk.lock(&self.files);
         if let Some(file) = files.get(path) {
             return Ok(file.clone());
         }
@@ -76,7 +76,7 @@ impl<D: Disk> Engine<D> {
 
     /// Drops an open file whose name is gone or means another file now.
     pub(super) fn forget_file(&self, path: &str) {
-        locked(&self.files).remove(path);
+        self.disk.lock(&self.files).remove(path);
     }
 
     /// Envelope and states of a message that is not in memory.
@@ -131,7 +131,8 @@ impl<D: Disk> Engine<D> {
 
     pub(super) fn header(&self, id: QueueId, place: Place, bytes: &[u8]) -> Result<Header, Damage> {
         Header::read(bytes, &self.identity)
-            .filter(|h| h.id == id && h.segment == place.segment && h.length() == u64::from(place.length()))
+            .filter(|h| h.id == id && (h.segment, h.offset) == (place.segment, place.offset))
+            .filter(|h| h.length() == u64::from(place.length()))
             .ok_or_else(|| Damage::Bad("the header of its record is wrong".into()))
     }
 

@@ -3,11 +3,11 @@
 
 use super::commit::{Current, Jobs, Writer};
 use super::device::{Disk, DiskFile, read_fully, write_fully};
-use super::engine::{Engine, Index, Options, Place, Segment, locked};
-use super::format::{self, BLOCK, HEADER, Header, Identity, Kind, LOG_HEAD, PLAN};
+use super::engine::{Engine, Index, Options, Place, Segment};
+use super::format::{self, BLOCK, HEADER, Header, Identity, Kind, LOG_HEAD, PLAN, RECORD_UNIT};
 use super::state_log::{self, StateLog, log_path, segment_path};
 use crate::encode::{self, StateBody};
-use crate::events::{Corrupt, FormatRestored, LogTorn, SegmentMissing};
+use crate::events::{Corrupt, FormatRestored, LogTorn, Missing, SegmentMissing, Strange};
 use crate::ledger::Plan;
 use crate::state::RecipientState;
 use events::Source;
@@ -60,7 +60,7 @@ pub(super) fn scan_log(bytes: &[u8], identity: &Identity, segment: u32) -> LogSc
     let mut at = LOG_HEAD;
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
-        match format::read_state(rest, identity, segment) {
+        match format::read_state(rest, identity, (segment, at as u64)) {
             Err(clean) => {
                 scan.clean = clean;
                 break;
@@ -125,7 +125,8 @@ impl Found {
             return;
         }
         let record = log.get(self.state as usize..).filter(|_| self.state != 0);
-        let record = record.and_then(|bytes| format::read_state(bytes, identity, segment).ok());
+        let record = record
+            .and_then(|bytes| format::read_state(bytes, identity, (segment, u64::from(self.state))).ok());
         let body = record.and_then(|r| encode::read_state(r.state())).unwrap_or_default();
         let mut all = body.all.unwrap_or_default();
         for (i, state) in std::mem::take(&mut self.changes) {
@@ -147,7 +148,11 @@ struct Scanned {
     number: u32,
     log: LogScan,
     log_there: bool,
+    /// The log could not be made durable.
+    doubtful: bool,
     segment_there: bool,
+    /// It is not this segment at all, and nothing of this one is in it.
+    strange: bool,
     walked: Vec<(QueueId, Found)>,
     /// Records whose content is not what their header says.
     torn: Vec<(QueueId, Vec<u8>)>,
@@ -162,6 +167,10 @@ impl<D: Disk> Engine<D> {
         if !read_only {
             for directory in ["seg", "big", "corrupt"] {
                 disk.make_directory(directory).map_err(|e| format!("make {directory}: {e}"))?;
+            }
+            // A process that was killed may have made or renamed what is here, and not synced it.
+            for directory in [".", "seg"] {
+                patiently(|| disk.sync_directory(directory)).map_err(|e| format!("sync {directory}: {e}"))?;
             }
         }
         let names = disk.list("seg").map_err(|e| format!("list seg: {e}"))?;
@@ -182,7 +191,10 @@ impl<D: Disk> Engine<D> {
         let identity = identity(&disk, &numbers, &source, read_only)?;
         let total = disk.space().map_or(u64::MAX, |s| s.total);
         let usual = (total / 64).clamp(4 << 20, 64 << 20);
-        let next_number = numbers.last().map_or(Some(1), |n| n.checked_add(1));
+        // No number is ever used twice, so that no old bytes can pass for new ones. Where nothing is
+        // left that tells the last one, the clock does: nobody fills a segment every four seconds.
+        let first = (disk.now() / 4_000_000) as u32;
+        let next_number = numbers.last().map_or(Some(first), |n| n.checked_add(1));
         let next_number = next_number.ok_or("segment numbers are used up")?;
         let engine = Engine {
             disk,
@@ -221,8 +233,11 @@ impl<D: Disk> Engine<D> {
             engine.lock().ledger.pack(sys::allocator::give_back);
         }
         if !read_only {
-            engine.remove_orphans();
-            engine.tend(true);
+            // Of a message that was copied the body still is in use.
+            engine.lock().bigs.clear();
+            if engine.sync() {
+                engine.remove_orphans();
+            }
             engine.drop_dead();
         }
         if !numbers.is_empty() {
@@ -271,6 +286,9 @@ impl<D: Disk> Engine<D> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => (Vec::new(), false),
             Err(e) => return Err(format!("read {path}: {e}")),
         };
+        // A process that was killed may have left it in memory only.
+        let sync = || self.disk.open(&path)?.sync();
+        let doubtful = log_there && !self.read_only && sync().is_err();
         let mut log = scan_log(&bytes, &self.identity, number);
         for found in log.found.values_mut() {
             found.merge(&bytes, &self.identity, number);
@@ -288,14 +306,28 @@ impl<D: Disk> Engine<D> {
             number,
             log,
             log_there,
+            doubtful,
             segment_there,
+            strange: false,
             walked: Vec::new(),
             torn: Vec::new(),
             end,
             tail: 0,
         };
         if let Some(file) = file.filter(|_| scanned.log.sealed.is_none()) {
-            patiently(|| self.walk(&file, &mut scanned)).map_err(|e| format!("read {path}: {e}"))?;
+            let strange = patiently(|| {
+                self.walk(&file, &mut scanned)?;
+                let nothing =
+                    scanned.log.found.is_empty() && scanned.walked.is_empty() && scanned.torn.is_empty();
+                if !nothing || scanned.tail == 0 {
+                    return Ok(false);
+                }
+                let mut head = [0; 64];
+                read_fully(&file, &mut head, 0)?;
+                Ok(format::read_segment_head(&head)
+                    .is_none_or(|(n, identity)| n != number || identity != self.identity))
+            });
+            scanned.strange = strange.map_err(|e| format!("read {path}: {e}"))?;
         }
         Ok(scanned)
     }
@@ -317,14 +349,18 @@ impl<D: Disk> Engine<D> {
                 window_at = at;
             }
             let bytes = window.get((at - window_at) as usize..).unwrap_or_default();
-            let header = Header::read(bytes, &self.identity).filter(|h| h.segment == scanned.number);
+            let header = Header::read(bytes, &self.identity)
+                .filter(|h| (h.segment, u64::from(h.offset)) == (scanned.number, at));
             let Some(header) = header else {
                 let next = format::round_up(at + 1, BLOCK);
                 let block = bytes.get(..(next - at) as usize).unwrap_or(bytes);
-                if block.iter().any(|b| *b != 0) {
-                    scanned.tail = next;
+                if block.iter().all(|b| *b == 0) {
+                    at = next;
+                } else {
+                    // A record that is damaged may be followed by good ones of the same batch.
+                    scanned.tail = scanned.tail.max(next);
+                    at += RECORD_UNIT;
                 }
-                at = next;
                 continue;
             };
             let size = header.length().min(length - at);
@@ -352,8 +388,8 @@ impl<D: Disk> Engine<D> {
                 }
                 None => {
                     scanned.torn.push((header.id, record));
-                    scanned.tail = at + header.length();
-                    at = format::round_up(at + 1, BLOCK);
+                    scanned.tail = scanned.tail.max(at + header.length());
+                    at += RECORD_UNIT;
                 }
             }
         }
@@ -374,17 +410,31 @@ impl<D: Disk> Engine<D> {
         let number = scanned.number;
         let path = log_path(number);
         if !scanned.segment_there {
-            let messages = scanned.log.found.len();
-            if messages > 0 {
-                self.source.say(&SegmentMissing { file: segment_path(number), messages });
+            let (file, messages) = (segment_path(number), scanned.log.found.len());
+            let mut ids: Vec<QueueId> = scanned.log.found.into_keys().collect();
+            ids.sort_unstable();
+            // One that was copied is elsewhere.
+            ids.retain(|id| self.lock().ledger.get(*id).is_none());
+            if !ids.is_empty() {
+                self.source.say(&SegmentMissing { file: file.clone(), messages });
+                ids.iter().for_each(|id| self.source.say_of(*id, &Missing { file: file.clone() }));
             }
-            if !read_only {
+            if !read_only && (ids.is_empty() || self.disk.rename(&path, &kept(&path)).is_err()) {
                 let _ = self.disk.unlink(&path);
             }
             return Ok(());
         }
+        if scanned.strange {
+            let file = segment_path(number);
+            let well = read_only || self.disk.rename(&file, &kept(&file)).is_ok();
+            self.source.say(&Strange { file: format!("valija/{}", if well { kept(&file) } else { file }) });
+            let _ = read_only || self.disk.unlink(&path).is_ok();
+            return Ok(());
+        }
         let good = scanned.log.end >= LOG_HEAD as u64;
-        if scanned.log_there && !(good && scanned.log.clean) {
+        let whole = good && scanned.log.clean;
+        let torn = if scanned.log_there { !whole } else { !scanned.walked.is_empty() };
+        if torn {
             self.source.say(&LogTorn { file: path.clone(), found: scanned.walked.len() });
         }
         let mut broken = false;
@@ -398,7 +448,7 @@ impl<D: Disk> Engine<D> {
                 file.cut(scanned.log.end)?;
                 file.sync()
             };
-            broken = !scanned.log.clean && cut().is_err();
+            broken = scanned.doubtful || (!scanned.log.clean && cut().is_err());
             StateLog::new(number, scanned.log.end, scanned.log.end)
         } else {
             match state_log::create(&self.disk, number).and_then(|log| {
@@ -487,18 +537,20 @@ impl<D: Disk> Engine<D> {
                 let _ = self.disk.unlink(&format!("big/{name}"));
             }
         }
-        self.lock().bigs.clear();
     }
 
     /// Segments in which nothing lives and whose log was written before.
     fn drop_dead(&self) {
-        if !locked(&self.tending).unsettled.is_empty() {
+        if !self.disk.lock(&self.tending).unsettled.is_empty() {
             return;
         }
         let dead: Vec<u32> = {
             let mut index = self.lock();
-            let dead: Vec<u32> =
-                index.segments.iter().filter(|(_, s)| s.sealed && s.live == 0).map(|(n, _)| *n).collect();
+            let durable = |n: &u32| {
+                !(index.dirty.contains(n) || index.unsynced.contains(n) || index.broken.contains(n))
+            };
+            let gone = index.segments.iter().filter(|(n, s)| s.sealed && s.live == 0 && durable(n));
+            let dead: Vec<u32> = gone.map(|(n, _)| *n).collect();
             for number in &dead {
                 index.segments.remove(number);
                 index.dirty.remove(number);
@@ -519,7 +571,7 @@ impl<D: Disk> Engine<D> {
 
     /// Makes the first segment, so that the first message need not wait for it.
     pub fn warm_up(&self) {
-        let mut writer = locked(&self.writer);
+        let mut writer = self.disk.lock(&self.writer);
         // What goes wrong here is said, and goes wrong again when mail arrives.
         let _ = self.room_for(&mut writer, BLOCK);
     }
@@ -527,12 +579,12 @@ impl<D: Disk> Engine<D> {
     /// Ends everything: writes what waits, and leaves no empty segment behind.
     pub fn shut(&self) {
         {
-            let mut jobs = locked(&self.jobs);
+            let mut jobs = self.disk.lock(&self.jobs);
             jobs.closed = true;
             self.arrived.notify_all();
         }
         while self.commit_waiting() {}
-        let mut writer = locked(&self.writer);
+        let mut writer = self.disk.lock(&self.writer);
         self.seal(&mut writer);
         if let Some(Current { number, .. }) = writer.next.take()
             && let Some(segment) = self.lock().segments.get_mut(&number)
@@ -552,6 +604,11 @@ impl<D: Disk> Engine<D> {
         self.tend(true);
         self.drop_dead();
     }
+}
+
+/// Where a file that is of no use goes, for a human.
+fn kept(path: &str) -> String {
+    format!("corrupt/{}", path.rsplit('/').next().unwrap_or(path))
 }
 
 /// Tries three times: an error that stays would cost messages.
@@ -584,7 +641,8 @@ fn identity<D: Disk>(
         Ok(Ok(identity)) => return Ok(identity),
         Ok(Err(Some(version))) => {
             return Err(format!(
-                "the queue has format {version}, this program knows format 1: use the program that made it, and drain the queue with it"
+                "the queue has format {version}, this program knows format {}: use the program that made it, and drain the queue with it",
+                format::FORMAT
             ));
         }
         Ok(Err(None)) => {}

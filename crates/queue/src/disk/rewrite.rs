@@ -8,6 +8,7 @@ use super::engine::{Engine, Place};
 use super::format::{self, Kind};
 use super::state_log::{Located, StateLog, log_path, put_payload};
 use crate::encode;
+use crate::events::StateLost;
 use crate::ledger::Plan;
 use proto::QueueId;
 use std::io::{self, IoSlice};
@@ -79,24 +80,32 @@ impl<D: Disk> Engine<D> {
         for known in &mut look.known {
             let (id, plan, place) = (known.id, known.plan, known.place);
             let record = |kind| (kind, id, place.offset);
-            format::write_state(&mut out.bytes, &self.identity, number, record(Kind::Put), |o| {
+            let spot = (number, out.written);
+            format::write_state(&mut out.bytes, &self.identity, spot, record(Kind::Put), |o| {
                 put_payload(o, &plan, &place);
             });
             let state = match std::mem::replace(&mut known.state, State::None) {
                 State::None => None,
                 State::Live(state) => Some(state),
-                State::Log(located) => located.read(|| self.file(&path), &self.identity, id)?,
+                State::Log(located) => {
+                    let state = located.read(|| self.file(&path), &self.identity, id)?;
+                    if state.is_none() && self.whereabouts(id).is_some_and(|(p, _)| p == place) {
+                        self.source.say_of(id, &StateLost { file: path.clone() });
+                    }
+                    state
+                }
             };
             if let Some(state) = state {
                 known.at = out.end() as u32;
-                format::write_state(&mut out.bytes, &self.identity, number, record(Kind::State), |o| {
+                format::write_state(&mut out.bytes, &self.identity, spot, record(Kind::State), |o| {
                     o.extend_from_slice(&plan.write());
                     o.extend_from_slice(&state);
                 });
             }
             out.flush(PIECE)?;
         }
-        format::write_state(&mut out.bytes, &self.identity, number, look.seal, |_| {});
+        let spot = (number, out.written);
+        format::write_state(&mut out.bytes, &self.identity, spot, look.seal, |_| {});
         out.flush(0)?;
         let end = out.end();
         file.sync()?;
@@ -109,10 +118,14 @@ impl<D: Disk> Engine<D> {
         let mut guard = self.lock();
         let index = &mut *guard;
         // With the lock: whoever finds a place in memory finds it in the file of that name.
-        self.disk.rename(new, &path)?;
+        if let Err(e) = self.disk.rename(new, &path) {
+            // Who knows which file has the name now; until that is settled nothing counts as durable.
+            index.broken.insert(number);
+            return Err(e);
+        }
         self.forget_file(&path);
         if let Some(segment) = index.segments.get_mut(&number) {
-            let since = segment.log.since(look.end);
+            let since = format::moved(segment.log.since(look.end), &self.identity, (number, end));
             if since.is_empty() {
                 index.dirty.remove(&number);
             } else {

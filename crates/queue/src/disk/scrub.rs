@@ -4,7 +4,7 @@
 //! segment.
 
 use super::device::Disk;
-use super::engine::{Engine, Index, locked};
+use super::engine::{Engine, Index};
 use super::format;
 use super::read::Damage;
 use super::recover::scan_log;
@@ -39,7 +39,7 @@ impl<D: Disk> Engine<D> {
 
     /// Verifies a little if it is time. Gives when to go on, if it is in the middle of a segment.
     pub fn scrub(&self) -> Option<u64> {
-        let mut work = locked(&self.scrubbing);
+        let mut work = self.disk.lock(&self.scrubbing);
         let now = self.disk.now();
         if work.ids.is_empty() {
             let (_, number) = {

@@ -19,6 +19,8 @@ pub struct StateLog {
     segment: u32,
     written: u64,
     allocated: u64,
+    /// What was written since the last sync, and where: if a sync fails, the file may not tell.
+    recent: Vec<(u64, Arc<Vec<u8>>)>,
     writing: Arc<Vec<u8>>,
     pending: Vec<u8>,
 }
@@ -70,9 +72,10 @@ impl StateLog {
         record: (Kind, QueueId, u32),
         payload: impl FnOnce(&mut Vec<u8>),
     ) -> u32 {
-        let at = self.end() as u32;
-        format::write_state(&mut self.pending, identity, self.segment, record, payload);
-        at
+        let at = self.end();
+        let begin = at - self.pending.len() as u64;
+        format::write_state(&mut self.pending, identity, (self.segment, begin), record, payload);
+        at as u32
     }
 
     /// What waits, to be written without a lock; `None` when nothing does. Only one at a time.
@@ -90,6 +93,7 @@ impl StateLog {
         self.writing = Arc::default();
         if written {
             self.written += flush.bytes.len() as u64;
+            self.recent.push((flush.at, flush.bytes));
         } else {
             let mut again = Arc::unwrap_or_clone(flush.bytes);
             again.append(&mut self.pending);
@@ -97,7 +101,13 @@ impl StateLog {
         }
     }
 
-    /// The bytes that surely are in the file.
+    /// The file was synced when so much was written.
+    pub fn synced(&mut self, written: u64) {
+        self.recent.retain(|(start, bytes)| start + bytes.len() as u64 > written);
+        self.recent.shrink_to_fit();
+    }
+
+    /// The bytes that were written.
     pub fn written(&self) -> u64 {
         self.written
     }
@@ -116,13 +126,18 @@ impl StateLog {
         Ok(())
     }
 
-    /// The record at `at`, if it is not in the file yet.
+    /// The record at `at`, if it is not durable in the file yet.
     fn buffered(&self, at: u64) -> Option<Vec<u8>> {
-        let from = usize::try_from(at.checked_sub(self.written)?).ok()?;
-        let bytes = match from.checked_sub(self.writing.len()) {
-            Some(from) => self.pending.get(from..)?,
-            None => self.writing.get(from..)?,
+        let queued = self.written + self.writing.len() as u64;
+        let (start, bytes) = if at >= queued {
+            (queued, &self.pending)
+        } else if at >= self.written {
+            (self.written, &*self.writing)
+        } else {
+            let (start, bytes) = self.recent.iter().rev().find(|(start, _)| *start <= at)?;
+            (*start, &**bytes)
         };
+        let bytes = bytes.get(usize::try_from(at - start).ok()?..)?;
         // Not what follows it, which may be megabytes.
         Some(bytes.get(..record_length(bytes)).unwrap_or(bytes).to_vec())
     }
@@ -185,7 +200,7 @@ impl Located {
             Some(bytes) => bytes,
             None => read_record(open()?.as_ref(), self.at, self.end)?,
         };
-        let record = format::read_state(&bytes, identity, self.segment);
+        let record = format::read_state(&bytes, identity, (self.segment, self.at));
         Ok(record.ok().filter(|r| r.id == id).map(|r| r.state().to_vec()))
     }
 }

@@ -353,6 +353,7 @@ fn damage_that_nobody_reads_is_found() {
     for id in [bad, big] {
         assert!(corrupt.iter().any(|f| id.to_string().contains(f.as_str())), "{id} {corrupt:?}");
     }
+    let number = u32::from_str_radix(name.trim_end_matches(".seg"), 16).unwrap();
     // A log that is damaged is written anew from memory.
     let log = seg.join(name.replace(".seg", ".st"));
     let mut bytes = std::fs::read(&log).unwrap();
@@ -360,7 +361,7 @@ fn damage_that_nobody_reads_is_found() {
     std::fs::write(&log, &bytes).unwrap();
     soon("a new log", || {
         let now = std::fs::read(&log).unwrap_or_default();
-        let scan = recover::scan_log(&now, &store.engine.identity, 1);
+        let scan = recover::scan_log(&now, &store.engine.identity, number);
         scan.clean && scan.found.len() == 1
     });
     drop(store);

@@ -41,7 +41,7 @@ fn lease(store: &Store, n: usize) -> Vec<Leased> {
 
 #[test]
 fn a_full_disk_refuses_new_mail_and_nothing_else() {
-    let disk = SimulatedDisk::new(1);
+    let disk = SimulatedDisk::new();
     let store = open(&disk);
     let ids: Vec<QueueId> = (0..12).map(|_| put(&store).unwrap()).collect();
     let log = events::memory();
@@ -67,14 +67,14 @@ fn a_full_disk_refuses_new_mail_and_nothing_else() {
     disk.world().full = false;
     assert!(matches!(store.health(), Health::Open { .. }));
     put(&store).unwrap();
-    let store = open(&disk.crash());
+    let store = open(&disk.cut());
     assert_eq!(store.counts().total(), 3);
     drop(log);
 }
 
 #[test]
 fn space_that_runs_out_between_health_and_commit_is_452() {
-    let disk = SimulatedDisk::new(2);
+    let disk = SimulatedDisk::new();
     let store = open(&disk);
     let mut answers = Vec::new();
     for _ in 0..20 {
@@ -96,7 +96,7 @@ fn space_that_runs_out_between_health_and_commit_is_452() {
 
 #[test]
 fn three_failures_in_a_row_close_the_door_for_a_minute() {
-    let disk = SimulatedDisk::new(3);
+    let disk = SimulatedDisk::new();
     let store = open(&disk);
     put(&store).unwrap();
     let log = events::memory();
@@ -115,13 +115,13 @@ fn three_failures_in_a_row_close_the_door_for_a_minute() {
     put(&store).unwrap();
     assert!(log.take().iter().any(|l| l.contains("takes mail again")));
     assert!(matches!(store.health(), Health::Open { .. }));
-    let store = open(&disk.crash());
+    let store = open(&disk.cut());
     assert_eq!(store.counts().total(), 2);
 }
 
 #[test]
 fn a_log_written_anew_does_not_bring_back_what_is_gone() {
-    let disk = SimulatedDisk::new(4);
+    let disk = SimulatedDisk::new();
     let store = open(&disk);
     for _ in 0..3 {
         put(&store).unwrap();
@@ -138,5 +138,5 @@ fn a_log_written_anew_does_not_bring_back_what_is_gone() {
     assert!(store.sync());
     assert!(!log.take().is_empty());
     put(&store).unwrap();
-    assert_eq!(open(&disk.crash()).counts().total(), 1);
+    assert_eq!(open(&disk.cut()).counts().total(), 1);
 }

@@ -1,42 +1,31 @@
-//! The store on a merciless simulated disk, against a model. `QUEUE_CRASH_SECONDS` and
-//! `QUEUE_CRASH_SEED` make longer runs; a failure names its seed.
+//! The store on a merciless simulated disk, against a model (`run`); damage; full disks.
 
 mod damage;
 mod full;
 mod model;
+mod run;
 mod simulated;
+mod turns;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+/// How many seeds each run of the tests tries.
+const SEEDS: u64 = 60;
 
 #[test]
 fn every_acknowledged_message_survives() {
-    if std::env::var_os("QUEUE_CRASH_LOG").is_some() {
-        events::install(events::Sink::Stderr);
-    }
     let number = |name| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
-    let seconds = number("QUEUE_CRASH_SECONDS").unwrap_or(3);
-    let mut seed = number("QUEUE_CRASH_SEED").unwrap_or(1);
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let (mut acknowledged, mut crashes, mut forwarded) = (0, 0, 0);
-    while Instant::now() < end {
-        let result = std::panic::catch_unwind(|| {
-            let mut run = model::Run::new(seed);
-            run.rounds(12);
-            (run.acknowledged, run.crashes, run.forwarded)
-        });
-        match result {
-            Ok((a, c, f)) => {
-                (acknowledged, crashes, forwarded) = (acknowledged + a, crashes + c, forwarded + f)
-            }
-            Err(panic) => {
-                eprintln!("failing seed: QUEUE_CRASH_SEED={seed}");
-                std::panic::resume_unwind(panic);
-            }
+    let first = number("QUEUE_CRASH_SEED").unwrap_or(1);
+    let seeds = number("QUEUE_CRASH_SEEDS").unwrap_or(SEEDS);
+    let mut counts = run::Counts::default();
+    let began = Instant::now();
+    for seed in first..first + seeds {
+        let steps = run::plan(seed);
+        match run::run(seed, &steps) {
+            Ok(more) => counts.add(&more),
+            Err(why) => panic!("{}", run::failure(seed, &steps, &why)),
         }
-        seed += 1;
     }
-    eprintln!(
-        "{acknowledged} messages acknowledged, {forwarded} copied forward, {crashes} crashes, seeds to {seed}"
-    );
-    assert!(acknowledged > 100 && crashes > 10 && forwarded > 10, "the test did nothing");
+    eprintln!("{seeds} seeds in {:.1} s: {counts}", began.elapsed().as_secs_f32());
+    assert!(counts.acknowledged > 100 && counts.cuts > 10 && counts.forwarded > 10, "the test did nothing");
 }

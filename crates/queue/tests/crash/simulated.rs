@@ -1,73 +1,206 @@
-//! A merciless disk. A crash keeps any subset of the sectors and names that were not synced; any
-//! call may fail, or be the last. Everything follows from the seed.
+//! A merciless disk. What was not synced is kept by a crash or not, sector by sector, in any
+//! version that it had, torn in its middle, with any of the lengths that the file had; names are kept or not, one
+//! by one, and a directory without a name is lost with all that is in it. Any call may fail
+//! (EIO, ENOSPC, interrupted, half done, done and yet failed), or be the last. After a failed sync everything
+//! counts as clean, written or not, and what was not may read as it was before. What is assumed: bytes outside of
+//! what was written do not change, and what a successful sync covered stays.
 
+use crate::turns::{self, draw};
 use queue::disk::{Disk, DiskFile, Space};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 const SECTOR: usize = 512;
 
-/// SplitMix64.
-#[derive(Clone)]
-pub struct Rng(pub u64);
+/// Each call of the disk is shown.
+pub static TRACE: AtomicBool = AtomicBool::new(false);
 
-impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
+/// A sector after a write that touched `from..to` of it.
+#[derive(Clone)]
+struct Version {
+    bytes: Box<[u8; SECTOR]>,
+    from: usize,
+    to: usize,
 }
 
 #[derive(Clone, Default)]
 struct Inode {
+    /// As processes see it.
     data: Vec<u8>,
     durable: Vec<u8>,
-    dirty: BTreeSet<usize>,
+    /// What sectors held since the last sync, oldest first.
+    pending: BTreeMap<usize, Vec<Version>>,
+    /// Lengths it had since.
+    lengths: Vec<usize>,
+    /// Its space was taken ahead, so that nobody else's old bytes can show in it.
+    prepared: bool,
+}
+
+fn put(to: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+    if to.len() < at + bytes.len() {
+        to.resize(at + bytes.len(), 0);
+    }
+    to[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
 impl Inode {
-    /// A sector reaches the disk.
-    fn write_back(&mut self, sector: usize) {
-        let from = sector * SECTOR;
-        let to = (from + SECTOR).min(self.data.len());
-        if from >= to {
+    fn durably(data: Vec<u8>) -> Inode {
+        Inode { durable: data.clone(), data, prepared: true, ..Default::default() }
+    }
+
+    fn sector(&self, sector: usize) -> Box<[u8; SECTOR]> {
+        let mut bytes = Box::new([0; SECTOR]);
+        let from = self.data.get(sector * SECTOR..).unwrap_or_default();
+        let n = from.len().min(SECTOR);
+        bytes[..n].copy_from_slice(&from[..n]);
+        bytes
+    }
+
+    fn set_length(&mut self, length: usize) {
+        if length != self.data.len() {
+            let old = self.data.len();
+            self.data.resize(length, 0);
+            self.lengths.push(length);
+            if length < old {
+                self.touched(length, old);
+            }
+        }
+    }
+
+    /// Bytes of `data` changed.
+    fn touched(&mut self, from: usize, to: usize) {
+        for sector in from / SECTOR..to.div_ceil(SECTOR) {
+            let start = sector * SECTOR;
+            let bytes = self.sector(sector);
+            let version =
+                Version { bytes, from: from.max(start) - start, to: to.min(start + SECTOR) - start };
+            let versions = self.pending.entry(sector).or_default();
+            if versions.len() >= 6 {
+                let merged = versions.remove(0);
+                versions[0].from = versions[0].from.min(merged.from);
+                versions[0].to = versions[0].to.max(merged.to);
+            }
+            versions.push(version);
+        }
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        if bytes.is_empty() {
             return;
         }
-        if self.durable.len() < to {
-            self.durable.resize(to, 0);
+        let end = at + bytes.len();
+        self.set_length(self.data.len().max(end));
+        self.data[at..end].copy_from_slice(bytes);
+        self.touched(at, end);
+    }
+
+    /// Any of the versions of a sector reaches the disk, perhaps torn.
+    fn settle_sector(&self, out: &mut Vec<u8>, sector: usize, versions: &[Version], tears: bool) {
+        let mut rng = draw();
+        let pick = rng.below(versions.len() as u64 + 1) as usize;
+        // The last one more often than any other.
+        let pick = if rng.one_in(3) { versions.len() } else { pick };
+        let Some(version) = pick.checked_sub(1).and_then(|n| versions.get(n)) else { return };
+        let mut bytes = version.bytes.clone();
+        if tears && rng.one_in(8) {
+            let old = |i: usize| match pick.checked_sub(2).and_then(|n| versions.get(n)) {
+                Some(before) => before.bytes[i],
+                None => self.durable.get(sector * SECTOR + i).copied().unwrap_or(0),
+            };
+            let cut = version.from + rng.below((version.to - version.from) as u64 + 1) as usize;
+            let garbage = rng.one_in(3);
+            for i in cut..version.to {
+                bytes[i] = if garbage { rng.next() as u8 } else { old(i) };
+            }
         }
-        self.durable[from..to].copy_from_slice(&self.data[from..to]);
+        put(out, sector * SECTOR, &bytes[..]);
     }
-    fn touch(&mut self, from: usize, to: usize) {
-        self.dirty.extend(from / SECTOR..to.div_ceil(SECTOR));
+
+    /// What the disk holds after the power went.
+    fn crashed(&self, stale: Option<&[u8]>) -> Vec<u8> {
+        let mut rng = draw();
+        let mut lengths = vec![self.durable.len(), self.data.len()];
+        lengths.extend(&self.lengths);
+        let length = lengths[rng.below(lengths.len() as u64) as usize];
+        let mut out = self.durable.clone();
+        if let (Some(stale), false) = (stale, self.prepared) {
+            // The length reached the disk, the bytes did not: what was there before shows.
+            let from = out.len().next_multiple_of(SECTOR);
+            if let Some(old) = stale.get(from..stale.len().min(length)) {
+                put(&mut out, from, old);
+            }
+        }
+        for (sector, versions) in &self.pending {
+            self.settle_sector(&mut out, *sector, versions, true);
+        }
+        out.resize(length, 0);
+        out
+    }
+
+    fn synced(&mut self) {
+        self.lengths.clear();
+        for sector in std::mem::take(&mut self.pending).into_keys() {
+            let from = sector * SECTOR;
+            let to = (from + SECTOR).min(self.data.len());
+            if from < to {
+                put(&mut self.durable, from, &self.data[from..to]);
+            }
+        }
+        self.durable.resize(self.data.len(), 0);
+    }
+
+    /// A sync that failed: some of it is on disk, and the rest counts as clean, or is forgotten.
+    fn sync_failed(&mut self) {
+        let mut rng = draw();
+        let (pending, forget) = (std::mem::take(&mut self.pending), rng.one_in(2));
+        let mut out = self.durable.clone();
+        for (sector, versions) in &pending {
+            if rng.one_in(2) {
+                self.settle_sector(&mut out, *sector, versions, false);
+            }
+        }
+        self.durable = out;
+        if forget {
+            for sector in pending.into_keys() {
+                let from = (sector * SECTOR).min(self.data.len());
+                let to = (from + SECTOR).min(self.data.len());
+                let old = self.durable.get(from..).unwrap_or_default();
+                let n = old.len().min(to - from);
+                self.data[from..from + n].copy_from_slice(&old[..n]);
+                self.data[from + n..to].fill(0);
+            }
+        }
     }
 }
 
-enum Op {
-    Bind(String, usize),
+#[derive(Clone, Copy, PartialEq)]
+enum Node {
+    Directory,
+    File(usize),
+}
+
+#[derive(Clone)]
+enum Change {
+    Bind(String, Node),
     Unlink(String),
-    Rename(String, String, usize),
+    Rename(String, String, Node),
 }
 
+#[derive(Default)]
 pub struct World {
-    pub rng: Rng,
     pub now: u64,
     inodes: Vec<Inode>,
-    names: BTreeMap<String, usize>,
-    durable: BTreeMap<String, usize>,
-    ops: Vec<Op>,
-    /// Calls until the crash.
-    pub crash_in: Option<u64>,
+    names: BTreeMap<String, Node>,
+    durable: BTreeMap<String, Node>,
+    /// What became of names since they were synced, oldest first.
+    changes: Vec<Change>,
+    /// Contents of files that are gone.
+    stale: Vec<Vec<u8>>,
+    /// The crash comes at the call of that number of that step.
+    pub crash_at: Option<(u64, u64)>,
+    counted: u64,
     pub dead: bool,
     /// One in so many calls fails; 0 for none.
     pub faults: u64,
@@ -75,9 +208,12 @@ pub struct World {
     pub full: bool,
     /// Holes can be punched.
     pub holes: bool,
+    /// Space can be taken ahead.
+    pub prepares: bool,
+    /// A sync failed: what this file system says is durable need not be.
+    pub lied: bool,
     pub calls: u64,
-    /// What others do while a segment or a log is synced.
-    pub meanwhile: Option<Box<dyn FnMut(u64) + Send>>,
+    pub failed: u64,
 }
 
 #[derive(Clone)]
@@ -85,7 +221,7 @@ pub struct SimulatedDisk(Arc<Mutex<World>>);
 
 pub struct SimulatedFile(SimulatedDisk, usize);
 
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Need {
     Read,
     Sync,
@@ -95,8 +231,14 @@ enum Need {
 
 enum Fate {
     Well,
-    /// Done in part, and the error to give.
+    /// Done in part, or all, and the error to give.
     Fails(io::Error),
+    /// Not done at all.
+    Refused(io::Error),
+}
+
+fn error(number: i32) -> io::Error {
+    io::Error::from_raw_os_error(number)
 }
 
 impl World {
@@ -106,24 +248,84 @@ impl World {
         if self.dead {
             return Err(crashed());
         }
-        if let Some(left) = self.crash_in.as_mut() {
-            if *left == 0 {
+        if self.crash_at.is_some_and(|(step, _)| step == turns::now_in().0) {
+            self.counted += 1;
+            if self.crash_at.is_some_and(|(_, n)| n < self.counted) {
                 self.dead = true;
                 return Ok(Fate::Fails(crashed()));
             }
-            *left -= 1;
         }
         if self.full && need == Need::Space {
-            return Err(io::ErrorKind::StorageFull.into());
+            return Ok(Fate::Refused(error(28)));
         }
-        if self.faults > 0 && self.rng.one_in(self.faults) {
-            let eio = io::Error::from_raw_os_error(5);
-            return match need {
-                Need::Space if self.rng.one_in(2) => Ok(Fate::Fails(io::ErrorKind::StorageFull.into())),
-                _ => Ok(Fate::Fails(eio)),
+        let mut rng = draw();
+        if self.faults > 0 && rng.one_in(self.faults) {
+            self.failed += 1;
+            let (eio, enospc, edquot, eintr, emfile) = (5, 28, 122, 4, 24);
+            let kinds: &[i32] = match need {
+                Need::Read => &[eio, eio, eintr, emfile],
+                Need::Sync => &[eio, eio, enospc, edquot],
+                Need::Space => &[eio, enospc, enospc, edquot, eintr],
+                // Where old blocks are never overwritten even these need space.
+                Need::Change => &[eio, eio, enospc, eintr],
             };
+            let e = error(kinds[rng.below(kinds.len() as u64) as usize]);
+            return Ok(if rng.one_in(2) { Fate::Refused(e) } else { Fate::Fails(e) });
         }
         Ok(Fate::Well)
+    }
+
+    /// The steps' calls are counted from here.
+    pub fn counted_anew(&mut self) {
+        self.counted = 0;
+    }
+
+    fn node(&self, path: &str) -> io::Result<Node> {
+        self.names.get(path).copied().ok_or_else(|| error(2))
+    }
+
+    fn called(&self, inode: usize, what: &str) -> String {
+        let name =
+            self.names.iter().find(|(_, node)| **node == Node::File(inode)).map_or("(no name)", |(n, _)| n);
+        format!("{name}: {what}")
+    }
+
+    fn parent(&self, path: &str) -> io::Result<()> {
+        let parent = directory(path);
+        if parent == "." || self.names.get(parent) == Some(&Node::Directory) { Ok(()) } else { Err(error(2)) }
+    }
+
+    fn lose(&mut self, node: Option<Node>) {
+        if let Some(Node::File(inode)) = node {
+            if self.stale.len() >= 8 {
+                self.stale.remove(0);
+            }
+            self.stale.push(self.inodes[inode].data.clone());
+        }
+    }
+
+    fn copy(&self) -> World {
+        World {
+            inodes: self.inodes.clone(),
+            names: self.names.clone(),
+            durable: self.durable.clone(),
+            changes: self.changes.clone(),
+            lied: self.lied,
+            ..self.empty()
+        }
+    }
+
+    /// The same kind of disk, with nothing on it.
+    fn empty(&self) -> World {
+        World {
+            now: self.now,
+            stale: self.stale.clone(),
+            holes: self.holes,
+            prepares: self.prepares,
+            calls: self.calls,
+            failed: self.failed,
+            ..Default::default()
+        }
     }
 }
 
@@ -131,23 +333,44 @@ fn directory(path: &str) -> &str {
     path.rsplit_once('/').map_or(".", |(d, _)| d)
 }
 
+impl Change {
+    fn apply(&self, names: &mut BTreeMap<String, Node>, both: bool) {
+        match self {
+            Change::Bind(name, node) => {
+                names.insert(name.clone(), *node);
+            }
+            Change::Unlink(name) => {
+                names.remove(name);
+            }
+            Change::Rename(from, to, node) => {
+                if !both {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), *node);
+            }
+        }
+    }
+
+    fn touches(&self, path: &str) -> bool {
+        match self {
+            Change::Bind(name, _) | Change::Unlink(name) => directory(name) == path,
+            Change::Rename(from, to, _) => directory(from) == path || directory(to) == path,
+        }
+    }
+}
+
 impl SimulatedDisk {
-    pub fn new(seed: u64) -> SimulatedDisk {
-        SimulatedDisk(Arc::new(Mutex::new(World {
-            rng: Rng(seed),
+    pub fn new() -> SimulatedDisk {
+        SimulatedDisk::of(World {
             now: 1_795_187_936_000_000,
-            inodes: Vec::new(),
-            names: BTreeMap::new(),
-            durable: BTreeMap::new(),
-            ops: Vec::new(),
-            crash_in: None,
-            dead: false,
-            faults: 0,
-            full: false,
             holes: true,
-            calls: 0,
-            meanwhile: None,
-        })))
+            prepares: true,
+            ..Default::default()
+        })
+    }
+
+    fn of(world: World) -> SimulatedDisk {
+        SimulatedDisk(Arc::new(Mutex::new(world)))
     }
 
     pub fn world(&self) -> MutexGuard<'_, World> {
@@ -155,99 +378,110 @@ impl SimulatedDisk {
     }
 
     /// What is left after the power went.
-    pub fn crash(&self) -> SimulatedDisk {
-        let mut world = self.world();
-        let world = &mut *world;
-        let mut names = world.durable.clone();
-        for op in &world.ops {
-            if world.rng.one_in(2) {
-                apply(&mut names, op);
+    pub fn cut(&self) -> SimulatedDisk {
+        let old = self.world();
+        let mut names = old.durable.clone();
+        for change in &old.changes {
+            let mut rng = draw();
+            if rng.one_in(2) {
+                change.apply(&mut names, rng.one_in(4));
             }
         }
+        let there = names.clone();
+        names.retain(|name, _| {
+            let parent = directory(name);
+            parent == "." || there.contains_key(parent)
+        });
+        let mut rng = draw();
+        let stale =
+            rng.one_in(2).then(|| old.stale.get(rng.below(old.stale.len() as u64) as usize)).flatten();
         let mut inodes = Vec::new();
-        let mut map = BTreeMap::new();
-        for (name, inode) in names {
-            let old = &world.inodes[inode];
-            let mut new = old.clone();
-            for sector in old.dirty.iter() {
-                if world.rng.one_in(2) {
-                    new.write_back(*sector);
-                }
+        let mut moved = BTreeMap::new();
+        for node in names.values_mut() {
+            if let Node::File(inode) = node {
+                // Two names may be of one file.
+                *inode = *moved.entry(*inode).or_insert_with(|| {
+                    let data = old.inodes[*inode].crashed(stale.map(Vec::as_slice));
+                    inodes.push(Inode::durably(data));
+                    inodes.len() - 1
+                });
             }
-            if old.data.len() != old.durable.len() && world.rng.one_in(2) {
-                // The length reached the disk, whatever became of the bytes.
-                new.durable.resize(old.data.len(), 0);
-            }
-            let data = new.durable;
-            map.insert(name, inodes.len());
-            inodes.push(Inode { data: data.clone(), durable: data, dirty: BTreeSet::new() });
         }
-        let seed = world.rng.next();
-        let disk = SimulatedDisk::new(seed);
-        {
-            let mut fresh = disk.world();
-            fresh.now = world.now;
-            fresh.inodes = inodes;
-            fresh.names = map.clone();
-            fresh.durable = map;
-            fresh.full = world.full;
-            fresh.holes = world.holes;
-        }
-        disk
+        let durable = names.clone();
+        SimulatedDisk::of(World { inodes, names, durable, ..old.empty() })
     }
 
-    fn meanwhile(&self, inode: usize) {
-        let mut world = self.world();
-        let ours = |(name, i): (&String, &usize)| {
-            *i == inode && [".seg", ".st", ".st.new"].iter().any(|end| name.ends_with(end))
-        };
-        if !world.names.iter().any(ours) {
-            return;
-        }
-        let Some(mut what) = world.meanwhile.take() else { return };
-        let random = world.rng.next();
-        drop(world);
-        what(random);
-        self.world().meanwhile = Some(what);
+    /// What the next process finds when the one before was killed: all that it wrote, none of it
+    /// durable because of that.
+    pub fn killed(&self) -> SimulatedDisk {
+        SimulatedDisk::of(self.world().copy())
     }
 
     pub fn file_names(&self) -> Vec<String> {
-        self.world().names.keys().cloned().collect()
+        let world = self.world();
+        let files = world.names.iter().filter(|(_, node)| matches!(node, Node::File(_)));
+        files.map(|(name, _)| name.clone()).collect()
     }
 
     pub fn bytes(&self, name: &str) -> Vec<u8> {
         let world = self.world();
-        world.inodes[world.names[name]].data.clone()
+        match world.names.get(name) {
+            Some(Node::File(inode)) => world.inodes[*inode].data.clone(),
+            _ => Vec::new(),
+        }
     }
 
-    /// A copy in which one file holds other bytes.
+    /// A copy in which one file, perhaps a new one, holds other bytes.
     pub fn with(&self, name: &str, bytes: Vec<u8>) -> SimulatedDisk {
-        let old = self.world();
-        let disk = SimulatedDisk::new(old.rng.0);
-        {
-            let mut new = disk.world();
-            new.now = old.now;
-            new.names = old.names.clone();
-            new.durable = old.names.clone();
-            new.inodes = old.inodes.clone();
-            let inode = old.names[name];
-            new.inodes[inode] = Inode { data: bytes.clone(), durable: bytes, dirty: BTreeSet::new() };
+        let mut world = self.world().copy();
+        world.inodes.push(Inode::durably(bytes));
+        let node = Node::File(world.inodes.len() - 1);
+        world.names.insert(name.into(), node);
+        world.durable.insert(name.into(), node);
+        SimulatedDisk::of(world)
+    }
+
+    /// A copy without one file.
+    pub fn without(&self, name: &str) -> SimulatedDisk {
+        let mut world = self.world().copy();
+        world.names.remove(name);
+        world.durable.remove(name);
+        SimulatedDisk::of(world)
+    }
+
+    /// Asks for a call: another thread may go on first.
+    fn ask(
+        &self,
+        need: Need,
+        what: impl FnOnce(&World) -> String,
+    ) -> io::Result<(MutexGuard<'_, World>, Fate)> {
+        turns::pause(3);
+        let mut world = self.world();
+        let fate = world.gate(need);
+        if TRACE.load(Ordering::Relaxed) {
+            let came = match &fate {
+                Ok(Fate::Well) => String::new(),
+                Ok(Fate::Fails(e)) => format!(": in part, {e}"),
+                Ok(Fate::Refused(e)) | Err(e) => format!(": {e}"),
+            };
+            eprintln!("  {} {}{came}", turns::now_in().0, what(&world));
         }
-        disk
+        let fate = fate?;
+        if need == Need::Sync && !matches!(fate, Fate::Well) && !world.dead {
+            world.lied = true;
+        }
+        match fate {
+            Fate::Refused(e) => Err(e),
+            fate => Ok((world, fate)),
+        }
     }
 }
 
-fn apply(names: &mut BTreeMap<String, usize>, op: &Op) {
-    match op {
-        Op::Bind(name, inode) => {
-            names.insert(name.clone(), *inode);
-        }
-        Op::Unlink(name) => {
-            names.remove(name);
-        }
-        Op::Rename(from, to, inode) => {
-            names.remove(from);
-            names.insert(to.clone(), *inode);
+impl Fate {
+    fn give<T>(self, value: T) -> io::Result<T> {
+        match self {
+            Fate::Well => Ok(value),
+            Fate::Fails(e) | Fate::Refused(e) => Err(e),
         }
     }
 }
@@ -256,104 +490,101 @@ impl Disk for SimulatedDisk {
     type File = SimulatedFile;
 
     fn open(&self, path: &str) -> io::Result<SimulatedFile> {
-        let mut world = self.world();
-        if let Fate::Fails(e) = world.gate(Need::Read)? {
-            return Err(e);
+        let (world, fate) = self.ask(Need::Read, |_| format!("open {path}"))?;
+        match world.node(path)? {
+            Node::File(inode) => fate.give(SimulatedFile(self.clone(), inode)),
+            Node::Directory => Err(error(21)),
         }
-        let inode = *world.names.get(path).ok_or(io::ErrorKind::NotFound)?;
-        Ok(SimulatedFile(self.clone(), inode))
     }
 
     fn create(&self, path: &str) -> io::Result<SimulatedFile> {
-        let mut world = self.world();
-        let fate = world.gate(Need::Space)?;
-        if let (Fate::Fails(e), true) = (&fate, world.rng.one_in(2)) {
-            return Err(e.kind().into());
-        }
+        let (mut world, fate) = self.ask(Need::Space, |_| format!("create {path}"))?;
+        world.parent(path)?;
         let inode = match world.names.get(path) {
-            Some(old) => {
+            Some(Node::File(old)) => {
                 let old = *old;
-                world.inodes[old].data.clear();
+                world.inodes[old].set_length(0);
                 old
             }
+            Some(Node::Directory) => return Err(error(21)),
             None => {
                 world.inodes.push(Inode::default());
                 let inode = world.inodes.len() - 1;
-                world.names.insert(path.into(), inode);
-                world.ops.push(Op::Bind(path.into(), inode));
+                world.names.insert(path.into(), Node::File(inode));
+                world.changes.push(Change::Bind(path.into(), Node::File(inode)));
                 inode
             }
         };
-        match fate {
-            Fate::Fails(e) => Err(e),
-            Fate::Well => Ok(SimulatedFile(self.clone(), inode)),
-        }
+        fate.give(SimulatedFile(self.clone(), inode))
     }
 
     fn list(&self, wanted: &str) -> io::Result<Vec<String>> {
-        let mut world = self.world();
-        if let Fate::Fails(e) = world.gate(Need::Read)? {
-            return Err(e);
+        let (world, fate) = self.ask(Need::Read, |_| format!("list {wanted}"))?;
+        if wanted != "." && world.node(wanted)? != Node::Directory {
+            return Err(error(20));
         }
         let here = world.names.keys().filter(|n| directory(n) == wanted);
-        Ok(here.map(|n| n.rsplit('/').next().unwrap_or(n).to_string()).collect())
+        fate.give(here.map(|n| n.rsplit('/').next().unwrap_or(n).to_string()).collect())
     }
 
-    fn make_directory(&self, _: &str) -> io::Result<()> {
-        Ok(())
+    fn make_directory(&self, path: &str) -> io::Result<()> {
+        let (mut world, fate) = self.ask(Need::Space, |_| format!("mkdir {path}"))?;
+        world.parent(path)?;
+        if !world.names.contains_key(path) {
+            world.names.insert(path.into(), Node::Directory);
+            world.changes.push(Change::Bind(path.into(), Node::Directory));
+        }
+        fate.give(())
     }
 
     fn sync_directory(&self, path: &str) -> io::Result<()> {
-        let mut world = self.world();
-        let fate = world.gate(Need::Sync)?;
-        let ops = std::mem::take(&mut world.ops);
-        for op in ops {
-            let name = match &op {
-                Op::Bind(n, _) | Op::Unlink(n) | Op::Rename(n, _, _) => n,
-            };
-            let well = matches!(fate, Fate::Well) || world.rng.one_in(2);
-            if directory(name) == path && well {
-                apply(&mut world.durable, &op);
+        let (mut world, fate) = self.ask(Need::Sync, |_| format!("sync {path}/"))?;
+        let world = &mut *world;
+        if path != "." && world.node(path)? != Node::Directory {
+            return Err(error(20));
+        }
+        let well = matches!(fate, Fate::Well);
+        for change in std::mem::take(&mut world.changes) {
+            if change.touches(path) && (well || draw().one_in(2)) {
+                change.apply(&mut world.durable, false);
             } else {
-                world.ops.push(op);
+                world.changes.push(change);
             }
         }
-        if let Fate::Fails(e) = fate {
-            return Err(e);
+        if well {
+            // Names are now as they are.
+            world.durable.retain(|name, _| directory(name) != path);
+            let here = world.names.iter().filter(|(name, _)| directory(name) == path);
+            world.durable.extend(here.map(|(name, node)| (name.clone(), *node)));
         }
-        // Whatever came before: names are now as they are.
-        let world = &mut *world;
-        world.durable.retain(|name, _| directory(name) != path);
-        let here = world.names.iter().filter(|(name, _)| directory(name) == path);
-        world.durable.extend(here.map(|(name, inode)| (name.clone(), *inode)));
-        Ok(())
+        fate.give(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut world = self.world();
-        if let Fate::Fails(e) = world.gate(Need::Change)? {
-            return Err(e);
-        }
-        let inode = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        world.names.insert(to.into(), inode);
-        world.ops.push(Op::Rename(from.into(), to.into(), inode));
-        Ok(())
+        let (mut world, fate) = self.ask(Need::Change, |_| format!("rename {from} {to}"))?;
+        world.parent(to)?;
+        let node = world.node(from)?;
+        world.names.remove(from);
+        let old = world.names.insert(to.into(), node);
+        world.lose(old);
+        world.changes.push(Change::Rename(from.into(), to.into(), node));
+        fate.give(())
     }
 
     fn unlink(&self, path: &str) -> io::Result<()> {
-        let mut world = self.world();
-        if let Fate::Fails(e) = world.gate(Need::Change)? {
-            return Err(e);
-        }
-        world.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
-        world.ops.push(Op::Unlink(path.into()));
-        Ok(())
+        let (mut world, fate) = self.ask(Need::Change, |_| format!("unlink {path}"))?;
+        let node = world.node(path)?;
+        world.names.remove(path);
+        world.lose(Some(node));
+        world.changes.push(Change::Unlink(path.into()));
+        fate.give(())
     }
 
     fn space(&self) -> io::Result<Space> {
+        let (world, fate) = self.ask(Need::Read, |_| "space".into())?;
         // Not so much that nobody looks again for a while.
-        let free = if self.world().full { 0 } else { 1 << 29 };
-        Ok(Space { total: 1 << 41, free, files: u64::MAX })
+        let free = if world.full { 0 } else { 1 << 29 };
+        fate.give(Space { total: 1 << 41, free, files: u64::MAX })
     }
 
     fn now(&self) -> u64 {
@@ -361,125 +592,112 @@ impl Disk for SimulatedDisk {
     }
 
     fn random(&self, buffer: &mut [u8]) -> io::Result<()> {
-        let mut world = self.world();
-        buffer.fill_with(|| world.rng.next() as u8);
-        Ok(())
+        let (_world, fate) = self.ask(Need::Read, |_| "random".into())?;
+        let mut rng = draw();
+        buffer.fill_with(|| rng.next() as u8);
+        fate.give(())
+    }
+
+    fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        turns::pause(8);
+        loop {
+            match mutex.try_lock() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(e)) => return e.into_inner(),
+                Err(TryLockError::WouldBlock) => turns::blocked(),
+            }
+        }
     }
 }
 
 impl DiskFile for SimulatedFile {
     fn length(&self) -> io::Result<u64> {
-        let mut world = self.0.world();
-        match world.gate(Need::Read)? {
-            Fate::Fails(e) => Err(e),
-            Fate::Well => Ok(world.inodes[self.1].data.len() as u64),
-        }
+        let (world, fate) = self.0.ask(Need::Read, |w| w.called(self.1, &format!("length")))?;
+        fate.give(world.inodes[self.1].data.len() as u64)
     }
 
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        let mut world = self.0.world();
-        if let Fate::Fails(e) = world.gate(Need::Read)? {
-            return Err(e);
-        }
+        let (world, fate) =
+            self.0.ask(Need::Read, |w| w.called(self.1, &format!("read {} at {at}", buffer.len())))?;
         let data = &world.inodes[self.1].data;
         let from = data.get(at as usize..).unwrap_or_default();
-        let n = from.len().min(buffer.len());
+        let mut n = from.len().min(buffer.len());
+        if world.faults > 0 && n > 1 {
+            let mut rng = draw();
+            if rng.one_in(world.faults) {
+                n = 1 + rng.below(n as u64 - 1) as usize;
+            }
+        }
         buffer[..n].copy_from_slice(&from[..n]);
-        Ok(n)
+        fate.give(n)
     }
 
     fn write_at(&self, pieces: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
-        let mut world = self.0.world();
         let bytes: Vec<u8> = pieces.iter().flat_map(|p| p.iter().copied()).collect();
         let at = at as usize;
         // On a full disk only what has its space already can be written.
-        let inside = at + bytes.len() <= world.inodes[self.1].data.len();
-        let fate = world.gate(if inside { Need::Change } else { Need::Space })?;
+        let inside = at + bytes.len() <= self.0.world().inodes[self.1].data.len();
+        let need = if inside { Need::Change } else { Need::Space };
+        let (mut world, fate) =
+            self.0.ask(need, |w| w.called(self.1, &format!("write {} at {at}", bytes.len())))?;
+        let mut rng = draw();
         let mut take = bytes.len();
-        let faults = world.faults;
-        if (faults > 0 && world.rng.one_in(faults)) || matches!(fate, Fate::Fails(_)) {
-            take = world.rng.below(take as u64 + 1) as usize;
+        let short = world.faults > 0 && rng.one_in(world.faults);
+        if short || !matches!(fate, Fate::Well) {
+            take = rng.below(take as u64 + 1) as usize;
         }
-        let spontaneous = world.rng.one_in(4);
-        let picks: u64 = world.rng.next();
-        let inode = &mut world.inodes[self.1];
-        if inode.data.len() < at + take {
-            inode.data.resize(at + take, 0);
-        }
-        inode.data[at..at + take].copy_from_slice(&bytes[..take]);
-        inode.touch(at, at + take);
-        if spontaneous {
-            let some: Vec<usize> = inode.dirty.iter().copied().collect();
-            let mut picks = Rng(picks);
-            some.into_iter().filter(|_| picks.one_in(2)).for_each(|s| inode.write_back(s));
-        }
-        match fate {
-            Fate::Fails(e) => Err(e),
-            Fate::Well => Ok(take),
-        }
+        world.inodes[self.1].write(at, &bytes[..take]);
+        fate.give(take)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.meanwhile(self.1);
-        let mut world = self.0.world();
-        let fate = world.gate(Need::Sync)?;
-        let world = &mut *world;
+        let (mut world, fate) = self.0.ask(Need::Sync, |w| w.called(self.1, &format!("sync")))?;
+        let dead = world.dead;
         let inode = &mut world.inodes[self.1];
-        for sector in std::mem::take(&mut inode.dirty) {
-            // After an error the kernel calls everything clean, written or not.
-            if matches!(fate, Fate::Well) || world.rng.one_in(2) {
-                inode.write_back(sector);
-            }
-        }
         match fate {
-            Fate::Fails(e) => Err(e),
-            Fate::Well => {
-                let length = inode.data.len();
-                inode.durable.resize(length, 0);
-                Ok(())
-            }
+            Fate::Well => inode.synced(),
+            // The power went: what reaches the disk is decided then.
+            _ if dead => {}
+            _ => inode.sync_failed(),
         }
+        fate.give(())
     }
 
     fn allocate(&self, at: u64, length: u64) -> io::Result<()> {
-        let mut world = self.0.world();
-        if let Fate::Fails(e) = world.gate(Need::Space)? {
-            return Err(e);
+        let (mut world, fate) =
+            self.0.ask(Need::Space, |w| w.called(self.1, &format!("allocate {length} at {at}")))?;
+        if !world.prepares {
+            return Err(io::ErrorKind::Unsupported.into());
         }
-        let data = &mut world.inodes[self.1].data;
-        let end = (at + length) as usize;
-        if data.len() < end {
-            data.resize(end, 0);
+        let mut end = (at + length) as usize;
+        if !matches!(fate, Fate::Well) {
+            end = (at + draw().below(length + 1)) as usize;
         }
-        Ok(())
+        let inode = &mut world.inodes[self.1];
+        inode.prepared = true;
+        inode.set_length(inode.data.len().max(end));
+        fate.give(())
     }
 
     fn punch(&self, at: u64, length: u64) -> io::Result<()> {
-        let mut world = self.0.world();
+        let (mut world, fate) =
+            self.0.ask(Need::Change, |w| w.called(self.1, &format!("punch {length} at {at}")))?;
         if !world.holes {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let fate = world.gate(Need::Change)?;
         let inode = &mut world.inodes[self.1];
         let end = ((at + length) as usize).min(inode.data.len());
         let at = (at as usize).min(end);
         inode.data[at..end].fill(0);
-        inode.touch(at, end);
-        match fate {
-            Fate::Fails(e) => Err(e),
-            Fate::Well => Ok(()),
-        }
+        inode.touched(at, end);
+        fate.give(())
     }
 
     fn cut(&self, length: u64) -> io::Result<()> {
-        let mut world = self.0.world();
-        if let Fate::Fails(e) = world.gate(Need::Change)? {
-            return Err(e);
-        }
-        let inode = &mut world.inodes[self.1];
-        inode.data.resize(length as usize, 0);
-        inode.touch(length as usize, length as usize);
-        Ok(())
+        let (mut world, fate) =
+            self.0.ask(Need::Change, |w| w.called(self.1, &format!("cut to {length}")))?;
+        world.inodes[self.1].set_length(length as usize);
+        fate.give(())
     }
 
     fn real(&self) -> Option<std::fs::File> {
