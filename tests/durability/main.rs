@@ -2,8 +2,9 @@
 //! Whatever got 250 is in the mailbox afterwards, whole; nothing is there that nobody sent; what is there twice is counted.
 //!
 //! `VALIJA_DRILL_SECONDS` makes it longer, `VALIJA_DRILL_SEED` repeats the choice of victims (the moments themselves depend
-//! on the machine). `full` is the same system on a full disk and on one that cannot be written.
+//! on the machine). `damage` is the same system on a damaged queue, `full` on a full disk and on one that cannot be written.
 
+mod damage;
 mod full;
 mod load;
 mod system;

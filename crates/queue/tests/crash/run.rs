@@ -104,28 +104,42 @@ impl std::fmt::Display for Counts {
     }
 }
 
-/// The steps that a seed makes.
+/// How often each thing is done, as far as all seeds are concerned.
+const OFTEN: [(What, u64); 14] = [
+    (What::Receive, 11),
+    (What::Commit, 7),
+    (What::Note, 1),
+    (What::Tend, 2),
+    (What::Sync, 2),
+    (What::Scrub, 1),
+    (What::Lease, 4),
+    (What::Settle, 6),
+    (What::Blame, 1),
+    (What::Control, 3),
+    (What::List, 1),
+    (What::Read, 1),
+    (What::Clock, 2),
+    (What::Fill, 1),
+];
+
+/// The steps that a seed makes. Each has its own taste, so that all come to unusual places.
 pub fn plan(seed: u64) -> Vec<Step> {
     let mut rng = Rng(seed ^ 0x5eed);
+    let taste = OFTEN.map(|(what, n)| (what, n * [1, 1, 2, 4][rng.below(4) as usize]));
+    let all: u64 = taste.iter().map(|(_, n)| n).sum();
+    let longest = [20, 60, 120][rng.below(3) as usize];
     let mut steps = Vec::new();
-    for _ in 0..8 {
-        for _ in 0..5 + rng.below(120) {
-            let what = match rng.below(44) {
-                0..=10 => What::Receive,
-                11..=17 => What::Commit,
-                18 => What::Note,
-                19..=20 => What::Tend,
-                21..=22 => What::Sync,
-                23..=24 => What::Scrub,
-                25..=28 => What::Lease,
-                29..=34 => What::Settle,
-                35 => What::Blame,
-                36..=38 => What::Control,
-                39 => What::List,
-                40 => What::Read,
-                41..=42 => What::Clock,
-                _ => What::Fill,
-            };
+    while steps.len() < 450 {
+        for _ in 0..3 + rng.below(longest) {
+            let mut pick = rng.below(all);
+            let what = taste.iter().find(|(_, n)| match pick.checked_sub(*n) {
+                Some(rest) => {
+                    pick = rest;
+                    false
+                }
+                None => true,
+            });
+            let what = what.map_or(What::Receive, |(what, _)| *what);
             steps.push(Step { id: steps.len() as u64 + 1, what });
         }
         steps.push(Step { id: steps.len() as u64 + 1, what: What::End });
@@ -265,7 +279,7 @@ impl Run {
             world.faults = if rng.one_in(3) { 15 + rng.below(200) } else { 0 };
             world.full = rng.one_in(12);
             // In the middle of one of the round's steps, if that is still there.
-            let (first, span) = (end.id.saturating_sub(rng.below(80)), rng.below(14));
+            let (first, span) = (end.id.saturating_sub(rng.below(steps.len() as u64 + 2)), rng.below(14));
             world.crash_at = rng.one_in(2).then_some((first, span));
         }
         let window = if rng.one_in(3) { 0 } else { 1 + rng.below(8) };
