@@ -39,6 +39,19 @@ impl Content {
         Content { file: self.file.clone(), offset, length }
     }
 
+    /// A file of its own that holds nothing but these messages of the same file (where each begins, and its length), one after
+    /// the other: for a process that must not see the others.
+    pub fn apart(&self, messages: &[(u64, u64)]) -> io::Result<Content> {
+        let mut bytes = Vec::new();
+        for (offset, length) in messages {
+            self.beside(*offset, *length).pieces(u64::MAX, |piece| {
+                bytes.extend_from_slice(piece);
+                Ok(true)
+            })?;
+        }
+        Ok(Content::new(sys::memory_file::sealed(&bytes)?, 0, bytes.len() as u64))
+    }
+
     /// Hands the bytes to `take` piece by piece, at most `most` in all.
     fn pieces(&self, most: u64, mut take: impl FnMut(&[u8]) -> io::Result<bool>) -> io::Result<()> {
         let (mut at, end) = (self.offset, self.offset.saturating_add(self.length.min(most)));

@@ -14,7 +14,7 @@ use crate::identity::{self, Rights};
 use crate::kept::Kept;
 use crate::leaf::{self, Leaf, Record};
 use crate::lookups::split_extension;
-use crate::mail::{Headers, Item, Mail, headers};
+use crate::mail::{Headers, Item, Mail, headers, os_text};
 use crate::mbox::{self, Because, Failure, Parcel};
 use crate::mbox_lock::Locks;
 use crate::resolve::Resolver;
@@ -26,6 +26,7 @@ use config::{Config, Problem};
 use proto::Address;
 use proto::job::{Action, Frame, Target};
 use proto::status::{Code, Status};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tables::matchlist::StringList;
@@ -322,6 +323,9 @@ impl<'a> Virtual<'a> {
     }
 }
 
+/// The place of a message among those that came together, the message, one of its recipients, and where that one's mail belongs.
+type Waiting<'a> = (usize, &'a Mail<'a>, &'a Target, Found);
+
 /// A message and where it belongs.
 struct Found {
     item: Item,
@@ -345,7 +349,7 @@ pub(crate) fn deliver(ready: &Result<Ready, Refused>, kept: &Kept, mails: &[&Mai
             return all(first, answer, status);
         }
     };
-    let mut waiting: Vec<(usize, &Mail<'_>, &Target, Found)> = Vec::new();
+    let mut waiting: Vec<Waiting<'_>> = Vec::new();
     for (n, mail) in mails.iter().enumerate() {
         for target in &mail.job.recipients {
             match setting.find(mail, target, answer) {
@@ -364,8 +368,20 @@ pub(crate) fn deliver(ready: &Result<Ready, Refused>, kept: &Kept, mails: &[&Mai
             if one.3.rights == rights && these.len() < take { these.push(one) } else { rest.push(one) }
         }
         waiting = rest;
+        // Nobody gets to see what goes to another owner.
+        let content = match these.len() == mails.len() || !several {
+            true => Ok(first.content.clone()),
+            false => apart(first.content, &mut these),
+        };
+        let content = match content {
+            Ok(content) => content,
+            Err(e) => {
+                say(answer, &PartDied { what: format!("copying messages: {}", os_text(&e)) });
+                continue;
+            }
+        };
         let all: Vec<&Found> = these.iter().map(|(_, _, _, found)| found).collect();
-        let statuses = setting.deliver(&all, first.content, answer);
+        let statuses = setting.deliver(&all, &content, answer);
         for ((n, mail, target, _), status) in these.iter().zip(statuses) {
             if let Some(status) = status {
                 tell(answer, *n, mail, target, &status);
@@ -373,6 +389,18 @@ pub(crate) fn deliver(ready: &Result<Ready, Refused>, kept: &Kept, mails: &[&Mai
         }
     }
     answer.send(&Frame::Mailbox(true));
+}
+
+/// The content of these messages alone; they then know where in it they begin.
+fn apart(content: &Content, these: &mut [Waiting<'_>]) -> io::Result<Content> {
+    let messages: Vec<(u64, u64)> = these.iter().map(|(_, _, _, found)| found.at).collect();
+    let apart = content.apart(&messages)?;
+    let mut offset = 0;
+    for (_, _, _, found) in these {
+        found.at.0 = offset;
+        offset += found.at.1;
+    }
+    Ok(apart)
 }
 
 fn tell(answer: &Answer, place: usize, mail: &Mail<'_>, target: &Target, status: &Status) {

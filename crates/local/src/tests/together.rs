@@ -6,7 +6,7 @@ use config::{Config, master_cf};
 use proto::job::{Frame, FrameReader, Job, write_jobs};
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 /// What came of messages that came together.
 struct All {
@@ -228,6 +228,41 @@ fn virtual_mailboxes_of_one_owner_do_not_wait_for_each_other() {
     assert_eq!(all.lines, [mbox, dir, None], "{:?}", all.log);
     let alone = deliver(&w, &messages[2..3], "virtual", "");
     assert!(alone.lines[0].as_ref().is_some_and(|l| l.starts_with("4.2.0 delivery failed to mailbox")));
+}
+
+#[test]
+fn owners_get_their_own_and_see_nothing_else() {
+    let rows = "a@v.org=a/, b@v.org=b/, c@v.org=c";
+    if sys::users::identities().euid == 0 {
+        let w = virtual_mailboxes::world("together-owners", rows);
+        std::fs::set_permissions(w.root.join("v"), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let one: &[u8] = b"Subject: 1\r\n\r\nfor a\r\n";
+        let messages: [(&str, &str, &[u8]); 5] = [
+            ("1@x.org", "a@v.org", one),
+            ("2@x.org", "b@v.org", b"Subject: 2\r\n\r\nfor b\r\n"),
+            ("3@x.org", "a@v.org", MESSAGE),
+            ("4@x.org", "c@v.org", b"Subject: 4\r\n\r\nfor c"),
+            ("5@x.org", "b@v.org", MESSAGE),
+        ];
+        let uids = "virtual_uid_maps = inline:{a@v.org=4242, b@v.org=4243, c@v.org=4244}\n";
+        let all = deliver(&w, &messages, "virtual", uids);
+        let lines: Vec<&str> = all.lines.iter().flatten().map(|l| l.get(..5).unwrap()).collect();
+        assert_eq!(lines, ["2.0.0"; 5], "{:?} {:?}", all.lines, all.log);
+        for (name, uid, text) in [("a", 4242, "for a"), ("b", 4243, "for b")] {
+            let files = std::fs::read_dir(w.root.join(format!("v/{name}/new"))).unwrap();
+            let files: Vec<_> = files.map(|f| f.unwrap().path()).collect();
+            assert!(files.iter().all(|f| std::fs::metadata(f).unwrap().uid() == uid));
+            let texts: Vec<String> = files.iter().map(|f| std::fs::read_to_string(f).unwrap()).collect();
+            assert_eq!((texts.len(), texts.iter().filter(|t| t.contains(text)).count()), (2, 1));
+        }
+        let c = w.read("v/c");
+        assert!(c.starts_with("From 4@x.org ") && c.ends_with("\nfor c\n\n"), "{c}");
+    }
+    let file = sys::memory_file::sealed(b"onetwothree").unwrap();
+    let apart = crate::content::Content::new(file, 0, 11).apart(&[(0, 3), (6, 5)]).unwrap();
+    let mut all = String::new();
+    std::io::Read::read_to_string(&mut apart.file(), &mut all).unwrap();
+    assert_eq!(all, "onethree");
 }
 
 /// In a namespace: `h/jose` is a disk of 64 KiB.
