@@ -143,7 +143,7 @@ impl Deliver {
             }
             offset += bytes.len() as u64;
             jobs.push(job);
-            contents.push(&**bytes);
+            contents.push(bytes.as_slice());
             asked.push(request.recipients.iter().map(|(place, _)| *place).collect::<Vec<usize>>());
         }
         if jobs.len() < 2 {
