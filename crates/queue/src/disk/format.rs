@@ -389,7 +389,8 @@ mod tests {
             prop_assert_eq!((read.kind, read.id.0, read.offset, read.payload, read.length), (Some(kind), id, b, &payload[..], out.len()));
             prop_assert!(read_state(&out, &IDENTITY, (a.wrapping_add(1), 77)).is_err());
             prop_assert!(read_state(&out, &IDENTITY, (a, 1536 + 77)).is_err());
-            prop_assert_eq!(read_state(&moved(out.clone(), &IDENTITY, (a, 99)), &IDENTITY, (a, 99)).unwrap().payload, &payload[..]);
+            let copy = moved(out.clone(), &IDENTITY, (a, 99));
+            prop_assert_eq!(read_state(&copy, &IDENTITY, (a, 99)).unwrap().payload, &payload[..]);
             let at = at % out.len();
             out[at] ^= 1 << bit;
             prop_assert!(read_state(&out, &IDENTITY, (a, 77)).is_err());
