@@ -402,11 +402,13 @@ impl<'a> Engine<'a> {
     }
 
     fn deliver_maildir(&mut self, state: &State, rights: &Rights, path: &Path) {
-        self.into_mailbox(state, rights, |destination, leaf, others| destination.maildir(leaf, path, others));
+        self.write_mailbox(state, rights, |destination, leaf, others| {
+            destination.maildir(leaf, path, others)
+        });
     }
 
     fn deliver_mailbox(&mut self, state: &State, rights: &Rights, path: &Path, dot_lock: bool) {
-        self.into_mailbox(state, rights, |destination, leaf, others| {
+        self.write_mailbox(state, rights, |destination, leaf, others| {
             destination.mailbox(leaf, path, dot_lock, others)
         });
     }
@@ -418,7 +420,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Runs `work` as `rights`, which gives a status for the message and for each that goes along.
-    fn into_mailbox(
+    fn write_mailbox(
         &mut self,
         state: &State,
         rights: &Rights,

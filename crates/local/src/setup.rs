@@ -33,7 +33,7 @@ pub struct Setup {
 }
 
 /// Why a service cannot deliver: words for the log, and what becomes of recipients.
-pub(crate) type Refused = (String, Status);
+pub(crate) type Refused = Box<(String, Status)>;
 
 /// What the deliveries of a service need of the configuration.
 #[derive(Default)]
@@ -207,15 +207,15 @@ pub(crate) fn patience(config: &Config) -> Duration {
 fn local_ready(config: Config) -> Result<Ready, Refused> {
     let join =
         |problems: Vec<Problem>| problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
-    let params = Local::load(&config).map_err(|p| (join(p), misconfigured()))?;
-    let locks = Locks::of(&params).map_err(|what| (what, misconfigured()))?;
+    let params = Local::load(&config).map_err(|p| Box::new((join(p), misconfigured())))?;
+    let locks = Locks::of(&params).map_err(|what| Box::new((what, misconfigured())))?;
     let most = config.get("message_size_limit").ok().and_then(|t| t.trim().parse::<i64>().ok()).unwrap_or(0);
     let mailbox = *params.mailbox_size_limit();
     if mailbox > 0 && (most == 0 || most > mailbox) {
         let what = "main.cf configuration error: mailbox_size_limit is smaller than message_size_limit";
-        return Err((what.into(), Status::new(Code(4, 3, 0), "mail transport unavailable")));
+        return Err(Box::new((what.into(), Status::new(Code(4, 3, 0), "mail transport unavailable"))));
     }
-    let resolver = Resolver::load(&config).map_err(|p| (join(p), misconfigured()))?;
+    let resolver = Resolver::load(&config).map_err(|p| Box::new((join(p), misconfigured())))?;
     let text = |name: &str| config.get(name).unwrap_or_default();
     let number = |name: &str, otherwise: usize| text(name).trim().parse().unwrap_or(otherwise);
     let list = |name: &str| tables::split_list(&text(name));
@@ -240,7 +240,8 @@ fn local(ready: &Result<Ready, Refused>, kept: &Kept, mails: &[&Mail<'_>], answe
     let [mail, others @ ..] = mails else { return };
     let ready = match ready {
         Ok(ready) => ready,
-        Err((what, status)) => {
+        Err(refused) => {
+            let (what, status) = &**refused;
             say(answer, &BadService { what: what.clone() });
             return all(mail, answer, status);
         }

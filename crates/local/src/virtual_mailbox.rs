@@ -50,7 +50,8 @@ pub(crate) struct Ready {
 impl Ready {
     /// Reads the parameters.
     pub fn load(config: &Config) -> Result<Ready, Refused> {
-        Ready::read(config).map_err(|what| (what, Status::new(Code(4, 3, 0), "mail transport unavailable")))
+        let unavailable = || Status::new(Code(4, 3, 0), "mail transport unavailable");
+        Ready::read(config).map_err(|what| Box::new((what, unavailable())))
     }
 
     fn read(config: &Config) -> Result<Ready, String> {
@@ -171,32 +172,34 @@ impl<'a> Virtual<'a> {
     }
 
     /// Where the mail of one recipient belongs; or what becomes of it without that.
-    fn find(&self, mail: &Mail<'_>, target: &Target, tell: &dyn Tell) -> Result<Found, Status> {
+    fn find(&self, mail: &Mail<'_>, target: &Target, tell: &dyn Tell) -> Result<Found, Box<Status>> {
         let given = &target.recipient.address;
         let address = Address::new(given.local().to_lowercase(), given.domain().map(str::to_lowercase));
         let name = address.internal();
         let mailbox = match self.row(&self.mailboxes, &address) {
             Ok(Some(hit)) => format!("{}/{}", self.base, hit.value),
-            Ok(None) => return Err(Status::new(Code(5, 1, 1), format!("unknown user: \"{name}\""))),
+            Ok(None) => {
+                return Err(Box::new(Status::new(Code(5, 1, 1), format!("unknown user: \"{name}\""))));
+            }
             Err(e) => {
                 let table = self.mailboxes.parameter().to_string();
                 say(tell, &VirtualTable { table, address: name, what: e.to_string() });
-                return Err(misconfigured());
+                return Err(misconfigured().into());
             }
         };
         let Some(uid) = self.number(&self.uids, "uid", &address, self.minimum_uid, tell) else {
-            return Err(misconfigured());
+            return Err(misconfigured().into());
         };
         let Some(gid) = self.number(&self.gids, "gid", &address, 1, tell) else {
-            return Err(misconfigured());
+            return Err(misconfigured().into());
         };
         let maildir = mailbox.ends_with('/');
         if mail.job.probe {
             let what = if maildir { "delivers to maildir" } else { "delivers to mailbox" };
-            return Err(crate::actions::would(what));
+            return Err(crate::actions::would(what).into());
         }
         if let Some(why) = identity::refusal(uid) {
-            return Err(Status::new(Code(5, 7, 1), why));
+            return Err(Status::new(Code(5, 7, 1), why).into());
         }
         let item = Item {
             to: given.clone(),
@@ -344,7 +347,8 @@ pub(crate) fn deliver(ready: &Result<Ready, Refused>, kept: &Kept, mails: &[&Mai
     let [first, ..] = mails else { return };
     let setting = match ready {
         Ok(ready) => Virtual::open(ready, kept),
-        Err((what, status)) => {
+        Err(refused) => {
+            let (what, status) = &**refused;
             say(answer, &BadService { what: what.clone() });
             return all(first, answer, status);
         }
