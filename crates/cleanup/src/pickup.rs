@@ -191,7 +191,13 @@ async fn take<S: Store>(
         }
         return Fate::NotYet;
     }
-    match read(intake, file, uid, manner).await {
+    // One that killed this process, or its task, is not taken up a third time.
+    if sys::board::deaths_of(sys::board::Peer::File(inode)).count >= 2 {
+        speaker.say(&Malformed { uid, what: "the mail process died over this file twice".into() });
+        return set_aside(queue, &path, &shown, speaker);
+    }
+    let unit = sys::board::Unit::of_file(inode);
+    match sys::board::watch(unit, read(intake, file, uid, manner)).await {
         Ok(()) => {
             if let Err(e) = std::fs::remove_file(&path) {
                 speaker.say(&NotRemoved { path: shown, what: e.to_string() });

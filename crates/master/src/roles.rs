@@ -5,6 +5,7 @@ use config::environment::passed;
 use config::params::master::Master;
 use config::programs::{Program, find};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Child;
 use sys::channel::Channel;
@@ -23,12 +24,25 @@ pub struct Role {
     pub child: Child,
 }
 
-/// Starts the mail role as `identity`; with `output` it keeps standard output. Descriptor 3 is its channel to master, which is returned.
-pub fn mail(config: &Config, identity: Option<&Identity>, output: bool) -> Result<(Role, Channel), String> {
+/// Starts the mail role as `identity`; with `output` it keeps standard output. Descriptor 3 is its channel to master, which is returned;
+/// descriptor 4 the memory of what it works on (`sys::board`), with `fault`, the signal that ended the one before, if that
+/// was nobody's wish.
+pub fn mail(
+    config: &Config,
+    identity: Option<&Identity>,
+    output: bool,
+    (board, fault): (Option<&File>, Option<i32>),
+) -> Result<(Role, Channel), String> {
     let program = find(Program::Valija, Some(config))?;
     let (ours, theirs) = Channel::pair().map_err(|e| e.to_string())?;
-    let args = [OsStr::new("-c"), config.directory().as_os_str()];
-    let child = spawn(&program, MAIL, &args, &[theirs.as_fd()], identity, &environment(config)?, output)
+    let mut args = vec![OsStr::new("-c"), config.directory().as_os_str()];
+    let mut descriptors = vec![theirs.as_fd()];
+    descriptors.extend(board.map(|board| board.as_fd()));
+    let number = fault.filter(|_| board.is_some()).map(|signal| signal.to_string());
+    if let Some(number) = &number {
+        args.extend([OsStr::new("-f"), OsStr::new(number)]);
+    }
+    let child = spawn(&program, MAIL, &args, &descriptors, identity, &environment(config)?, output)
         .map_err(|e| format!("{}: {e}", program.display()))?;
     Ok((Role { name: "mail", child }, ours))
 }

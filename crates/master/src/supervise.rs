@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PREDECESSOR: Duration = Duration::from_secs(15);
 /// The longest pause before a role that keeps dying is started again.
 const LONGEST_PAUSE: u64 = 60;
+/// So often a mail role may die of a fault before it was ever ready. Two name what is to be set aside.
+const MOST_EARLY_FAULTS: u32 = 3;
 
 /// `-t`: success when no master runs.
 pub fn test_lock(args: &Args) -> ExitCode {
@@ -135,6 +137,12 @@ struct System {
     keep_output: bool,
     ever_ready: bool,
     reloading: bool,
+    /// What the mail role works on; it outlives the role, and says what it died of.
+    board: Option<std::fs::File>,
+    /// The signal of a fault that ended the last mail role.
+    fault: Option<i32>,
+    /// How often a fault ended the role before it was ever ready.
+    early_faults: u32,
     _lock: Lock,
 }
 
@@ -198,6 +206,9 @@ impl System {
             keep_output: args.keep_output,
             ever_ready: false,
             reloading: false,
+            board: sys::board::create().ok(),
+            fault: None,
+            early_faults: 0,
             _lock: lock,
         };
         match system.start_roles() {
@@ -209,7 +220,9 @@ impl System {
     fn start_roles(&mut self) -> Result<(), String> {
         // The mail role has one for each connection; only root may allow more than it was given itself.
         let _ = sys::host::allow_descriptors();
-        let (mail, channel) = roles::mail(&self.plan.config, self.plan.identity.as_ref(), self.keep_output)?;
+        let past = (self.board.as_ref(), self.fault.take());
+        let (mail, channel) =
+            roles::mail(&self.plan.config, self.plan.identity.as_ref(), self.keep_output, past)?;
         self.mail = Some((mail, channel, Instant::now()));
         self.equip()
     }
@@ -295,11 +308,7 @@ impl System {
             // Gone: its end is learnt by waiting for the child, which comes at once.
             _ => {
                 self.end_of_mail();
-                return if self.ever_ready {
-                    Ok(())
-                } else {
-                    Err(self.give_up("the mail role ended before it was ready".into()))
-                };
+                return self.go_on();
             }
         };
         match message {
@@ -348,9 +357,7 @@ impl System {
                 self.hear_mail()?;
             }
             self.end_of_mail();
-            if !self.ever_ready {
-                return Err(self.give_up("the mail role ended before it was ready".into()));
-            }
+            self.go_on()?;
         }
         let served = self.mail.is_some();
         let mut newest_died = None;
@@ -389,15 +396,30 @@ impl System {
         // It closed its end, so it is ending. One that does not must not keep everybody waiting.
         end_by(&mut role, Instant::now() + PATIENCE);
         let status = role.child.wait();
+        self.fault = status.as_ref().ok().and_then(|s| s.signal()).filter(|s| sys::signals::is_fault(*s));
+        self.early_faults += u32::from(self.fault.is_some() && !self.ever_ready);
         let how = status.map_or_else(|e| e.to_string(), how);
         if since.elapsed() > Duration::from_secs(60) {
             self.pause = 1;
         }
-        if self.ever_ready {
+        if self.ever_ready || self.may_try_again() {
             let (role, pid) = (role.name.to_string(), role.child.id());
             self.say.say(&RoleEnded { role, pid, how, pause: self.pause });
             self.schedule_restart();
         }
+    }
+
+    /// A fault may be that of one message, which the next one knows how to set aside.
+    fn may_try_again(&self) -> bool {
+        self.fault.is_some() && self.early_faults <= MOST_EARLY_FAULTS
+    }
+
+    /// After the end of the mail role: one that never worked ends the program, and says why.
+    fn go_on(&mut self) -> Result<(), ExitCode> {
+        if self.ever_ready || self.start_again.is_some() {
+            return Ok(());
+        }
+        Err(self.give_up("the mail role ended before it was ready".into()))
     }
 
     fn schedule_restart(&mut self) {

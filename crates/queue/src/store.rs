@@ -116,8 +116,9 @@ pub trait Store: Send + Sync + 'static {
         keep: bool,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// A worker crashed or hung over this leased message. Counted on disk; the second time the
-    /// message is put on hold (and that is logged) so that the others go on. Gives the count.
+    /// A worker crashed or hung over this message, which is leased, or was by the process before. Counted
+    /// on disk; the second time the message is put on hold (and that is logged) so that the others go on.
+    /// Gives the count.
     fn blame(&self, id: QueueId) -> impl Future<Output = Result<u8, StoreError>> + Send;
 
     /// One page in id order, for mailq and its kin: messages after `after`, at most `n`. A page

@@ -180,7 +180,8 @@ impl<'a> Delivery<'a> {
     /// All places, in their order, and the hosts of each.
     async fn go_through(&mut self, prepared: &mut Prepared) {
         if let Some(session) = self.waiting_session().await {
-            self.use_session(session, prepared, false).await;
+            let unit = session.peer.unit();
+            sys::board::watch(unit, self.use_session(session, prepared, false)).await;
         }
         let settings = self.settings;
         let mut places: Vec<(&str, bool)> =
@@ -259,7 +260,9 @@ impl<'a> Delivery<'a> {
                 host_alias: hop.canonical.as_deref(),
                 port: hop.address.port(),
             };
-            self.visit_host(Peer::host(&hop.host, hop.address, hop.best), way, prepared, last).await;
+            let unit = sys::board::Unit::of_host(hop.address.ip());
+            let peer = Peer::host(&hop.host, hop.address, hop.best);
+            sys::board::watch(unit, self.visit_host(peer, way, prepared, last)).await;
         }
     }
 
@@ -349,6 +352,10 @@ impl<'a> Delivery<'a> {
         let settings = self.settings;
         match &peer.endpoint {
             Endpoint::Inet(address) => {
+                let now = sys::time::now_micros() / 1_000_000;
+                if let Some(seconds) = sys::board::shunned(sys::board::Peer::Host(address.ip()), now) {
+                    return Err(words::shunned(peer, seconds));
+                }
                 match net::dial::tcp(*address, &settings.source, settings.times.connect).await {
                     Ok(dialled) => {
                         self.warn(dialled.warning.as_slice());

@@ -52,6 +52,14 @@ impl Peer {
         Peer { host: host.to_string(), label, relay, endpoint: Endpoint::Inet(address), best }
     }
 
+    /// For whoever must know what this process died of.
+    pub fn unit(&self) -> sys::board::Unit {
+        match self.endpoint {
+            Endpoint::Inet(address) => sys::board::Unit::of_host(address.ip()),
+            Endpoint::Unix(_) => sys::board::Unit::default(),
+        }
+    }
+
     /// A socket on this machine, as it is written and where it is.
     pub fn socket(written: &str, path: PathBuf, myhostname: &str) -> Peer {
         let label = format!("{myhostname}[{written}]");

@@ -28,6 +28,15 @@ pub fn no_connection(peer: &Peer, failure: &Failure) -> Status {
     }
 }
 
+/// This process died over the server more than once.
+pub fn shunned(peer: &Peer, seconds: u64) -> Status {
+    let text = format!(
+        "connect to {}: not tried for {seconds}s more, as the mail process died over it more than once",
+        peer.relay
+    );
+    Status::new(Code(4, 3, 0), text)
+}
+
 /// The server does not want to talk.
 pub fn refused_to_talk(peer: &Peer, answer: &Answer) -> Status {
     by_server(peer, answer, format!("host {} refused to talk to me: {}", peer.label, answer.one_line()))

@@ -13,6 +13,8 @@ events::events! {
     TooManyErrors { place: String, client: String } Info "too many errors after {place} from {client}"
     /// The client spoke before its turn.
     Pipelining { place: String, client: String, text: String } Info "improper command pipelining after {place} from {client}: {text}"
+    /// The mail process died over this client more than once.
+    Shunned { client: String, seconds: u64 } Warning "{client} is turned away for {seconds}s more: the mail process died over it more than once"
     /// A message began: its first recipient was accepted.
     Client { client: String, more: String } Info "client={client}{more}"
     /// A restriction refused something.

@@ -32,6 +32,7 @@ mod commands;
 mod footer;
 mod inquiry;
 mod names;
+mod pace;
 mod policy;
 mod postmaster;
 mod says;

@@ -32,8 +32,20 @@ struct Entry {
 #[derive(Debug)]
 pub struct Limits {
     unit: Duration,
-    clients: Mutex<HashMap<(String, IpAddr), Entry>>,
+    clients: Mutex<Clients>,
 }
+
+#[derive(Debug, Default)]
+struct Clients {
+    all: HashMap<(String, IpAddr), Entry>,
+    /// When those without connections were last forgotten.
+    swept: Option<Instant>,
+}
+
+/// So many clients are counted without looking who can be forgotten.
+const FEW: usize = 1000;
+/// More that have no connection are not counted at a time: whoever has a network of addresses could fill the memory.
+const MOST: usize = 100_000;
 
 impl Limits {
     /// Rates are counted over `unit`.
@@ -72,15 +84,22 @@ impl Limits {
 
     fn with<T>(&self, service: &str, client: IpAddr, now: Instant, act: impl FnOnce(&mut Entry) -> T) -> T {
         let mut clients = self.clients.lock().unwrap_or_else(|e| e.into_inner());
+        let Clients { all, swept } = &mut *clients;
         // Clients without connections are forgotten once their time unit is over.
-        if clients.len() > 1000 && clients.len().is_power_of_two() {
-            clients.retain(|_, e| e.open > 0 || now.saturating_duration_since(e.since) < self.unit);
+        let due = swept.is_none_or(|at| now.saturating_duration_since(at) >= self.unit);
+        if all.len() > FEW && due {
+            *swept = Some(now);
+            all.retain(|_, e| e.open > 0 || now.saturating_duration_since(e.since) < self.unit);
         }
-        let entry = clients.entry((service.to_string(), client)).or_insert(Entry {
-            open: 0,
-            since: now,
-            rates: [0; 5],
-        });
+        if all.len() > MOST {
+            all.retain(|_, e| e.open > 0);
+        }
+        // What a rush took is given back.
+        if all.capacity() > 4 * FEW && all.len() < all.capacity() / 8 {
+            all.shrink_to(FEW);
+        }
+        let entry =
+            all.entry((service.to_string(), client)).or_insert(Entry { open: 0, since: now, rates: [0; 5] });
         if now.saturating_duration_since(entry.since) >= self.unit {
             (entry.since, entry.rates) = (now, [0; 5]);
         }
@@ -107,5 +126,23 @@ mod tests {
         let later = start + Duration::from_secs(61);
         assert_eq!(limits.count(Kind::Recipients, "smtp", a, later), 1);
         assert_eq!(limits.connect("smtp", a, later), (3, 1));
+    }
+
+    #[test]
+    fn a_rush_of_addresses_leaves_nothing() {
+        let (limits, start) = (Limits::new(Duration::from_secs(60)), Instant::now());
+        let ip = |n: u32| IpAddr::from(std::net::Ipv6Addr::from(u128::from(n) | 0xfd << 120));
+        limits.connect("smtp", ip(1), start);
+        for n in 2..250_000 {
+            limits.connect("smtp", ip(n), start);
+            limits.disconnect("smtp", ip(n), start);
+            assert!(limits.clients.lock().unwrap().all.len() <= MOST + 1);
+        }
+        for n in 0..3 {
+            limits.count(Kind::Messages, "smtp", ip(n), start + Duration::from_secs(70));
+        }
+        let clients = limits.clients.lock().unwrap();
+        assert!(clients.all.len() <= 4 && clients.all.capacity() < 8 * FEW, "{}", clients.all.capacity());
+        assert_eq!(clients.all[&("smtp".to_string(), ip(1))].open, 1);
     }
 }

@@ -10,6 +10,7 @@ use crate::events::{self as say, *};
 use crate::footer::Shown;
 use crate::inquiry::{self, Patience};
 use crate::limits::Kind;
+use crate::pace::Pace;
 use crate::policy::Connections;
 use crate::restrictions::facts::Facts;
 use crate::restrictions::policy::About;
@@ -141,6 +142,21 @@ where
             (peer, true)
         }
     };
+    let unit = peer.ip.map(sys::board::Unit::of_host).unwrap_or_default();
+    sys::board::watch(unit, attend(stream, peer, service, source, (names, unheard))).await;
+}
+
+/// The session itself. `unheard`: the proxy did not say who the client is.
+async fn attend<IO, B>(
+    stream: IO,
+    peer: Peer,
+    service: Arc<Service<B>>,
+    source: Source,
+    (names, unheard): (bool, bool),
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+    B: Backend,
+{
     let (client, odd) = Box::pin(Client::find(peer, names, *service.smtpd.smtpd_client_port_logging())).await;
     if let Some(what) = odd {
         source.say(&Odd { what });
@@ -156,7 +172,9 @@ where
     let shown = session.shown.clone();
     machine.settings_mut().footer = service.footer(&session.client, &shown, &session.source);
     let counting = counted.filter(|_| !unheard).map(|ip| Counted { service: service.clone(), ip });
+    let shunned = peer.ip.filter(|_| !unheard).and_then(|ip| session.shun(ip));
     let greeting = match counted {
+        _ if shunned.is_some() => shunned,
         _ if unheard => {
             let hostname = service.hostname();
             Some(Reply::new(421, format!("4.3.0 {hostname} Server local error")))
@@ -318,42 +336,6 @@ async fn write<IO: AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// How long to wait: for each read and write, or with deadlines for a whole command.
-struct Pace {
-    timeout: Duration,
-    deadlines: bool,
-    rate: u32,
-    until: Instant,
-}
-
-impl Pace {
-    fn new<B: Backend>(service: &Service<B>) -> Pace {
-        let timeout = service.timeout().max(Duration::from_secs(1));
-        let rate = u32::try_from(*service.smtpd.smtpd_min_data_rate()).unwrap_or(500).max(1);
-        let deadlines = *service.smtpd.smtpd_per_request_deadline();
-        Pace { timeout, deadlines, rate, until: Instant::now() + timeout }
-    }
-
-    /// A wait begins; with deadlines only when a command was answered.
-    fn restart(&mut self, answered: bool) {
-        if answered || !self.deadlines {
-            self.until = Instant::now() + self.timeout;
-        }
-    }
-
-    fn left(&self) -> Duration {
-        self.until.saturating_duration_since(Instant::now())
-    }
-
-    /// Content buys time at the minimal rate.
-    fn took(&mut self, n: usize, content: bool) {
-        if self.deadlines && content {
-            let bought = Duration::from_secs_f64(n as f64 / f64::from(self.rate));
-            self.until = (self.until + bought).min(Instant::now() + self.timeout);
-        }
-    }
-}
-
 impl<B: Backend> Session<B> {
     fn new(service: Arc<Service<B>>, source: Source, client: Client) -> Session<B> {
         let policy = Connections::new(service.policies.clone());
@@ -398,6 +380,13 @@ impl<B: Backend> Session<B> {
     }
 
     /// Counts the connection; a refusal when there are too many.
+    /// This process died over the client more than once: it waits for a while.
+    fn shun(&self, ip: std::net::IpAddr) -> Option<Reply> {
+        let seconds = sys::board::shunned(sys::board::Peer::Host(ip), sys::time::now_micros() / 1_000_000)?;
+        self.source.say(&Shunned { client: self.label.clone(), seconds });
+        Some(Reply::new(421, format!("4.3.0 {} Server local error", self.service.hostname())))
+    }
+
     fn admit(&mut self, ip: std::net::IpAddr) -> Option<Reply> {
         let (service, smtpd) = (&self.service, &self.service.smtpd);
         let (open, rate) = service.limits.connect(&service.name, ip, Instant::now());

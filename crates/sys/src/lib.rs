@@ -2,6 +2,7 @@
 //! All unsafe code of the project is here; each block says why it is sound.
 
 pub mod allocator;
+pub mod board;
 pub mod channel;
 pub mod children;
 pub mod durable;

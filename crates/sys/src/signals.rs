@@ -68,6 +68,12 @@ pub fn expect_children() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a process that this signal ended had a fault, rather than somebody's wish to end it.
+pub fn is_fault(signal: i32) -> bool {
+    use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+    [SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSYS, SIGTRAP].contains(&signal)
+}
+
 /// Sends a signal to one process.
 pub fn send(pid: u32, signal: i32) -> io::Result<()> {
     let signal = Signal::try_from(signal)?;

@@ -4,7 +4,7 @@
 
 use super::message::{Message, News};
 use super::taking::{Groups, orig_to, usable};
-use super::{Note, Parts, Shared, finish, notices, verp};
+use super::{Note, Parts, Shared, finish, guard, notices, verp};
 use crate::agent::{Done, Line, Pass, Report, Request};
 use crate::bounce::notice::Reported;
 use crate::bounce::plan::{wants_delay, wants_success};
@@ -87,8 +87,22 @@ struct Settlement {
     finished: usize,
 }
 
-/// Runs a delivery to its end.
-pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, work: Work) {
+/// Runs a delivery to its end, whatever that is.
+pub(super) async fn guarded<S: Store>(shared: Arc<Shared<S>>, work: Work) {
+    let messages: Vec<Arc<Message>> = work.parcels.iter().map(|parcel| parcel.message.clone()).collect();
+    let unit = |message: &Arc<Message>| sys::board::Unit::of_message(message.id.0);
+    let _ways: Vec<_> = messages.iter().map(|message| sys::board::under_way(unit(message))).collect();
+    let (first, delivery) = (messages.first().map_or(proto::QueueId(0), |m| m.id), work.delivery);
+    if guard::guarded(first, run(shared.clone(), work)).await.is_none() {
+        for message in &messages {
+            guard::give_up(&shared, message.id, message.envelope.arrival, Some(message)).await;
+        }
+        let feedback = Feedback::Nothing;
+        let _ = shared.inbox.send(Note::Event(Event::Finished { delivery, feedback, mailbox: None }));
+    }
+}
+
+async fn run<S: Store>(shared: Arc<Shared<S>>, work: Work) {
     let parts = shared.parts();
     let begun = sys::time::now_micros();
     let mut dones = match work.parcels.as_slice() {

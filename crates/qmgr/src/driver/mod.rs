@@ -10,6 +10,7 @@
 
 mod delivery;
 mod finish;
+mod guard;
 mod message;
 mod notices;
 mod taking;
@@ -97,8 +98,8 @@ impl<S: Store> Manager<S> {
             stop: watch::Sender::new(false),
             looking: Semaphore::new(1),
         });
-        tokio::spawn(schedule(shared.clone(), scheduler, notes));
-        tokio::spawn(taking::run(shared.clone()));
+        tokio::spawn(guard::vital(schedule(shared.clone(), scheduler, notes)));
+        tokio::spawn(guard::vital(taking::run(shared.clone())));
         Manager(shared)
     }
 
@@ -236,11 +237,18 @@ async fn schedule<S: Store>(
                     let mut parcels = vec![delivery::Parcel { message, recipients }];
                     parcels.extend(others);
                     let work = delivery::Work { delivery, transport, nexthop, parcels, followed };
-                    tokio::spawn(delivery::run(shared.clone(), work));
+                    tokio::spawn(delivery::guarded(shared.clone(), work));
                 }
                 Action::Defer { id, recipients, status } => {
                     if let Some(message) = active.get(&id).cloned() {
-                        tokio::spawn(delivery::defer(shared.clone(), message, recipients, status));
+                        let (shared, after) = (shared.clone(), message.clone());
+                        tokio::spawn(async move {
+                            let (id, arrival) = (after.id, after.envelope.arrival);
+                            let work = delivery::defer(shared.clone(), message, recipients, status);
+                            if guard::guarded(id, work).await.is_none() {
+                                guard::give_up(&shared, id, arrival, Some(&after)).await;
+                            }
+                        });
                     }
                 }
             }

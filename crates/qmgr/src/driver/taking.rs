@@ -1,7 +1,7 @@
 //! Takes messages from the queue while there is room, and finds out where their recipients go.
 
 use super::message::{Message, News};
-use super::{Note, Parts, Shared, finish, verp};
+use super::{Note, Parts, Shared, finish, guard, verp};
 use crate::bounce::template::Kind;
 use crate::events::{Active, Expired, NoTransport, NotServed, QueueTrouble, Result as Line, Unresolved};
 use crate::line::Delays;
@@ -44,7 +44,10 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>) {
             let n =
                 u32::try_from(lease.recipients.len()).unwrap_or(u32::MAX).clamp(1, shared.recipient_limit);
             let Ok(recipients) = shared.recipients.clone().acquire_many_owned(n).await else { return };
-            take_up(&shared, lease, vec![place, recipients]).await;
+            let (id, arrival) = (lease.id, lease.envelope.arrival);
+            if guard::guarded(id, take_up(&shared, lease, vec![place, recipients])).await.is_none() {
+                guard::give_up(&shared, id, arrival, None).await;
+            }
         }
     }
 }
@@ -181,7 +184,13 @@ async fn take_up<S: Store>(
         }
     }
     if nothing {
-        tokio::spawn(finish::run(shared.clone(), message));
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let (id, arrival) = (message.id, message.envelope.arrival);
+            if guard::guarded(id, finish::run(shared.clone(), message.clone())).await.is_none() {
+                guard::give_up(&shared, id, arrival, Some(&message)).await;
+            }
+        });
     } else {
         let _ = shared.inbox.send(Note::Arrived(message, groups.0));
     }

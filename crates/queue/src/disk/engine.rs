@@ -482,7 +482,7 @@ impl<D: Disk> Engine<D> {
     /// See [`crate::Store::blame`].
     pub fn blame(&self, id: QueueId) -> Result<u8, StoreError> {
         let mut index = self.open_index()?;
-        index.ledger.get(id).filter(|e| e.leased).ok_or(StoreError::LeaseLost)?;
+        index.ledger.get(id).ok_or(StoreError::LeaseLost)?;
         let crashes = index.ledger.change(id, |e| {
             e.plan.crashes = e.plan.crashes.saturating_add(1);
             e.plan.set(Plan::HELD, e.plan.crashes >= 2 || e.plan.has(Plan::HELD));

@@ -8,6 +8,7 @@ mod deliver;
 mod files;
 mod listeners;
 mod orders;
+mod poison;
 mod snapshot;
 mod verify;
 mod world;
@@ -59,11 +60,15 @@ pub fn main(args: &[String]) -> ExitCode {
         eprintln!("valija-mail: fatal: this program is started by master; use `postfix start`");
         return ExitCode::FAILURE;
     };
-    let directory = match args {
-        [flag, directory] if flag == "-c" => PathBuf::from(directory),
-        _ => PathBuf::from("/etc/postfix"),
+    let board = sys::spawn::inherited(4).map(File::from);
+    let (directory, fault) = match args {
+        [flag, directory] if flag == "-c" => (PathBuf::from(directory), None),
+        [flag, directory, died, signal] if flag == "-c" && died == "-f" => {
+            (PathBuf::from(directory), signal.parse().ok())
+        }
+        _ => (PathBuf::from("/etc/postfix"), None),
     };
-    match prepare(&directory) {
+    match prepare(&directory, (board, fault)) {
         Ok(prepared) => match run(directory, channel, prepared) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
@@ -84,7 +89,7 @@ struct Prepared {
 }
 
 /// What is done before the first thread: log, confinement, the queue.
-fn prepare(directory: &Path) -> Result<Prepared, String> {
+fn prepare(directory: &Path, (board, fault): (Option<File>, Option<i32>)) -> Result<Prepared, String> {
     let (config, services) = Snapshot::read(directory)?;
     let main = Main::load(&config).map_err(join)?;
     let master = MasterParams::load(&config).map_err(join)?;
@@ -107,7 +112,9 @@ fn prepare(directory: &Path) -> Result<Prepared, String> {
     say.say(&Confined { landlock: force.landlock, seccomp: force.seccomp });
     let options = queue::disk::Options::from_config(&config).map_err(join)?;
     let source = events::Source::new(&syslog_name, "qmgr", std::process::id());
-    let queue = Arc::new(Queue::open(&queue_directory, &options, source)?);
+    let queue = Arc::new(Queue::open(&queue_directory, &options, source.clone())?);
+    poison::accuse(board, fault, &queue, &source);
+    poison::watch(*master.daemon_timeout(), say);
     Ok(Prepared { queue, queue_directory, config, services, syslog_name })
 }
 
