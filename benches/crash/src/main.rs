@@ -4,6 +4,8 @@
 //! What is done is in `crates/queue/tests/crash`. It stops at the first failure, names its seed, looks for the fewest
 //! steps that still fail, and says how to repeat both: the same seed makes the same run, to the last sector.
 
+#[path = "../../../crates/queue/tests/crash/counts.rs"]
+mod counts;
 #[path = "../../../crates/queue/tests/crash/model.rs"]
 mod model;
 #[path = "../../../crates/queue/tests/crash/run.rs"]

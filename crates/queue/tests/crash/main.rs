@@ -1,5 +1,6 @@
 //! The store on a merciless simulated disk, against a model (`run`); damage; full disks.
 
+mod counts;
 mod damage;
 mod full;
 mod model;
