@@ -201,7 +201,7 @@ async fn together<S: Store>(shared: &Arc<Shared<S>>, parts: &Parts<S>, work: &Wo
         }
         all
     };
-    let results = guarded(agent.deliver_together(requests), crashed).await;
+    let results = caught(agent.deliver_together(requests), crashed).await;
     for (place, done) in places.into_iter().zip(results) {
         if let Some(slot) = dones.get_mut(place) {
             *slot = Some(done);
@@ -332,7 +332,7 @@ async fn attempt<S: Store>(
     let Some(agent) = agent(parts, transport) else { return Done::default() };
     let to = (transport, nexthop, followed);
     let Some(request) = request(shared, parts, message, to, recipients).await else { return Done::default() };
-    guarded(agent.deliver(request), || Done { crashed: true, ..Done::default() }).await
+    caught(agent.deliver(request), || Done { crashed: true, ..Done::default() }).await
 }
 
 /// Who delivers for a transport.
@@ -377,7 +377,7 @@ async fn request<S: Store>(
 }
 
 /// A fault of the program is this delivery's alone: its place is given back, its messages wait.
-async fn guarded<T>(
+async fn caught<T>(
     mut delivery: std::pin::Pin<Box<dyn Future<Output = T> + Send + '_>>,
     crashed: impl Fn() -> T,
 ) -> T {
