@@ -2,11 +2,14 @@
 //! Whatever got 250 is in the mailbox afterwards, whole; nothing is there that nobody sent; what is there twice is counted.
 //!
 //! `VALIJA_DRILL_SECONDS` makes it longer, `VALIJA_DRILL_SEED` repeats the choice of victims (the moments themselves depend
-//! on the machine). `damage` is the same system on a damaged queue, `full` on a full disk and on one that cannot be written.
+//! on the machine). `damage` is the same system on a damaged queue, `full` on a full disk and on one that cannot be written;
+//! `poison` has messages and peers kill it; `leaks` has it serve sessions of all kinds.
 
 mod damage;
 mod full;
+mod leaks;
 mod load;
+mod poison;
 mod system;
 
 use load::{Ledger, client, received};

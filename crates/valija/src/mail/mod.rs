@@ -60,6 +60,7 @@ pub fn main(args: &[String]) -> ExitCode {
         eprintln!("valija-mail: fatal: this program is started by master; use `postfix start`");
         return ExitCode::FAILURE;
     };
+    sys::allocator::keep_little();
     let board = sys::spawn::inherited(4).map(File::from);
     let (directory, fault) = match args {
         [flag, directory] if flag == "-c" => (PathBuf::from(directory), None),
