@@ -16,6 +16,8 @@ use valija_tests::tls::{Connection, Options};
 
 /// Clients at once.
 const CLIENTS: u64 = 12;
+/// And in the long form.
+const MANY: u64 = 40;
 /// How long either half of the short form lasts.
 const SHORT: Duration = Duration::from_secs(7);
 
@@ -199,10 +201,10 @@ fn session(system: &System, n: u64) -> std::io::Result<()> {
 }
 
 /// Sessions of all kinds, from `next` on, until there were enough.
-fn sessions(system: &System, next: &AtomicU64, enough: &(dyn Fn(u64) -> bool + Sync)) {
+fn sessions(system: &System, clients: u64, next: &AtomicU64, enough: &(dyn Fn(u64) -> bool + Sync)) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..CLIENTS {
+        for _ in 0..clients {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     let n = next.fetch_add(1, Ordering::Relaxed);
@@ -286,7 +288,7 @@ fn sessions_leave_nothing_behind() {
     let part = |first: bool| {
         let begun = Instant::now();
         let until = long.map(|n| if first { n / 5 } else { n });
-        sessions(&system, &next, &|n| match until {
+        sessions(&system, if long.is_some() { MANY } else { CLIENTS }, &next, &|n| match until {
             Some(until) => n >= until,
             None => begun.elapsed() >= SHORT,
         });

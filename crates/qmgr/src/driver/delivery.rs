@@ -88,7 +88,7 @@ struct Settlement {
 }
 
 /// Runs a delivery to its end, whatever that is.
-pub(super) async fn guarded<S: Store>(shared: Arc<Shared<S>>, work: Work) {
+pub(super) async fn work_off<S: Store>(shared: Arc<Shared<S>>, work: Work) {
     let messages: Vec<Arc<Message>> = work.parcels.iter().map(|parcel| parcel.message.clone()).collect();
     let unit = |message: &Arc<Message>| sys::board::Unit::of_message(message.id.0);
     let _ways: Vec<_> = messages.iter().map(|message| sys::board::under_way(unit(message))).collect();

@@ -237,7 +237,7 @@ async fn schedule<S: Store>(
                     let mut parcels = vec![delivery::Parcel { message, recipients }];
                     parcels.extend(others);
                     let work = delivery::Work { delivery, transport, nexthop, parcels, followed };
-                    tokio::spawn(delivery::guarded(shared.clone(), work));
+                    tokio::spawn(delivery::work_off(shared.clone(), work));
                 }
                 Action::Defer { id, recipients, status } => {
                     if let Some(message) = active.get(&id).cloned() {
