@@ -13,6 +13,7 @@ usage: cargo run --release -p drill -- kill|cut|teeth|help [options]
 
   --rounds 200          kills
   --cuts 50             power cuts
+  --tolerate 0          so many ms more than 5 may lie between the end of a delivery that is repeated and the kill
   --seed 1              victims, pauses and what a cut leaves follow from it (the moments also depend on the machine)
   --clients 24          clients that send at the same time
   --only NAME           postfix or valija alone
@@ -45,6 +46,8 @@ pub struct Options {
     pub rounds: u64,
     /// Power cuts.
     pub cuts: u64,
+    /// Milliseconds more between a delivery that is repeated and the kill.
+    pub tolerate: u64,
     /// What is random follows from it.
     pub seed: u64,
     /// Clients at the same time.
@@ -68,6 +71,7 @@ impl Options {
             what: What::Help,
             rounds: 200,
             cuts: 50,
+            tolerate: 0,
             seed: 1,
             clients: 24,
             only: None,
@@ -86,6 +90,7 @@ impl Options {
                 "help" | "--help" | "-h" => options.what = What::Help,
                 "--rounds" => options.rounds = number(&value()?)?,
                 "--cuts" => options.cuts = number(&value()?)?,
+                "--tolerate" => options.tolerate = number(&value()?)?,
                 "--seed" => options.seed = number(&value()?)?,
                 "--clients" => options.clients = number(&value()?)?.clamp(1, 500),
                 "--only" => match value()?.as_str() {

@@ -42,7 +42,9 @@ fn can(what: &str) -> bool {
 #[test]
 fn what_got_250_arrives_whoever_is_killed() {
     if can("kill") {
-        let said = drill(&["kill", "--rounds", "20", "--only", "valija", "--clients", "8"]);
+        // Unoptimized, and beside other tests, a process gets its turn late; the long form is strict.
+        let few = ["--rounds", "20", "--only", "valija", "--clients", "8", "--tolerate", "300"];
+        let said = drill(&[&["kill"][..], &few].concat());
         assert!(said.contains("| rounds | "), "{said}");
     }
 }
