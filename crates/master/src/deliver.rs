@@ -175,6 +175,12 @@ impl Role {
             self.pending.push_back(not_started("a job comes with the message and a pipe"));
             return;
         }
+        // A mail role that was killed after it sent the job has a successor, which sends it again.
+        let answer = descriptors.last().map(|answer| sys::poll::is_unheard(answer.as_fd()));
+        if matches!(answer, Some(Ok(true))) {
+            self.pending.push_back(not_started("nobody waits for its answer"));
+            return;
+        }
         if self.children.len() >= MOST_CHILDREN {
             self.pending.push_back(not_started("too many deliveries at once"));
             return;
@@ -285,6 +291,13 @@ mod tests {
         }
         let ended = Ended::decode(&role.pending.pop_front().unwrap()).unwrap();
         assert_eq!(ended, Ended { number: 7, how: How::Exit(0) });
+        let content = sys::memory_file::sealed(b"Subject: x\r\n\r\n").unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        role.start(&message, vec![content.into(), writer.into()]);
+        assert!(role.children.is_empty(), "whoever sent it is gone");
+        let ended = Ended::decode(&role.pending.pop_front().unwrap()).unwrap();
+        assert!(matches!(ended.how, How::NotStarted(_)));
         role.start(&message, Vec::new());
         let ended = Ended::decode(&role.pending.pop_front().unwrap()).unwrap();
         assert!(matches!(ended.how, How::NotStarted(_)));

@@ -41,10 +41,32 @@ pub fn either(
     Ok((read, write))
 }
 
+/// Whether nobody is left who could read what is written to this pipe.
+pub fn is_unheard(pipe: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut set = [PollFd::new(pipe, PollFlags::empty())];
+    poll(&mut set, PollTimeout::ZERO)?;
+    let [pipe] = set;
+    Ok(pipe.revents().is_some_and(|said| said.contains(PollFlags::POLLERR)))
+}
+
 /// From now on reads and writes that would wait fail with `WouldBlock`.
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
     let flags = OFlag::from_bits_truncate(fcntl(fd, FcntlArg::F_GETFL)?) | OFlag::O_NONBLOCK;
     fcntl(fd, FcntlArg::F_SETFL(flags))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_pipe_without_reader_is_unheard() {
+        let (reader, writer) = io::pipe().unwrap();
+        assert!(!is_unheard(writer.as_fd()).unwrap());
+        drop(reader);
+        assert!(is_unheard(writer.as_fd()).unwrap());
+    }
 }

@@ -52,6 +52,8 @@ impl<D: Disk> Engine<D> {
             std::mem::take(&mut index.dirty)
         };
         let mut well = true;
+        // A delivery that is not repeated is in the log.
+        events::flush();
         for segment in dirty {
             well &= self.flush_log(segment, now);
         }
