@@ -50,11 +50,15 @@ pub(super) struct LogScan {
     pub sealed: Option<u64>,
     /// The end of the last record it knows of.
     pub known: u64,
+    /// Everything before this is accounted for, in a segment that could still grow.
+    pub mark: u64,
+    /// Where the records are that it knows of, or knew.
+    pub seen: Vec<(u64, u64)>,
 }
 
 /// Reads a whole state log. Never fails: what comes after damage is not there.
 pub(super) fn scan_log(bytes: &[u8], identity: &Identity, segment: u32) -> LogScan {
-    let mut scan = LogScan { known: BLOCK, ..Default::default() };
+    let mut scan = LogScan { known: BLOCK, mark: BLOCK, ..Default::default() };
     // Records carry the segment too, so a damaged head costs nothing.
     let good_head = bytes.get(..LOG_HEAD) == Some(&format::log_head(segment));
     let mut at = LOG_HEAD;
@@ -92,13 +96,17 @@ impl LogScan {
                 };
                 let (offset, length, big) = (record.offset, word(0), word(4) != 0);
                 self.known = self.known.max(u64::from(offset) + u64::from(length));
+                self.seen.push((u64::from(offset), u64::from(length)));
                 let state = if record.state().is_empty() { 0 } else { at };
                 self.found.insert(id, Found { plan, offset, length, big, state, ..Default::default() });
             }
             (Some(Kind::Done), _) => {
                 self.found.remove(&id);
             }
-            (Some(Kind::Known), _) => self.known = self.known.max(u64::from(record.offset)),
+            (Some(Kind::Known), _) => {
+                self.known = self.known.max(u64::from(record.offset));
+                self.mark = self.mark.max(u64::from(record.offset));
+            }
             (Some(Kind::Seal), _) => self.sealed = Some(u64::from(record.offset)),
             (Some(kind), Some(plan)) => {
                 let Some(found) = self.found.get_mut(&id) else { return };
@@ -290,6 +298,10 @@ impl<D: Disk> Engine<D> {
         let sync = || self.disk.open(&path)?.sync();
         let doubtful = log_there && !self.read_only && sync().is_err();
         let mut log = scan_log(&bytes, &self.identity, number);
+        if log.sealed.is_some() {
+            // Nobody looks for others.
+            log.seen = Vec::new();
+        }
         for found in log.found.values_mut() {
             found.merge(&bytes, &self.identity, number);
         }
@@ -332,15 +344,23 @@ impl<D: Disk> Engine<D> {
         Ok(scanned)
     }
 
-    /// Looks for records after the last one the log knows of.
+    /// Looks for records that the log does not know of. They need not be behind those that it
+    /// does: of a log that ends too early the last words may have been about any.
     fn walk(&self, file: &D::File, scanned: &mut Scanned) -> io::Result<()> {
         scanned.walked.clear();
         scanned.torn.clear();
         let length = file.length()?;
-        // Not at the next block: the log may end in the middle of a batch.
-        let mut at = scanned.log.known;
+        let mut seen = scanned.log.seen.clone();
+        seen.sort_unstable();
+        let mut seen = seen.into_iter().peekable();
+        let mut at = scanned.log.mark;
         let (mut window, mut window_at) = (Vec::new(), 0u64);
         while at + HEADER as u64 <= length {
+            while seen.next_if(|(from, _)| *from < at).is_some() {}
+            if let Some((_, size)) = seen.next_if(|(from, _)| *from == at) {
+                at += size.max(RECORD_UNIT);
+                continue;
+            }
             let held = window_at + window.len() as u64;
             if at < window_at || at + HEADER as u64 > held {
                 window.resize(256 * 1024, 0);
@@ -384,7 +404,7 @@ impl<D: Disk> Engine<D> {
                     };
                     scanned.walked.push((header.id, found));
                     at += header.length();
-                    scanned.end = format::round_up(at, BLOCK);
+                    scanned.end = scanned.end.max(format::round_up(at, BLOCK));
                 }
                 None => {
                     scanned.torn.push((header.id, record));
@@ -486,11 +506,11 @@ impl<D: Disk> Engine<D> {
         // A copy that no log knows does not count: only the original has its states.
         let new = |id: &QueueId| !scanned.log.found.contains_key(id) && index.ledger.get(*id).is_none();
         let walked: Vec<_> = scanned.walked.into_iter().filter(|(id, _)| new(id)).collect();
-        let known = scanned.log.found.into_iter().map(|f| (f, false));
-        let mut all: Vec<_> = known.chain(walked.into_iter().map(|f| (f, true))).collect();
+        let order: Vec<QueueId> = walked.iter().map(|(id, _)| *id).collect();
+        let mut all: Vec<_> = scanned.log.found.into_iter().chain(walked).collect();
         // In order the index is built much faster.
-        all.sort_by_key(|((id, _), _)| *id);
-        for ((id, found), new) in all {
+        all.sort_by_key(|(id, _)| *id);
+        for (id, found) in all {
             // A message that was copied: the later segment counts.
             index.forget(&self.identity, id);
             let mut plan = found.plan;
@@ -510,9 +530,13 @@ impl<D: Disk> Engine<D> {
             index.last_id = index.last_id.max(id.0);
             if let Some(segment) = index.segments.get_mut(&number) {
                 segment.take_in(id, &place);
-                if new {
-                    state_log::append_put(&mut segment.log, &self.identity, id, (&plan, &place), None);
-                }
+            }
+        }
+        // As they are in the segment.
+        for id in order {
+            let Some((plan, place)) = index.ledger.get(id).map(|e| (e.plan, e.place)) else { continue };
+            if let Some(segment) = index.segments.get_mut(&number) {
+                state_log::append_put(&mut segment.log, &self.identity, id, (&plan, &place), None);
             }
         }
         if scanned.log.sealed.is_none()

@@ -77,7 +77,11 @@ impl<D: Disk> Engine<D> {
         let new = format!("seg/{number:08x}.st.new");
         let file = self.disk.create(&new)?;
         let mut out = Output { file: &file, bytes: format::log_head(number).to_vec(), written: 0 };
-        for known in &mut look.known {
+        // As they are in the segment, whose names are only almost in that order.
+        let mut order: Vec<usize> = (0..look.known.len()).collect();
+        order.sort_unstable_by_key(|i| look.known.get(*i).map(|k| k.place.offset));
+        for i in order {
+            let Some(known) = look.known.get_mut(i) else { continue };
             let (id, plan, place) = (known.id, known.plan, known.place);
             let record = |kind| (kind, id, place.offset);
             let spot = (number, out.written);

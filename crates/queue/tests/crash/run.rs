@@ -537,9 +537,8 @@ impl Run {
         {
             let mut model = self.model();
             let Some(message) = model.messages.get_mut(&id) else { return };
+            let before = message.versions.last().cloned().flatten();
             message.begin(|v| Some(View { held: true, ..v.clone() }));
-            let before = message.versions.len() - 2;
-            let before = message.versions[before].clone();
             message.versions.push(before);
         }
         let result = self.store().blame(id);
