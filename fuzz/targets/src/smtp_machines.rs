@@ -162,7 +162,7 @@ pub fn client(bytes: &[u8]) {
                 Ok(None) => break,
                 Err(_) => break 'all,
             };
-            assert!((200..600).contains(&answer.code), "{}", answer.code);
+            assert!(answer.code <= 999, "{}", answer.code);
             let _ = Features::extended(&answer, &Keywords::default());
             answers += 1;
             loop {
