@@ -301,8 +301,12 @@ fn sessions_leave_nothing_behind() {
     eprintln!("after {warm} sessions {before:?}, after {all} {after:?}");
     assert_eq!(system.process(Role::Mail), process, "somebody restarted it:\n{}", system.log_tail());
     assert!(warm >= 100 && all >= warm + 100, "too few sessions: {warm}, {all}");
-    // What the allocator keeps varies; a leak of some bytes in each session would not fit in.
-    let most = before.memory + before.memory / 8 + if long.is_some() { 2048 } else { 3072 };
+    // What the allocator keeps varies; a leak of some bytes in each session would not fit in. The few sessions of the
+    // short form do not bring each thread to all it ever needs: it finds what is lost by the megabyte.
+    let most = match long {
+        Some(_) => before.memory + before.memory / 8 + 2048,
+        None => (before.memory + before.memory / 8 + 3072).max(48 * 1024),
+    };
     assert!(after.memory <= most, "memory grew from {} KiB to {}", before.memory, after.memory);
     let said = fs::read(folder.join("mail.log")).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);

@@ -266,6 +266,9 @@ impl Printer<'_> {
         if address.domain() == Some("") || address.local().is_empty() {
             return None; // not an address: `user@`, `@domain`
         }
+        if address.domain().is_some_and(|domain| !is_printable(domain)) {
+            return None; // it stood in quotes, and without them would begin a comment or another address
+        }
         let new = (self.rewrite)(&address);
         self.changed |= new != address;
         Some(new.to_string())
@@ -301,6 +304,16 @@ impl Printer<'_> {
         self.out.extend_from_slice(b",\n");
         self.after_address = false;
     }
+}
+
+/// Whether a domain means the same where it stands without quotes.
+fn is_printable(domain: &str) -> bool {
+    let literal = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let special: &[char] = match literal {
+        Some(_) => &['[', ']', '\\'],
+        None => &['(', ')', '<', '>', ',', ';', ':', '"', '\\', '[', ']', ' ', '@'],
+    };
+    !literal.unwrap_or(domain).contains(|c: char| c.is_control() || special.contains(&c))
 }
 
 fn fold(before: usize, text: &[u8]) -> Vec<u8> {
@@ -445,5 +458,14 @@ mod tests {
             prop_assert_eq!(rewrite("To", &once, 1000, &mut complete), None);
             prop_assert_eq!(addresses(&once).len(), words.len());
         }
+    }
+
+    #[test]
+    fn a_domain_that_needs_its_quotes_leaves_the_list_as_it_is() {
+        let mut other = |_: &Address| Address::from_internal("other@example.org");
+        for list in ["a@\"x (y\", b@example.org", "a@\"x,y\", b", "a@\"[x)\", b", "<a@\"b>c\">, d"] {
+            assert_eq!(rewrite("To", list.as_bytes(), 100, &mut other), None, "{list}");
+        }
+        assert!(rewrite("To", b"a@[192.0.2.1], b@\"example.org\"", 100, &mut other).is_some());
     }
 }
