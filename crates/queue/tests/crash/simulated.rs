@@ -616,7 +616,7 @@ impl Disk for SimulatedDisk {
 
 impl DiskFile for SimulatedFile {
     fn length(&self) -> io::Result<u64> {
-        let (world, fate) = self.0.ask(Need::Read, |w| w.called(self.1, &format!("length")))?;
+        let (world, fate) = self.0.ask(Need::Read, |w| w.called(self.1, "length"))?;
         fate.give(world.inodes[self.1].data.len() as u64)
     }
 
@@ -655,7 +655,7 @@ impl DiskFile for SimulatedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let (mut world, fate) = self.0.ask(Need::Sync, |w| w.called(self.1, &format!("sync")))?;
+        let (mut world, fate) = self.0.ask(Need::Sync, |w| w.called(self.1, "sync"))?;
         let dead = world.dead;
         let inode = &mut world.inodes[self.1];
         match fate {
