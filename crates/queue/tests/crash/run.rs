@@ -1,5 +1,30 @@
 //! Random steps of many sessions, as threads that take turns, on the store and on the model; then
 //! a crash, or an orderly end; then a look. Everything follows from the seed.
+//!
+//! Whether it has teeth: rules of the store were taken out, one at a time, in a copy.
+//!
+//! *Noticed within ten seeds*: no sync of a segment before the answer; a failed sync tried again on the
+//! same file; a new segment's names, a big body, its name, not synced; logs not synced, or a failed sync
+//! of one taken for a success; a log written anew not synced before it takes its name, or its name
+//! not synced, or without a last word about what it accounts for; a segment's log removed before the
+//! segment, or the segment's removal not synced in between; copies, or the log that names them, not
+//! synced before the originals are said to be gone; waiters told that all is well when it is not; an answer to
+//! an administrator before what was so already is durable; a body's checksum not looked at by recovery.
+//!
+//! *Noticed within some hundred*: `format` not synced before it takes its name; what a failed turn of copying
+//! left not put right; records of a log whose sync failed not kept in memory; the names of found records logged
+//! in another order than the segment's.
+//!
+//! *Noticed by `damage`*: checksum of a body not verified; state records that do not know their place.
+//!
+//! *Not seen noticed* in forty seconds each, because another rule stands behind it: the syncs of a new
+//! segment's and a new log's head; a segment not sealed after a failed sync (the next batch takes the same place), or its
+//! Seal not written (it is walked); batches that begin between blocks (bytes beside what is written do not change here).
+//! Because it takes several mishaps in a row: freeing or punching by a log that is to be written anew; syncs of directories,
+//! logs and found records at a start after a kill; removing bodies before that; the Known after copies; a rename that failed and
+//! yet happened; the tail of a torn log left; numbers of segments used twice; copies that no log
+//! knows; names of logs not synced before logs; reclaiming by a log with records still to be written; dead segments removed before that is
+//! durable. Those wait for a run of hours.
 
 pub use crate::counts::Counts;
 use crate::model::{Model, View, Waiting};
