@@ -12,8 +12,8 @@
 //! an administrator before what was so already is durable; a body's checksum not looked at by recovery.
 //!
 //! *Noticed within some hundred*: `format` not synced before it takes its name; what a failed turn of copying
-//! left not put right; records of a log whose sync failed not kept in memory; the names of found records logged
-//! in another order than the segment's.
+//! left not put right; records of a log whose sync failed not kept in memory; found records named
+//! in another order than the segment's while a start looks only behind the last that a log names.
 //!
 //! *Noticed by `damage`*: checksum of a body not verified; state records that do not know their place.
 //!
