@@ -115,11 +115,18 @@ impl Connections {
     }
 }
 
-impl Drop for Connections {
-    fn drop(&mut self) {
+impl Connections {
+    /// The session asks no more: the next one may have them, at the latest when the log says that this one has ended.
+    pub(crate) fn give_back(&mut self) {
         for (server, connection) in self.open.drain(..) {
             self.pool.put(server, connection);
         }
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 

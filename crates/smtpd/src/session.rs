@@ -591,6 +591,7 @@ impl<B: Backend> Session<B> {
             };
             Box::pin(self.tell(transcript, aborted)).await;
         }
+        self.policy.give_back();
         self.source.say(&Disconnect { client: self.label.clone(), counts: machine.counts() });
     }
 
