@@ -64,28 +64,8 @@ pub struct Found {
 impl Found {
     /// What may not be.
     pub fn faults(&self) -> Vec<String> {
-        let verdict = &self.outcome.verdict;
-        let mut faults = Vec::new();
-        if !verdict.lost.is_empty() {
-            faults.push(format!(
-                "{} are lost: {:?}",
-                verdict.lost.len(),
-                &verdict.lost[..verdict.lost.len().min(20)]
-            ));
-        }
-        if !verdict.invented.is_empty() {
-            faults.push(format!("nobody sent {:?}", verdict.invented));
-        }
-        if let Some(first) = self.outcome.strange.first() {
-            faults.push(format!(
-                "{} came that are not whole, or that nobody sent: {first}",
-                self.outcome.strange.len()
-            ));
-        }
-        if let Some(waiting) = &self.outcome.waiting {
-            faults.insert(0, format!("the queue does not get empty: {waiting}"));
-        }
-        if verdict.acknowledged == 0 || self.unsynced == 0 {
+        let mut faults = self.outcome.faults();
+        if self.outcome.verdict.acknowledged == 0 || self.unsynced == 0 {
             faults.push("the drill did nothing".into());
         }
         faults

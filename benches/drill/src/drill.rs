@@ -32,6 +32,31 @@ pub struct Outcome {
     pub taken: Duration,
 }
 
+impl Outcome {
+    /// What may not be, however the system was stopped.
+    pub fn faults(&self) -> Vec<String> {
+        let verdict = &self.verdict;
+        let mut faults = Vec::new();
+        if let Some(waiting) = &self.waiting {
+            faults.push(format!("the queue does not get empty: {waiting}"));
+        }
+        if !verdict.lost.is_empty() {
+            let some = &verdict.lost[..verdict.lost.len().min(20)];
+            faults.push(format!("{} are lost: {some:?}", verdict.lost.len()));
+        }
+        if !verdict.invented.is_empty() {
+            faults.push(format!("nobody sent {:?}", verdict.invented));
+        }
+        if let Some(first) = self.strange.first() {
+            faults.push(format!(
+                "{} came that are not whole, or that nobody sent: {first}",
+                self.strange.len()
+            ));
+        }
+        faults
+    }
+}
+
 /// Sends from many clients while `attack` does its worst; then waits until what was acknowledged has arrived.
 pub fn under_fire(
     system: &System,

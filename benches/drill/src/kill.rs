@@ -31,28 +31,9 @@ pub fn run(options: &Options) -> Result<(), String> {
         if *kind == Kind::Postfix {
             continue;
         }
-        if let Some(waiting) = &outcome.waiting {
-            faults.push(format!("the queue does not get empty: {waiting}"));
-        }
-        if !verdict.lost.is_empty() {
-            faults.push(format!(
-                "{} are lost: {:?}",
-                verdict.lost.len(),
-                &verdict.lost[..verdict.lost.len().min(20)]
-            ));
-        }
-        if !verdict.invented.is_empty() {
-            faults.push(format!("nobody sent {:?}", verdict.invented));
-        }
-        if !outcome.strange.is_empty() {
-            let first = outcome.strange.first().cloned().unwrap_or_default();
-            faults.push(format!(
-                "{} came that are not whole, or that nobody sent: {first}",
-                outcome.strange.len()
-            ));
-        }
+        faults.extend(outcome.faults());
         let most = GRACE + options.tolerate * 1000;
-        // Jobs that a mail role gave before it was killed are still begun by its deliver role afterwards.
+        // Some commands run twice with no kill between; docs/durability.md has what is known of it.
         let begun_later = |place| options.tolerate > 0 && place == Place::Command;
         let bad = |l: &&Late| !l.excused && l.before.map_or(!begun_later(l.place), |before| before > most);
         let late = verdict.late.iter().filter(bad);
