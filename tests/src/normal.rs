@@ -187,7 +187,28 @@ pub fn canonical(log: &str) -> String {
     };
     let mut lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
     lines.sort_by_key(key);
+    end_sessions_first(&mut lines);
     lines.into_iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// A client that has read the reply to QUIT may connect again before the server has said that the session ended: of two
+/// sessions of the same client the end of the first goes before the start of the second.
+fn end_sessions_first(lines: &mut [&str]) {
+    fn client(line: &str) -> Option<(&str, &str)> {
+        let (tag, text) = line.split_once(": ")?;
+        let (what, client) = text.split_once("connect from ")?;
+        tag.ends_with("smtpd").then_some((what, client.split(' ').next()?))
+    }
+    for at in 1..lines.len() {
+        let (Some(("", from)), Some(("dis", of))) = (client(lines[at - 1]), client(lines[at])) else {
+            continue;
+        };
+        let before = lines[..at - 1].iter().filter_map(|line| client(line)).filter(|(_, who)| *who == of);
+        let open = before.fold(0i32, |open, (what, _)| open + if what.is_empty() { 1 } else { -1 });
+        if from == of && open > 0 {
+            lines.swap(at - 1, at);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -230,5 +251,16 @@ mod tests {
             canonical("a/qmgr: <QID1>: x\na/qmgr: <QID1>: y\n"),
             canonical("a/qmgr: <QID1>: y\na/qmgr: <QID1>: x\n")
         );
+    }
+
+    #[test]
+    fn the_end_of_a_session_may_be_logged_late() {
+        let (start, end) = ("a/smtpd: connect from h[::1]\n", "a/smtpd: disconnect from h[::1] quit=1\n");
+        let other = "a/smtpd: connect from x[::2]\n";
+        let in_turn = [start, end, start, end].concat();
+        assert_eq!(canonical(&[start, start, end, end].concat()), in_turn);
+        for log in [in_turn, [start, other, end].concat(), [start, end, end].concat()] {
+            assert_eq!(canonical(&log), log);
+        }
     }
 }

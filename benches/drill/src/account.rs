@@ -17,6 +17,8 @@ pub struct Arrival {
     pub ended: u64,
     /// The other side was gone before it had read the answer.
     pub unread: bool,
+    /// The processes that were made for this delivery alone; 0 where there is none or nobody knows.
+    pub by: [u32; 2],
 }
 
 /// Somebody was killed.
@@ -30,6 +32,8 @@ pub struct Kill {
     pub after: u64,
     /// How long a ready thread had to wait for its turn then, microseconds.
     pub late: u64,
+    /// The numbers of all processes that were alive just before.
+    pub alive: Vec<u32>,
 }
 
 /// How long before the kill a delivery may have ended whose end is forgotten, microseconds.
@@ -95,7 +99,9 @@ pub fn judge(sent: &HashMap<u64, Option<u64>>, arrivals: &[Arrival], kills: &[Ki
     let under_way = |a: &Arrival, k: &Kill| {
         // Who had not read the answer when it ended was killed before; an orphan's start was seen late.
         let began = a.begun <= k.after || a.unread;
-        began && (a.unread || a.ended.saturating_add(GRACE) >= k.before)
+        // A delivery whose process is alive has not ended, whatever the command thinks.
+        let alive = k.alive.iter().any(|pid| a.by.contains(pid));
+        began && (a.unread || alive || a.ended.saturating_add(GRACE) >= k.before)
     };
     for ((number, place), mut all) in there {
         all.sort_by_key(|a| (a.begun, a.ended));
@@ -133,11 +139,11 @@ mod tests {
     use super::*;
 
     fn arrival(number: u64, begun: u64, ended: u64) -> Arrival {
-        Arrival { number, place: Place::Far(0), begun, ended, unread: false }
+        Arrival { number, place: Place::Far(0), begun, ended, unread: false, by: [0; 2] }
     }
 
     fn kill(before: u64) -> Kill {
-        Kill { who: "mail".into(), before, after: before + 100, late: 2_000 }
+        Kill { who: "mail".into(), before, after: before + 100, late: 2_000, alive: vec![7, 8] }
     }
 
     #[test]
@@ -170,5 +176,8 @@ mod tests {
         // Whoever was killed had not read the answer.
         let unread = Arrival { unread: true, ..arrival(0, 80_000, 90_000) };
         assert_eq!(one(unread, &[kill(100_000)]), None);
+        // Its own process was alive.
+        let own = Arrival { by: [6, 8], ..arrival(0, 80_000, 90_000) };
+        assert_eq!(one(own, &[kill(100_000)]), None);
     }
 }

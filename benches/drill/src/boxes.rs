@@ -1,5 +1,5 @@
 //! The mailboxes of local users, and the command that one of them has: it takes a letter as procmail would, and writes down
-//! when it began and when it ended.
+//! when its delivery began, when it ended, and which processes of valija's were made for it.
 
 use crate::account::Arrival;
 use crate::clock::now;
@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// What was found in mailboxes.
 #[derive(Debug, Default)]
@@ -25,15 +26,17 @@ pub fn take(file: &Path) -> ExitCode {
     if std::io::stdin().read_to_end(&mut text).is_err() {
         return ExitCode::from(75);
     }
-    let orphan = is_orphan();
+    let Lineage { orphan, delivery } = lineage();
     let asked = if orphan { "orphan" } else { "asked" };
+    let begun = delivery.iter().filter_map(|pid| began(*pid)).fold(begun, u64::min);
+    let by: Vec<String> = delivery.iter().map(ToString::to_string).collect();
     let read = letters::read(&text);
     if orphan && read.is_err() {
         // Whoever was writing it was killed in the middle.
         return ExitCode::from(75);
     }
     let what = read.map_or_else(|why| why.replace('\n', " "), |number| number.to_string());
-    let line = format!("{begun} {} {asked} {what}\n", now());
+    let line = format!("{begun} {} {asked} {} {what}\n", now(), by.join(","));
     let open = fs::File::options().append(true).create(true).open(file);
     match open.and_then(|mut f| f.write_all(line.as_bytes())) {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,18 +44,42 @@ pub fn take(file: &Path) -> ExitCode {
     }
 }
 
-/// Whether somebody between this program and master is gone: then nobody will ever read that the letter was taken.
-fn is_orphan() -> bool {
-    let (mut pid, mut name) = (std::process::id(), String::new());
+/// Who runs this program.
+struct Lineage {
+    /// Somebody between it and master is gone: then nobody will ever read that the letter was taken.
+    orphan: bool,
+    /// The processes that were made for this delivery; the program itself is not among them.
+    delivery: Vec<u32>,
+}
+
+fn lineage() -> Lineage {
+    let mut chain: Vec<(u32, String)> = Vec::new();
+    let mut pid = std::process::id();
     while pid > 1 {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let first = line.split('\0').next().unwrap_or_default();
-        name = first.rsplit('/').next().unwrap_or_default().to_string();
-        pid = parent.unwrap_or(0);
+        chain.push((pid, first.rsplit('/').next().unwrap_or_default().to_string()));
+        pid = stat(pid, 4).and_then(|p| p.try_into().ok()).unwrap_or(0);
     }
-    name != "master"
+    let orphan = chain.last().is_none_or(|(_, name)| name != "master");
+    // From master down: the role, and what it made for the delivery.
+    let made = chain.iter().rev().filter(|(_, name)| name == "valija-deliver").map(|(pid, _)| *pid);
+    Lineage { orphan, delivery: made.skip(usize::from(!orphan)).collect() }
+}
+
+/// A number of /proc/PID/stat, counted from 1. proc_pid_stat(5)
+fn stat(pid: u32, field: usize) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(field.checked_sub(3)?)?.parse().ok()
+}
+
+/// When a process was made, to ten milliseconds, not too late.
+fn began(pid: u32) -> Option<u64> {
+    const TICK: u64 = 10_000;
+    let since_boot = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?;
+    let up = Duration::from(since_boot).as_micros() as u64;
+    Some(now().checked_sub(up)? + stat(pid, 22)? * TICK)
 }
 
 impl Found {
@@ -60,14 +87,17 @@ impl Found {
     pub fn taken(&mut self, file: &Path) {
         let text = fs::read_to_string(file).unwrap_or_default();
         for line in text.lines() {
-            let mut words = line.splitn(4, ' ');
+            let mut words = line.splitn(5, ' ');
             let mut time = || words.next().and_then(|w| w.parse().ok()).unwrap_or(0);
             let (begun, ended) = (time(), time());
             let unread = words.next() == Some("orphan");
+            let by = words.next().unwrap_or_default().split(',').filter_map(|pid| pid.parse().ok());
+            let mut pids = [0; 2];
+            pids.iter_mut().zip(by).for_each(|(place, pid)| *place = pid);
             match words.next().map(|w| w.parse().map_err(|_| w)) {
                 Some(Ok(number)) => {
                     let place = Place::Command;
-                    self.arrivals.push(Arrival { number, place, begun, ended, unread });
+                    self.arrivals.push(Arrival { number, place, begun, ended, unread, by: pids });
                 }
                 why => self.strange.push(format!("the command got: {why:?}")),
             }
@@ -101,7 +131,7 @@ impl Found {
 }
 
 fn filed(number: u64, place: Place) -> Arrival {
-    Arrival { number, place, begun: 0, ended: 0, unread: false }
+    Arrival { number, place, begun: 0, ended: 0, unread: false, by: [0; 2] }
 }
 
 /// Messages begin with a `From ` line.

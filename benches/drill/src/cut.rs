@@ -98,7 +98,13 @@ pub fn drill(kind: Kind, options: &Options, lies: bool) -> Result<Found, String>
             if system.kill("*", &mut rng).is_none() {
                 return Err("nobody was there to be killed".into());
             }
-            outcome.kills.push(Kill { who: "power".into(), before, after: now(), late: 0 });
+            outcome.kills.push(Kill {
+                who: "power".into(),
+                before,
+                after: now(),
+                late: 0,
+                alive: Vec::new(),
+            });
             disk.power().map_err(|e| format!("cut {round}: {e}"))?;
             let begun = Instant::now();
             system.start().map_err(|e| format!("cut {round}: {e}"))?;

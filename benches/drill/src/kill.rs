@@ -4,7 +4,6 @@
 use crate::account::{GRACE, Late};
 use crate::clients::Ledger;
 use crate::drill::{Outcome, under_fire, wait_for_load};
-use crate::letters::Place;
 use crate::options::Options;
 use crate::rng::Rng;
 use crate::sink::Sink;
@@ -33,9 +32,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         }
         faults.extend(outcome.faults());
         let most = GRACE + options.tolerate * 1000;
-        // Some commands run twice with no kill between; docs/durability.md has what is known of it.
-        let begun_later = |place| options.tolerate > 0 && place == Place::Command;
-        let bad = |l: &&Late| !l.excused && l.before.map_or(!begun_later(l.place), |before| before > most);
+        let bad = |l: &&Late| !l.excused && l.before.is_none_or(|before| before > most);
         let late = verdict.late.iter().filter(bad);
         let late: Vec<_> = late.collect();
         if !late.is_empty() {

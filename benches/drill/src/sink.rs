@@ -144,7 +144,14 @@ impl Sink {
         let mut seen = self.seen();
         let first = seen.arrivals.len();
         // Written down before the answer: one that is never sent counts as being delivered for good.
-        let all = places.iter().map(|p| Arrival { number, place: *p, begun, ended: u64::MAX, unread: false });
+        let all = places.iter().map(|p| Arrival {
+            number,
+            place: *p,
+            begun,
+            ended: u64::MAX,
+            unread: false,
+            by: [0; 2],
+        });
         seen.arrivals.extend(all);
         if places.iter().any(|p| matches!(p, Place::Far(_))) && seen.known.insert(number) {
             seen.letters += 1;

@@ -316,9 +316,10 @@ impl System {
         all
     }
 
-    /// Whom a name means now.
-    fn find(&self, who: &str, rng: &mut Rng) -> Vec<Process> {
+    /// Whom a name means now, and who else is alive.
+    fn find(&self, who: &str, rng: &mut Rng) -> (Vec<Process>, Vec<u32>) {
         let all = self.processes();
+        let alive = all.iter().map(|p| p.pid as u32).collect();
         let deliver: Vec<i32> = {
             let masters: Vec<i32> = all.iter().filter(|p| p.name == "master").map(|p| p.pid).collect();
             let roles = all.iter().filter(|p| p.name == "valija-deliver" && masters.contains(&p.parent));
@@ -340,7 +341,7 @@ impl System {
         }
         // Master first, or it would start the others again.
         found.sort_by_key(|p| (p.name != "master", p.pid));
-        found
+        (found, alive)
     }
 
     fn end(&self, processes: &[Process]) {
@@ -359,7 +360,7 @@ impl System {
 
     /// Kills somebody. Nobody of that kind may be there just now.
     pub fn kill(&self, who: &str, rng: &mut Rng) -> Option<Kill> {
-        let found = self.find(who, rng);
+        let (found, alive) = self.find(who, rng);
         if found.is_empty() {
             return None;
         }
@@ -368,14 +369,14 @@ impl System {
         if who == "*" {
             // Whoever was born meanwhile.
             loop {
-                let more = self.find(who, rng);
+                let (more, _) = self.find(who, rng);
                 if more.is_empty() {
                     break;
                 }
                 self.end(&more);
             }
         }
-        Some(Kill { who: who.into(), before, after: now(), late: 0 })
+        Some(Kill { who: who.into(), before, after: now(), late: 0, alive })
     }
 
     /// Sees to it that all is up again after a kill; gives how long that took.
@@ -386,7 +387,7 @@ impl System {
         } else {
             self.wait_for_greeting()?;
             let role = matches!(who, "mail" | "deliver");
-            while role && self.find(who, rng).is_empty() {
+            while role && self.find(who, rng).0.is_empty() {
                 if begun.elapsed() > PATIENCE {
                     return Err(format!("{who} was not started again\n{}", self.tail()));
                 }

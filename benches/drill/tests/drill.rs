@@ -42,8 +42,7 @@ fn can(what: &str) -> bool {
 #[test]
 fn what_got_250_arrives_whoever_is_killed() {
     if can("kill") {
-        // The long form is strict, and fails as docs/durability.md says: the cause is open. Besides, unoptimized and
-        // beside other tests a process gets its turn late.
+        // The long form is strict. Unoptimized and beside other tests a process gets its turn late.
         let few = ["--rounds", "20", "--only", "valija", "--clients", "8", "--tolerate", "300"];
         let said = drill(&[&["kill"][..], &few].concat());
         assert!(said.contains("| rounds | "), "{said}");
