@@ -207,6 +207,10 @@ impl Deliver {
         let answer = tokio::time::timeout(self.patience, read(&mut ours)).await;
         drop(ours);
         let answer = answer.unwrap_or_else(|_| Answer { garbage: true, ..Answer::default() });
+        if answer.ended && !answer.garbage {
+            // How the child ends matters no more; what it delivered is recorded without waiting for that.
+            return Ok((answer, None));
+        }
         // The pipe is closed when the child is gone, so its end is known at once.
         let how = tokio::time::timeout(Duration::from_secs(10), ended).await.ok().and_then(Result::ok);
         Ok((answer, how))
@@ -340,7 +344,10 @@ async fn read(from: &mut pipe::Receiver) -> Answer {
                 Ok(Some(Frame::Report(report))) => answer.reports.push((about, *report)),
                 Ok(Some(Frame::About(message))) => about = message as usize,
                 Ok(Some(Frame::Mailbox(yes))) => answer.mailbox = Some(yes),
-                Ok(Some(Frame::End)) => answer.ended = true,
+                Ok(Some(Frame::End)) => {
+                    answer.ended = true;
+                    return answer;
+                }
                 Ok(None) => break,
                 Err(_) => {
                     answer.garbage = true;
