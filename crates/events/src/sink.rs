@@ -9,7 +9,7 @@
 //! therefore leaves its lines in memory for as long as it has more work, and whoever makes something
 //! known that others may rely on calls [`flush`] first: before a client is told that its message is
 //! durable, before it is recorded that a message was delivered. So a killed process still loses no line
-//! of what it has acknowledged or will not do again.
+//! of what it has acknowledged or will not do again; and what may be its last words is not gathered.
 
 use crate::{Level, Source};
 use std::cell::{Cell, RefCell};
@@ -282,7 +282,7 @@ impl Installed {
                 }
             }
             Sink::File(path) => {
-                self.file_stamped(path, body);
+                self.file_stamped(path, level, body);
             }
             Sink::Stdout => {
                 let line = format!("{} {} {}\n", stamp(), host(), body);
@@ -297,8 +297,8 @@ impl Installed {
     }
 
     /// Adds a line with its stamp; it is written at once, after what was gathered, unless this thread
-    /// gathers.
-    fn file_stamped(&self, path: &Path, body: &str) -> bool {
+    /// gathers and may live to write it.
+    fn file_stamped(&self, path: &Path, level: Level, body: &str) -> bool {
         let mut opened = self.file.lock().unwrap_or_else(|e| e.into_inner());
         // Within the lock, so that times in the log only grow.
         let now = sys::time::now_micros();
@@ -309,7 +309,8 @@ impl Installed {
         gathered.push_str(&opening.1);
         gathered.push_str(body);
         gathered.push('\n');
-        if GATHERS.get() && gathered.len() < GATHERED {
+        let last_words = matches!(level, Level::Fatal | Level::Panic);
+        if GATHERS.get() && !last_words && gathered.len() < GATHERED {
             WAITING.store(true, Ordering::Release);
             return true;
         }
@@ -375,6 +376,8 @@ mod tests {
     events! {
         /// A test.
         Hello { } Warning "hello"
+        /// Another.
+        Broken { } Panic "broken"
     }
 
     #[test]
@@ -394,7 +397,7 @@ mod tests {
         std::fs::create_dir_all(dir.join("public")).unwrap();
         let (log, queue) = (dir.join("log").display().to_string(), dir.display().to_string());
         let sink = |file: &str| sink_of_program(file, &[String::from("/")], "mail", &queue).unwrap();
-        assert_eq!(ALL.len(), 1);
+        assert_eq!(ALL.len(), 2);
         assert!(matches!(sink(""), Sink::Syslog { facility: 2, .. }));
         assert!(sink_of_program("/x", &["/var".into()], "mail", &queue).is_err());
         let say = || Source::new("postfix", "postdrop", 7).say(&Hello {});
@@ -437,24 +440,28 @@ mod tests {
                 assert_eq!(lines(), 1);
                 flush();
                 assert_eq!(lines(), 3);
+                // What may be the last words of a process does not wait.
+                say();
+                Source::new("postfix", "qmgr", 7).say(&Broken {});
+                assert_eq!(lines(), 5);
                 say();
             });
             gathering.join().unwrap();
-            assert_eq!(lines(), 3);
-            say();
             assert_eq!(lines(), 5);
+            say();
+            assert_eq!(lines(), 7);
             let gathering = all.spawn(|| {
                 gather();
                 (0..200).for_each(|_| say());
                 assert!(lines() > 100);
                 // Neither another sink nor another file loses them.
                 install(Sink::File(log.clone().into()));
-                assert_eq!(lines(), 205);
+                assert_eq!(lines(), 207);
                 say();
                 std::fs::rename(&log, dir.join("old")).unwrap();
                 adopt(OpenOptions::new().append(true).create(true).open(&log).unwrap());
                 let old = std::fs::read_to_string(dir.join("old")).unwrap().lines().count();
-                assert_eq!(old + lines(), 206);
+                assert_eq!(old + lines(), 208);
             });
             gathering.join().unwrap();
         });
