@@ -127,6 +127,7 @@ async fn run<S: Store>(shared: Arc<Shared<S>>, work: Work) {
                 again.push(parcel);
                 false
             }
+            Some(done) if work.parcels.len() > 1 => apart(&shared, &parts, &work, parcel, done, begun).await,
             Some(done) => conclude(&shared, &parts, &work, parcel, done, begun).await,
         };
         if ended {
@@ -208,6 +209,23 @@ async fn together<S: Store>(shared: &Arc<Shared<S>>, parts: &Parts<S>, work: &Wo
         }
     }
     dones
+}
+
+/// [`conclude`] for one of several: a defect that it runs into is not that of the others.
+async fn apart<S: Store>(
+    shared: &Arc<Shared<S>>,
+    parts: &Parts<S>,
+    work: &Work,
+    parcel: &Parcel,
+    done: Done,
+    begun: u64,
+) -> bool {
+    let message = &parcel.message;
+    let concluded = guard::guarded(message.id, conclude(shared, parts, work, parcel, done, begun)).await;
+    if concluded.is_none() {
+        guard::give_up(shared, message.id, message.envelope.arrival, Some(message)).await;
+    }
+    concluded.unwrap_or(false)
 }
 
 /// Logs and settles what became of a message; true when it is to be finished.

@@ -16,6 +16,8 @@ enum Several {
     FirstOnly,
     Fault,
     Silence,
+    /// Delivered; what is made of the third of them runs into a defect.
+    Poison,
 }
 
 fn mailbox(several: Several) -> Arc<Mailbox> {
@@ -76,6 +78,18 @@ impl Agent for Mailbox {
                 }
                 Several::Fault => panic!("as it should"),
                 Several::Silence => Vec::new(),
+                Several::Poison => {
+                    let mut all: Vec<Done> = requests.iter().map(delivered).collect();
+                    all[2].reports[0].forwards.push(Forward {
+                        sender: Address::null(),
+                        recipients: vec![Recipient {
+                            address: Address::from_internal("poison@example.org"),
+                            ..Recipient::default()
+                        }],
+                        delivered_to: String::new(),
+                    });
+                    all
+                }
             }
         })
     }
@@ -152,4 +166,22 @@ async fn those_without_an_answer_wait() {
     let (w, _, ids) = five(|| Several::Silence, 4).await;
     let unknown = "deferred (unknown mail transport error)";
     assert_eq!(fates(&w, &ids), [[SENT], [unknown], [unknown], [unknown], [unknown]]);
+}
+
+#[tokio::test]
+async fn a_defect_over_one_of_several_is_that_ones_alone() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let (w, _, ids) = five(|| Several::Poison, 2).await;
+    std::panic::set_hook(hook);
+    let lines = w.lines();
+    let crashed: Vec<&String> = lines.iter().filter(|l| l.ends_with("malformed response")).collect();
+    let only = format!("postfix/qmgr: warning: {}: private/qmgr socket: malformed response", ids[3]);
+    assert_eq!(crashed, [&only]);
+    let sent = |id: &String| lines.iter().any(|l| l.contains(id.as_str()) && l.ends_with(SENT));
+    let removed = |id: &String| lines.contains(&format!("postfix/qmgr: {id}: removed"));
+    for id in [&ids[0], &ids[1], &ids[4]] {
+        assert!(sent(id) && removed(id), "{id}: {lines:#?}");
+    }
+    assert_eq!(w.store.counts().deferred, 2);
 }
