@@ -13,6 +13,7 @@ use config::programs::{Program, find};
 use proto::supervision::{Ask, Order};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -487,7 +488,9 @@ impl System {
 
 /// Whether a mail role holds the queue.
 fn is_in_use(queue: &Path) -> bool {
-    let lock = std::fs::File::open(queue.join("valija/lock"));
+    // The directory is the mail user's: whatever it holds must not make root wait.
+    let flags = sys::host::O_NOFOLLOW | sys::host::O_NONBLOCK;
+    let lock = std::fs::File::options().read(true).custom_flags(flags).open(queue.join("valija/lock"));
     lock.and_then(|file| sys::durable::lock(file, false)).is_ok_and(|lock| lock.is_none())
 }
 
