@@ -18,7 +18,8 @@ pub struct Client {
     /// What must be there.
     pub needed: &'static [&'static str],
     script: &'static str,
-    /// Titles of its windows, as regular expressions: with the letter, and asking for the password.
+    /// Titles of its windows, as regular expressions: with the letter, when all of it is there, and asking for the
+    /// password.
     letter: &'static str,
     question: &'static str,
     /// The window that says that the password was wrong, where that is one of its own, and the key to try another one.
@@ -37,7 +38,7 @@ pub const THUNDERBIRD: Client = Client {
         "/usr/bin/openbox",
     ],
     script: include_str!("desktop/thunderbird"),
-    letter: "^Write: ",
+    letter: "^Write: thunderbird on ",
     question: "^Password Required",
     again: Some(("^Login to account .* failed", "alt+e")),
     mark: "User-Agent: Mozilla Thunderbird*",
@@ -55,7 +56,7 @@ pub const EVOLUTION: Client = Client {
 };
 
 const TEXT: &str = "Grüße vom Schreibtisch, hola desde el escritorio.";
-const TEXT_PATH: &str = "/usr/local/share/desktop/text";
+const TEXT_PATH: &str = "/srv/desktop/text";
 
 /// How long a client may take for one thing; it does not run alone.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -75,7 +76,7 @@ pub fn files() -> Vec<Placed> {
         ("identity.source", include_str!("desktop/identity.source")),
         ("transport.source", include_str!("desktop/transport.source")),
     ] {
-        let path = Path::new("/usr/local/share/desktop").join(name);
+        let path = Path::new("/srv/desktop").join(name);
         files.push(Placed { path, content: content.into(), executable: false });
     }
     files
@@ -98,10 +99,11 @@ pub fn sends(
             pictures.push((format!("{}-{}-failed.png", client.name, service.port), screen.picture()?));
             let said =
                 fs::read_to_string(format!("/home/{}/{}/said", SENDER.0, service.port)).unwrap_or_default();
+            let windows = screen.shown();
             let lines = world.log.lines();
             let log: Vec<String> = lines.iter().rev().take(20).rev().map(Line::shown).collect();
             return Err(format!(
-                "{} on {}: {why}\nit said:\n{said}\nthe log ends:\n{}",
+                "{} on {}: {why}\nthe windows:\n{windows}\nit said:\n{said}\nthe log ends:\n{}",
                 client.name,
                 service.port,
                 log.join("\n")
@@ -168,9 +170,14 @@ impl<'a> Screen<'a> {
         let screen = Screen { world, client };
         // Without a default route Evolution thinks that it is not connected.
         world.expect_success("root", "mkdir -m 1777 /tmp/.X11-unix && ip route add default dev eth0")?;
-        screen.run("setsid Xvfb :9 -screen 0 1024x768x24 -nolisten tcp >xvfb 2>&1 </dev/null &")?;
+        // A display begins anew when its last client leaves, as the one does that asks whether it is there: a window
+        // manager that comes at that moment is turned out, and without one no window can be given the keyboard.
+        screen.run("setsid Xvfb :9 -screen 0 1024x768x24 -nolisten tcp -noreset >xvfb 2>&1 </dev/null &")?;
         screen.until("the display", || screen.run("xdotool getdisplaygeometry").is_ok())?;
         screen.run("setsid openbox >openbox 2>&1 </dev/null &")?;
+        screen
+            .until("the window manager", || screen.run("xdotool get_num_desktops").is_ok())
+            .map_err(|why| format!("{why}\nthe windows:\n{}", screen.shown()))?;
         Ok(screen)
     }
 
@@ -195,7 +202,7 @@ impl<'a> Screen<'a> {
             "for folder in /usr/lib /usr/libexec /usr/sbin; do umount -l $folder 2>/dev/null; done\ncd {home}\n\
              exec setpriv --reuid={user} --regid={user} --init-groups env HOME={home} USER={user} LOGNAME={user} DISPLAY=:9 \
              XDG_RUNTIME_DIR=/tmp/run-{port} dbus-run-session -- sh -c \
-             'echo $$ >$HOME/pid; . /usr/local/share/desktop/{name}' {name} {port} {tls} {to} \"{subject}\" \"{TEXT}\""
+             'echo $$ >$HOME/pid; . /srv/desktop/{name}' {name} {port} {tls} {to} \"{subject}\" \"{TEXT}\""
         );
         let path = format!("/tmp/launch-{port}");
         fs::write(&path, script).map_err(|error| format!("{path}: {error}"))?;
@@ -240,6 +247,19 @@ impl<'a> Screen<'a> {
     fn answer(&self, what: &str, password: &str, done: impl Fn() -> bool) -> Result<(), String> {
         let keys = format!("key ctrl+a type --clearmodifiers -- '{password}' && xdotool key Return");
         self.press(what, self.client.question, &keys, done)
+    }
+
+    /// What a failure tells of the display: the windows that have a title, which of them has the keyboard, and what the
+    /// display and its window manager said.
+    fn shown(&self) -> String {
+        let said = self.run(
+            "exec 2>&1\nfocus=$(xdotool getwindowfocus 2>/dev/null)\nseen=$(xdotool search --onlyvisible --name .)\n\
+             for id in $(xdotool search --name .); do\nname=$(xdotool getwindowname $id)\n[ \"$name\" ] || continue\n\
+             case \" $(echo $seen) \" in *\" $id \"*) ;; *) name=\"$name (hidden)\" ;; esac\n\
+             [ $id != \"$focus\" ] || name=\"$name (it has the keyboard)\"\necho \"  $name\"\ndone\n\
+             for program in xvfb openbox; do echo \"$program said: $(cat $program)\"; done",
+        );
+        said.unwrap_or_else(|why| why)
     }
 
     fn picture(&self) -> Result<Vec<u8>, String> {

@@ -18,10 +18,10 @@ Ende €
 ";
 
 /// Where its parts lie in the world.
-pub const TEXT_PATH: &str = "/usr/local/share/letter/text";
+pub const TEXT_PATH: &str = "/srv/letter/text";
 /// The attachment: every byte there is, many times.
-pub const ATTACHMENT_PATH: &str = "/usr/local/share/letter/data";
-const READER: &str = "/usr/local/share/letter/read.py";
+pub const ATTACHMENT_PATH: &str = "/srv/letter/data";
+const READER: &str = "/srv/letter/read.py";
 
 /// The letter's files.
 pub fn files() -> Vec<Placed> {

@@ -7,7 +7,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -438,9 +438,16 @@ fn dial(source: IpAddr, target: SocketAddr) -> Result<TcpStream, String> {
     }
 }
 
-/// Writes a file with its folders.
+/// Writes a file with its folders, where the world has folders of its own (`world.sh`): never on the host.
 pub(crate) fn put(path: impl AsRef<Path>, content: &[u8], mode: u32) -> Result<(), String> {
     let path: PathBuf = path.as_ref().into();
+    let device = |path: &Path| fs::metadata(path).ok().map(|meta| meta.dev());
+    if path.ancestors().find_map(device) == device(Path::new("/")) {
+        return Err(format!(
+            "{}: this folder is the host's, shared by all worlds; place the file below /srv, /etc or a home",
+            path.display()
+        ));
+    }
     let write = || -> std::io::Result<()> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
