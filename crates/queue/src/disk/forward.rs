@@ -142,7 +142,8 @@ impl<D: Disk> Engine<D> {
             // From the end in order of their names, so that they stay in order.
             mover.ids.sort_unstable_by(|a, b| b.cmp(a));
         }
-        let copies = self.gather(mover)?;
+        let copies = self.without_pen(pen, || self.gather(mover))?;
+        // What changes from here on must not be in a log before the copies are.
         if !copies.is_empty() {
             self.copy(mover, pen, copies)?;
         }

@@ -3,10 +3,10 @@
 //! what it has been told of.
 //!
 //! Whoever writes to a log has the pen. The noter takes it for each turn, a millisecond after the
-//! last one; the keeper has it all the time but while it waits for the disk with plain syncs and
-//! removals, which may take long: a record that was gathered meanwhile is in the file when the
-//! process is killed. So what a log's file says may be newer than what is durable of it, and
-//! `settled` tells whether it is.
+//! last one; the keeper has it all the time but while it syncs, removes, punches (a hundred holes
+//! take ext4 a tenth of a second) or writes a log anew, which may take long: a record that was
+//! gathered meanwhile is in the file when the process is killed. So what a log's file says may be
+//! newer than what is durable of it, and `settled` tells whether it is.
 
 use super::device::{Disk, DiskFile};
 use super::engine::{Engine, Index};
@@ -32,21 +32,22 @@ pub(super) type Pen<'a> = Option<MutexGuard<'a, ()>>;
 
 impl<D: Disk> Engine<D> {
     /// Does something that takes long while others may write to logs.
-    fn without_pen<'a, T>(&'a self, pen: &mut Pen<'a>, what: impl FnOnce() -> T) -> T {
+    pub(super) fn without_pen<'a, T>(&'a self, pen: &mut Pen<'a>, what: impl FnOnce() -> T) -> T {
         *pen = None;
         let result = what();
         *pen = Some(self.disk.lock(&self.pen));
         result
     }
 
-    /// Writes what waits to logs, if it is time.
-    pub fn note(&self) {
+    /// Writes what waits to logs, if it is time; whether a process that is killed now leaves all of it
+    /// there.
+    pub fn note(&self) -> bool {
         let _pen = self.disk.lock(&self.pen);
         let now = self.disk.now();
         let dirty = {
             let mut index = self.lock();
             if index.noted(now) > now {
-                return;
+                return false;
             }
             index.last_flush = now;
             std::mem::take(&mut index.dirty)
@@ -63,6 +64,7 @@ impl<D: Disk> Engine<D> {
         }
         // The keeper syncs them in time.
         self.nudge(&index);
+        well && index.broken.is_empty()
     }
 
     /// Does what is due: writes logs, syncs them when it is time (or `sync`), frees space, wakes
@@ -175,7 +177,7 @@ impl<D: Disk> Engine<D> {
             let mut index = self.lock();
             (std::mem::take(&mut index.unsynced), std::mem::take(&mut index.names))
         };
-        if names && self.disk.sync_directory("seg").is_err() {
+        if names && self.without_pen(pen, || self.disk.sync_directory("seg")).is_err() {
             let mut index = self.lock();
             index.names = true;
             index.unsynced.extend(unsynced);
@@ -195,7 +197,9 @@ impl<D: Disk> Engine<D> {
                     if let Some(s) = self.lock().segments.get_mut(&segment) {
                         s.log.synced(written);
                     }
-                    self.without_pen(pen, || self.free_bigs(&bigs));
+                    if !bigs.is_empty() {
+                        self.without_pen(pen, || self.free_bigs(&bigs));
+                    }
                     self.reclaim(segment, pen);
                 }
                 Err(e) => {
@@ -214,7 +218,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn mend_log<'a>(&'a self, segment: u32, pen: &mut Pen<'a>) -> bool {
-        match self.rewrite_log(segment) {
+        match self.rewrite_meanwhile(segment, pen) {
             Ok(()) => {
                 self.reclaim(segment, pen);
                 true
@@ -264,12 +268,17 @@ impl<D: Disk> Engine<D> {
             let worth = (self.segment_size / 64).max(s.log_base.saturating_mul(4));
             (punch, s.log.end() > worth)
         };
-        if compact && let Err(e) = self.rewrite_log(number) {
+        if compact && let Err(e) = self.rewrite_meanwhile(number, pen) {
             self.source.say(&NotFreed { file: log_path(number), error: e.to_string() });
         }
         // What the file says must be durable; a log written anew is.
-        if punch && self.lock().written_down(number) {
-            self.punch(number);
+        let durable = {
+            let index = self.lock();
+            let written = index.segments.get(&number).map(|s| s.log.written());
+            written.filter(|_| punch && index.written_down(number))
+        };
+        if let Some(durable) = durable {
+            self.without_pen(pen, || self.punch(number, durable));
         }
     }
 
@@ -299,10 +308,11 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Gives back the blocks of a sealed segment in which nothing lives. Its log is durable, and
-    /// nobody else has the pen, so what the file says is what a crash would leave.
-    fn punch(&self, number: u32) {
-        let result = self.read_whole(&log_path(number)).and_then(|bytes| {
+    /// Gives back the blocks of a sealed segment in which nothing lives. Its log is durable up to there,
+    /// and what is written behind that makes nothing live again.
+    fn punch(&self, number: u32, durable: u64) {
+        let result = self.read_whole(&log_path(number)).and_then(|mut bytes| {
+            bytes.truncate(usize::try_from(durable).unwrap_or(usize::MAX));
             let log = scan_log(&bytes, &self.identity, number);
             let mut live: BTreeSet<(u64, u64)> = BTreeSet::new();
             let mut bytes_left = 0;
@@ -353,10 +363,10 @@ impl Index {
         !self.dirty.contains(&number) && self.written_down(number)
     }
 
-    /// Everything that a log's file says is durable. Of one that is to be written anew nothing is
-    /// sure.
+    /// Everything that a log's file says is durable, and so is the file's name. Of one that is to be
+    /// written anew nothing is sure.
     fn written_down(&self, number: u32) -> bool {
-        !self.unsynced.contains(&number) && !self.broken.contains(&number)
+        !self.unsynced.contains(&number) && !self.broken.contains(&number) && !self.names
     }
 
     /// Takes the bodies of which a log's file says that they are gone.

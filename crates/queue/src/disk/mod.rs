@@ -30,6 +30,7 @@ pub use engine::{Engine, Options};
 use crate::state::Outcome;
 use crate::store::{Action, Body, Counts, Draft, Health, Leased, Selection, Store, StoreError, Summary};
 use config::params::queue::Queue;
+use engine::Index;
 use events::Source;
 use proto::QueueId;
 use proto::envelope::Envelope;
@@ -221,27 +222,38 @@ fn committer<D: Disk>(engine: &Engine<D>) {
 /// Writes logs, also while the keeper waits for the disk: what was delivered before a kill is not
 /// delivered again.
 fn noter<D: Disk>(engine: &Engine<D>) {
-    loop {
-        let mut index = engine.lock();
-        loop {
-            if index.ledger.closed {
-                return;
-            }
-            let now = engine.disk.now();
-            let wanted = index.noted(now);
-            if wanted <= now {
-                break;
-            }
-            index.note_alarm = wanted;
-            index = rest(&engine.jot, index, wanted, now);
-            index.note_alarm = 0;
-        }
-        drop(index);
-        engine.note();
-    }
+    whenever(
+        engine,
+        &engine.jot,
+        Index::noted,
+        |index| &mut index.note_alarm,
+        || {
+            engine.note();
+        },
+    );
 }
 
 fn keeper<D: Disk>(engine: &Engine<D>) {
+    whenever(
+        engine,
+        &engine.stir,
+        Index::kept,
+        |index| &mut index.alarm,
+        || {
+            engine.tend(false);
+        },
+    );
+}
+
+/// Does something each time that it is due, until the store is closed. Others look at `alarm` to see
+/// whether they must ring the bell: it is zero while this thread is awake.
+fn whenever<D: Disk>(
+    engine: &Engine<D>,
+    bell: &Condvar,
+    due: fn(&Index, u64) -> u64,
+    alarm: fn(&mut Index) -> &mut u64,
+    turn: impl Fn(),
+) {
     loop {
         let mut index = engine.lock();
         loop {
@@ -249,17 +261,16 @@ fn keeper<D: Disk>(engine: &Engine<D>) {
                 return;
             }
             let now = engine.disk.now();
-            let wanted = index.kept(now);
+            let wanted = due(&index, now);
             if wanted <= now {
                 break;
             }
-            index.alarm = wanted;
-            index = rest(&engine.stir, index, wanted, now);
-            // Awake: nobody need nudge.
-            index.alarm = 0;
+            *alarm(&mut index) = wanted;
+            index = rest(bell, index, wanted, now);
+            *alarm(&mut index) = 0;
         }
         drop(index);
-        engine.tend(false);
+        turn();
     }
 }
 

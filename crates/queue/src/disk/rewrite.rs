@@ -1,11 +1,14 @@
 //! Writing a state log anew with what memory knows: because it has grown, or because what is in its
 //! file cannot be trusted. Messages come and go meanwhile: memory is looked at under the lock, the
 //! file is written and synced without it, and what was said of messages since then follows in the
-//! new log as it would have in the old one. Costs what the segment holds, however much is in others.
+//! new log as it would have in the old one. Nor need others wait with what they write to the old log: it
+//! is copied to the end of the new one before that takes its name. Costs what the segment holds, however
+//! much is in others.
 
 use super::device::{Disk, DiskFile, write_fully};
 use super::engine::{Engine, Place};
 use super::format::{self, Kind};
+use super::keep::Pen;
 use super::state_log::{Located, StateLog, log_path, put_payload};
 use crate::encode;
 use crate::events::StateLost;
@@ -70,12 +73,27 @@ impl<D: Disk> Engine<D> {
         Some(Look { known, end: segment.log.end(), seal: (kind, QueueId(0), segment.end as u32) })
     }
 
-    /// Writes a log anew and puts it in the place of the old one. Only who has the pen may.
+    /// Writes a log anew and puts it in the place of the old one. Only who has the pen may, and keeps it.
     pub(super) fn rewrite_log(&self, number: u32) -> io::Result<()> {
-        let path = log_path(number);
         let Some(mut look) = self.look_at_log(number) else { return Ok(()) };
-        let new = format!("seg/{number:08x}.st.new");
-        let file = self.disk.create(&new)?;
+        let (file, end) = self.write_anew(number, &mut look)?;
+        self.replace_log(number, &file, look, end)?;
+        self.sync_names()
+    }
+
+    /// The same, while others write to the old log: what they write is in the new one before that has its
+    /// name.
+    pub(super) fn rewrite_meanwhile<'a>(&'a self, number: u32, pen: &mut Pen<'a>) -> io::Result<()> {
+        let Some(mut look) = self.look_at_log(number) else { return Ok(()) };
+        let (file, end) = self.without_pen(pen, || self.write_anew(number, &mut look))?;
+        self.replace_log(number, &file, look, end)?;
+        self.without_pen(pen, || self.sync_names())
+    }
+
+    /// A log with what was seen, durable but for its name; gives where it ends.
+    fn write_anew(&self, number: u32, look: &mut Look) -> io::Result<(D::File, u64)> {
+        let path = log_path(number);
+        let file = self.disk.create(&new_path(number))?;
         let mut out = Output { file: &file, bytes: format::log_head(number).to_vec(), written: 0 };
         // As they are in the segment, whose names are only almost in that order.
         let mut order: Vec<usize> = (0..look.known.len()).collect();
@@ -113,29 +131,43 @@ impl<D: Disk> Engine<D> {
         out.flush(0)?;
         let end = out.end();
         file.sync()?;
-        self.replace_log(number, &new, look, end)
+        Ok((file, end))
     }
 
-    /// The new log, durable up to `end`, counts from now on.
-    fn replace_log(&self, number: u32, new: &str, look: Look, end: u64) -> io::Result<()> {
+    /// The new log, durable up to `end`, counts from now on. Only who has the pen may.
+    fn replace_log(&self, number: u32, file: &D::File, look: Look, end: u64) -> io::Result<()> {
         let path = log_path(number);
+        // What was written to the old file meanwhile a killed process must not forget.
+        let since = self.lock().segments.get(&number).map_or(Vec::new(), |s| s.log.written_since(look.end));
+        let since = format::moved(since, &self.identity, (number, end));
+        write_fully(file, &mut [IoSlice::new(&since)], end)?;
+        let now = self.disk.now();
         let mut guard = self.lock();
         let index = &mut *guard;
         // With the lock: whoever finds a place in memory finds it in the file of that name.
-        if let Err(e) = self.disk.rename(new, &path) {
+        if let Err(e) = self.disk.rename(&new_path(number), &path) {
             // Who knows which file has the name now; until that is settled nothing counts as durable.
             index.broken.insert(number);
             return Err(e);
         }
         self.forget_file(&path);
         if let Some(segment) = index.segments.get_mut(&number) {
-            let since = format::moved(segment.log.since(look.end), &self.identity, (number, end));
-            if since.is_empty() {
+            let written = end + since.len() as u64;
+            let pending = segment.log.since(look.end + since.len() as u64);
+            let pending = format::moved(pending, &self.identity, (number, written));
+            if pending.is_empty() {
                 index.dirty.remove(&number);
             } else {
                 index.dirty.insert(number);
             }
-            segment.log = StateLog::with_pending(number, end, since);
+            index.unsynced.remove(&number);
+            if !since.is_empty() {
+                if index.unsynced.is_empty() {
+                    index.unsynced_since = now;
+                }
+                index.unsynced.insert(number);
+            }
+            segment.log = StateLog::anew(number, end, since, pending);
             segment.log_base = end;
             let (first, last) = segment.names;
             let mut known = look.known.iter().peekable();
@@ -151,14 +183,21 @@ impl<D: Disk> Engine<D> {
         for (_, said) in index.bigs.get_mut(&number).into_iter().flatten() {
             *said = said.checked_sub(look.end).map_or(0, |later| end + later);
         }
-        index.unsynced.remove(&number);
-        // If this fails the next sync tries again.
         index.names = true;
-        drop(guard);
+        Ok(())
+    }
+
+    /// Makes the names of new logs durable. If that fails the next sync tries again.
+    fn sync_names(&self) -> io::Result<()> {
         self.disk.sync_directory("seg")?;
         self.lock().names = false;
         Ok(())
     }
+}
+
+/// The name of a log until it is whole.
+fn new_path(segment: u32) -> String {
+    format!("{}.new", log_path(segment))
 }
 
 /// A file that is written from its start.

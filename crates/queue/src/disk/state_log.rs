@@ -142,16 +142,28 @@ impl StateLog {
         Some(bytes.get(..record_length(bytes)).unwrap_or(bytes).to_vec())
     }
 
-    /// What was gathered since the log ended at `end`, and waits to be written.
+    /// What was gathered since the log ended at `end`, and waits to be written. Nobody writes just now.
     pub fn since(&self, end: u64) -> Vec<u8> {
-        let from = end.checked_sub(self.written + self.writing.len() as u64);
-        let from = from.and_then(|from| usize::try_from(from).ok());
+        let from = end.checked_sub(self.written).and_then(|from| usize::try_from(from).ok());
         from.and_then(|from| self.pending.get(from..)).unwrap_or_default().to_vec()
     }
 
-    /// A log whose file ends at `end`, with `pending` still to be written there.
-    pub fn with_pending(segment: u32, end: u64, pending: Vec<u8>) -> StateLog {
-        StateLog { pending, ..StateLog::new(segment, end, end) }
+    /// What was gathered since the log ended at `end`, and is written. Nobody synced it since then.
+    pub fn written_since(&self, end: u64) -> Vec<u8> {
+        let mut all = Vec::new();
+        for (start, bytes) in &self.recent {
+            let from = usize::try_from(end.saturating_sub(*start)).unwrap_or(usize::MAX);
+            all.extend_from_slice(bytes.get(from..).unwrap_or_default());
+        }
+        all
+    }
+
+    /// A log whose file is durable up to `durable`, with `written` behind that, and `pending` still to be
+    /// written.
+    pub fn anew(segment: u32, durable: u64, written: Vec<u8>, pending: Vec<u8>) -> StateLog {
+        let end = durable + written.len() as u64;
+        let recent = if written.is_empty() { Vec::new() } else { vec![(durable, Arc::new(written))] };
+        StateLog { pending, recent, ..StateLog::new(segment, end, end) }
     }
 
     /// How to find the record at `at`, without holding a lock while the file is read.

@@ -119,6 +119,8 @@ pub struct Message {
     pub versions: Vec<Option<View>>,
     /// How many older ones were dropped.
     dropped: u64,
+    /// The oldest that a killed process may leave, as a number.
+    written: u64,
     pub leased: bool,
     /// A requeue while it was leased makes it due when that ends.
     pub hurry: bool,
@@ -137,6 +139,7 @@ impl Message {
             sender,
             versions: vec![Some(view)],
             dropped: 0,
+            written: 0,
             leased: false,
             hurry: false,
             busy: 0,
@@ -235,6 +238,20 @@ impl Model {
         self.bury();
     }
 
+    /// What was so then is in files, from which only the power can take it.
+    pub fn written(&mut self, marks: &Marks) {
+        for (id, first) in marks {
+            if let Some(message) = self.messages.get_mut(id) {
+                message.written = message.written.max(*first);
+            }
+        }
+    }
+
+    /// The power went, or files may not say what was written to them.
+    pub fn unwritten(&mut self) {
+        self.messages.values_mut().for_each(|m| m.written = 0);
+    }
+
     /// Forgets what is surely gone, but for its name.
     fn bury(&mut self) {
         let gone = self.messages.iter().filter(|(_, m)| m.versions.iter().all(Option::is_none) && m.idle());
@@ -284,6 +301,7 @@ impl Model {
     /// Compares with all that a start found.
     pub fn compare(&mut self, seen: &BTreeMap<QueueId, Summary>) {
         for (id, message) in &mut self.messages {
+            message.settle(message.written);
             let view = seen.get(id).map(View::of);
             let fits = |expected: &Option<View>| match (&view, expected) {
                 (Some(view), Some(expected)) => view.is(expected),

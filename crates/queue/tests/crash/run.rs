@@ -333,7 +333,12 @@ impl Run {
         match step.what {
             What::Receive => self.receive(step.id, &mut rng),
             What::Commit => drop(self.store().commit_waiting()),
-            What::Note => self.store().note(),
+            What::Note => {
+                let marks = self.model().marks();
+                if self.store().note() {
+                    self.model().written(&marks);
+                }
+            }
             What::Tend => drop(self.store().tend(false)),
             What::Sync => {
                 let marks = self.model().marks();
@@ -677,6 +682,7 @@ impl Run {
         }
         self.disk = if power { self.disk.cut() } else { self.disk.killed() };
         if power {
+            self.model().unwritten();
             self.counts.cuts += 1;
         } else {
             self.counts.kills += 1;
