@@ -193,6 +193,7 @@ pub struct Service<B: Backend> {
 enum RewriteClients {
     InetInterfaces,
     Mynetworks,
+    LoggedIn,
     /// A certificate that is listed, or verifies.
     Certified {
         all: bool,
@@ -490,7 +491,7 @@ impl<B: Backend> Service<B> {
     pub(crate) fn rewrites_headers_of(
         &self,
         client: &Client,
-        tls: Option<&net::tls::Summary>,
+        (tls, logged_in): (Option<&net::tls::Summary>, bool),
         source: &events::Source,
     ) -> bool {
         self.rewrite_clients.iter().any(|element| match element {
@@ -499,15 +500,15 @@ impl<B: Backend> Service<B> {
             }
             RewriteClients::Mynetworks => self.rules.mynetworks.has(client, source),
             RewriteClients::Certified { all } => self.is_certified(tls, *all, source),
-            RewriteClients::Table(table) => [&client.name, &client.address].into_iter().any(|key| {
-                table
-                    .lookup(key)
-                    .unwrap_or_else(|e| {
-                        source.say(&TableTrouble { what: e.to_string() });
-                        None
-                    })
-                    .is_some()
-            }),
+            RewriteClients::LoggedIn => logged_in,
+            // As in Postfix, the address alone.
+            RewriteClients::Table(table) => match table.lookup(&client.address) {
+                Ok(found) => found.is_some(),
+                Err(e) => {
+                    source.say(&TableTrouble { what: e.to_string() });
+                    false
+                }
+            },
         })
     }
 
@@ -721,7 +722,7 @@ fn tempfail(config: &Config, parameter: &str, text: &str) -> Result<Tempfail, Ve
     }
 }
 
-/// Authentication and TLS are not offered, so the elements that ask for them match nobody.
+/// `local_header_rewrite_clients`.
 fn rewrite_clients(elements: &[String], types: &Types) -> Vec<RewriteClients> {
     let mut words = elements.iter();
     let mut out = Vec::new();
@@ -729,6 +730,7 @@ fn rewrite_clients(elements: &[String], types: &Types) -> Vec<RewriteClients> {
         match word.to_ascii_lowercase().as_str() {
             "permit_inet_interfaces" => out.push(RewriteClients::InetInterfaces),
             "permit_mynetworks" => out.push(RewriteClients::Mynetworks),
+            "permit_sasl_authenticated" => out.push(RewriteClients::LoggedIn),
             "permit_tls_clientcerts" => out.push(RewriteClients::Certified { all: false }),
             "permit_tls_all_clientcerts" => out.push(RewriteClients::Certified { all: true }),
             "check_address_map" => {

@@ -84,10 +84,16 @@ impl<B: Backend> Session<B> {
         (self.id, self.message) = (Some(id), Some(Box::new(message)));
     }
 
+    /// Whether the client is one of `local_header_rewrite_clients`.
+    pub(crate) fn rewrites_headers(&self) -> bool {
+        let proven = (self.tls.as_deref(), self.login.is_some());
+        self.service.rewrites_headers_of(&self.client, proven, &self.source)
+    }
+
     /// Where the message comes from.
     pub(crate) fn origin(&self, sender: Address) -> Origin {
         let service = &self.service;
-        let local_rewrite = service.rewrites_headers_of(&self.client, self.tls.as_deref(), &self.source);
+        let local_rewrite = self.rewrites_headers();
         let mut origin = Origin::new(Source::Smtp { local_rewrite }, sender, sys::time::now_micros());
         origin.number = self.source.number();
         origin.service.clone_from(service.smtpd.cleanup_service_name());

@@ -157,7 +157,7 @@ impl<B: Backend> Session<B> {
             forwarded.map_or_else(|| own.to_string(), |(_, value)| value.clone())
         };
         let client = &self.client;
-        let local = self.service.rewrites_headers_of(client, self.tls.as_deref(), &self.source);
+        let local = self.rewrites_headers();
         let address = if client.address.contains(':') { "IPv6:" } else { "" };
         [
             ("NAME", told("NAME", &client.name)),

@@ -205,3 +205,27 @@ fn fail2ban_sees_it() {
     let said = String::from_utf8_lossy(&run.stdout);
     assert!(said.contains("2 lines, 0 ignored, 2 matched, 0 missed"), "{said}");
 }
+
+#[test]
+fn the_headers_of_who_logged_in_are_completed() {
+    let place = Place::new("rewrite");
+    let message = "MAIL FROM:<a@b.example>\r\nRCPT TO:<usuario@example.org>\r\nDATA\r\nFrom: ana\r\n\r\nx\r\n.\r\nQUIT\r\n";
+    let world = place.world(
+        "local_header_rewrite_clients = permit_sasl_authenticated\n\
+         smtpd_relay_restrictions = permit_sasl_authenticated, permit_auth_destination, reject\n",
+    );
+    real(async {
+        place.dovecot();
+        for (text, from) in [
+            (format!("EHLO pc\r\n{message}"), "From: ana\r\n"),
+            (format!("EHLO pc\r\n{GOOD}{message}"), "From: ana@example.org\r\n"),
+        ] {
+            let (replies, log) = world.say(STRANGER, &text).await;
+            let leased = world.store.lease(10).await;
+            assert_eq!(leased.len(), 1, "{replies:?} {log:?}");
+            let Ok(queue::store::Body::Memory(body)) = world.store.body(leased[0].id).await else { panic!() };
+            let content = String::from_utf8_lossy(&body).into_owned();
+            assert!(content.contains(from), "{content}");
+        }
+    });
+}
