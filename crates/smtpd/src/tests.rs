@@ -315,6 +315,37 @@ fn limits_of_clients() {
 }
 
 #[test]
+fn who_is_turned_away_changes_no_count() {
+    use sys::board::{self, Peer::Host};
+    let (world, now) = (world(""), std::time::Instant::now());
+    let ip = IpAddr::from([192, 0, 2, 66]);
+    let _ = board::adopt(&board::create().unwrap());
+    for _ in 0..2 {
+        board::died_of(Host(ip), sys::time::now_micros() / 1_000_000);
+    }
+    // Others of the same address came before.
+    assert_eq!(world.service.limits.connect("smtp", ip, now).0, 1);
+    let (replies, log) = run(world.say([192, 0, 2, 66], "EHLO pc\r\n"));
+    assert!(replies.is_empty() && log[1].contains("is turned away for"), "{replies:?} {log:?}");
+    assert_eq!(world.service.limits.connect("smtp", ip, now).0, 2);
+}
+
+#[test]
+fn tables_of_clients_to_rewrite_for_hold_addresses() {
+    let world = world("local_header_rewrite_clients = check_address_map inline:{pc.example=1,192.0.2.9=1}\n");
+    let client = |name: &str, address: &str| crate::client::Client {
+        name: name.into(),
+        address: address.into(),
+        ..Default::default()
+    };
+    let source = events::Source::new("postfix", "smtpd", 1);
+    let rewrites =
+        |name, address| world.service.rewrites_headers_of(&client(name, address), (None, false), &source);
+    assert!(rewrites("unknown", "192.0.2.9"));
+    assert!(!rewrites("pc.example", "192.0.2.10"));
+}
+
+#[test]
 fn silence_ends_the_session() {
     let world = world("");
     let log = events::memory();
