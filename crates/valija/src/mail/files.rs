@@ -62,10 +62,12 @@ impl Passed {
     async fn ask(&self, name: String, path: PathBuf, master: &Master) -> Option<()> {
         let wanted = path.display().to_string();
         master.tell(&Ask::Open { name: name.clone(), path: wanted.clone() }).await;
+        let mut others = Vec::new();
         loop {
             match master.next().await? {
                 // Master has said why if no file comes. Another's answer is late, of an older snapshot.
                 (Order::File { path: of, .. }, mut descriptors) if of == wanted => {
+                    master.put_back(others);
                     if let Some(fd) = descriptors.pop() {
                         let held = Held { name, file: Arc::new(fd.into()), asked: Instant::now() };
                         self.lock().insert(path, held);
@@ -73,7 +75,9 @@ impl Passed {
                     return Some(());
                 }
                 (Order::Drain, _) => return None,
-                _ => {}
+                (Order::File { .. }, _) => {}
+                // Another reload, or a new deliver role: its turn comes.
+                other => others.push(other),
             }
         }
     }
@@ -181,5 +185,40 @@ fn add(name: &str, path: PathBuf, all: &mut Vec<(String, PathBuf)>) {
     let denied = File::open(&path).is_err_and(|e| e.kind() == ErrorKind::PermissionDenied);
     if denied && !all.iter().any(|(_, p)| *p == path) {
         all.push((name.to_string(), path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use sys::channel::Channel;
+
+    #[test]
+    fn what_master_wants_meanwhile_is_not_lost() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, theirs) = Channel::pair().unwrap();
+            let master = Master::new(ours).unwrap();
+            let (again, _wished) = tokio::sync::mpsc::unbounded_channel();
+            let passed = Passed { files: Arc::default(), again };
+            let file = File::open("/dev/null").unwrap();
+            let listener = Order::Listener { service: "smtp".into(), address: "127.0.0.1:25".into() };
+            for order in [Order::Reload, listener.clone(), Order::Begin] {
+                theirs.send(&order.encode(), &[]).unwrap();
+            }
+            for path in ["/one", "/two"] {
+                let order = Order::File { path: path.into(), error: String::new() };
+                theirs.send(&order.encode(), &[file.as_fd()]).unwrap();
+            }
+            for path in ["/one", "/two"] {
+                assert!(passed.ask("x".into(), path.into(), &master).await.is_some());
+            }
+            assert_eq!(passed.lock().len(), 2);
+            for expected in [Order::Reload, listener, Order::Begin] {
+                let next = tokio::time::timeout(Duration::from_secs(5), master.next()).await;
+                assert_eq!(next.unwrap().unwrap().0, expected);
+            }
+        });
     }
 }
