@@ -383,3 +383,29 @@ impl Index {
         gone.into_iter().map(|(id, _)| id).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::disk::tests::{Place, gone, under_way};
+
+    #[test]
+    fn holes_are_punched_by_what_is_durable_of_a_log() {
+        let place = Place::new("punch");
+        let store = place.open_still();
+        let ids = under_way(&store, 3);
+        gone(&store, ids[0], false);
+        let at = store.whereabouts(ids[1]).unwrap().0;
+        store.seal(&mut store.writer.lock().unwrap());
+        assert!(store.sync());
+        let durable = store.lock().segments[&at.segment].log.written();
+        gone(&store, ids[1], true);
+        // A crash may take back what the file says now.
+        assert!(store.lock().unsynced.contains(&at.segment));
+        store.punch(at.segment, durable);
+        assert!(store.checked(ids[1], at).is_ok());
+        assert!(store.sync());
+        let durable = store.lock().segments[&at.segment].log.written();
+        store.punch(at.segment, durable);
+        assert!(store.checked(ids[1], at).is_err() || !store.lock().holes);
+    }
+}

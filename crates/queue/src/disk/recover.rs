@@ -596,6 +596,10 @@ impl<D: Disk> Engine<D> {
     /// Makes the first segment, so that the first message need not wait for it.
     pub fn warm_up(&self) {
         let mut writer = self.disk.lock(&self.writer);
+        if self.disk.lock(&self.jobs).closed {
+            // It would stay behind.
+            return;
+        }
         // What goes wrong here is said, and goes wrong again when mail arrives.
         let _ = self.room_for(&mut writer, BLOCK);
     }

@@ -222,3 +222,30 @@ impl<F: DiskFile> Output<'_, F> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::disk::tests::{Place, gone, under_way};
+
+    #[test]
+    fn what_is_written_while_a_log_is_written_anew_survives_a_kill() {
+        for written in [false, true] {
+            let place = Place::new(&format!("anew-{written}"));
+            let store = place.open_still();
+            let ids = under_way(&store, 5);
+            let number = store.whereabouts(ids[0]).unwrap().0.segment;
+            gone(&store, ids[0], true);
+            gone(&store, ids[1], false);
+            let mut look = store.look_at_log(number).unwrap();
+            let (file, end) = store.write_anew(number, &mut look).unwrap();
+            gone(&store, ids[2], true);
+            gone(&store, ids[3], false);
+            store.replace_log(number, &file, look, end).unwrap();
+            gone(&store, ids[4], written);
+            drop(store);
+            let left: Vec<_> = place.open_still().list(None, 9).unwrap().iter().map(|s| s.id).collect();
+            // What was gathered and not yet written a kill may forget.
+            assert_eq!(left, if written { &[] } else { &ids[3..] });
+        }
+    }
+}

@@ -6,10 +6,10 @@ use proto::Address;
 use proto::envelope::Recipient;
 use proto::status::{Code, Status};
 
-struct Place(PathBuf);
+pub(super) struct Place(PathBuf);
 
 impl Place {
-    fn new(name: &str) -> Place {
+    pub(super) fn new(name: &str) -> Place {
         let path = std::env::temp_dir().join(format!("valija-queue-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
@@ -18,6 +18,14 @@ impl Place {
     fn open(&self) -> Result<DiskStore, String> {
         let options = Options { segment: Some(1 << 20), ..Default::default() };
         DiskStore::open(&self.0, &options, Source::new("postfix", "queue", 1))
+    }
+    /// The store without its threads: nothing happens that is not asked for, and dropping it is as a kill.
+    pub(super) fn open_still(&self) -> Arc<Engine<RealDisk>> {
+        let directory = directory(&self.0);
+        std::fs::create_dir_all(&directory).unwrap();
+        let options = Options { segment: Some(1 << 20), threads: 1, ..Default::default() };
+        let source = Source::new("postfix", "queue", 1);
+        Arc::new(Engine::open(RealDisk::new(&directory), &options, source, false).unwrap())
     }
     fn files(&self, below: &str) -> Vec<String> {
         let mut all: Vec<String> = std::fs::read_dir(directory(&self.0).join(below))
@@ -46,6 +54,31 @@ fn put(store: &DiskStore, n: usize, body: &[u8]) -> QueueId {
         }
         draft.commit(envelope).await.unwrap()
     })
+}
+
+/// So many messages, leased.
+pub(super) fn under_way(store: &Arc<Engine<RealDisk>>, n: usize) -> Vec<QueueId> {
+    let envelope = Envelope { recipients: vec![Recipient::default()], ..Default::default() };
+    let answers: Vec<_> = (0..n)
+        .map(|_| {
+            let mut draft = store.draft(store.new_id(), 0).unwrap();
+            draft.append(&[b'x'; 10_000]).unwrap();
+            draft.submit(envelope.clone()).unwrap()
+        })
+        .collect();
+    while store.commit_waiting() {}
+    let ids = answers.into_iter().map(|answer| block_on(answer).unwrap().unwrap()).collect();
+    let leased = block_on(poll_fn(|context| store.poll_lease(n, context)));
+    assert_eq!(leased.len(), n);
+    ids
+}
+
+/// It is delivered; `write` waits until that is in the log's file.
+pub(super) fn gone(store: &Engine<RealDisk>, id: QueueId, write: bool) {
+    store.settle(id, Outcome { recipients: vec![(0, sent())], ..Default::default() }, false).unwrap();
+    while write && !store.note() {
+        std::thread::yield_now();
+    }
 }
 
 fn content(body: Body) -> Vec<u8> {
@@ -98,6 +131,15 @@ fn messages_come_back_after_a_restart_and_go_when_delivered() {
     block_on(store.close());
     assert!(place.files("seg").is_empty(), "{:?}", place.files("seg"));
     assert!(place.open().unwrap().engine.list(None, 9).unwrap().is_empty());
+}
+
+#[test]
+fn a_committer_that_starts_after_the_end_makes_nothing() {
+    let place = Place::new("late");
+    let store = place.open_still();
+    store.shut();
+    store.warm_up();
+    assert!(place.files("seg").is_empty());
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod counts;
 mod damage;
 mod full;
 mod model;
+mod points;
 mod run;
 mod simulated;
 mod turns;
