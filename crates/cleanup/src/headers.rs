@@ -161,15 +161,19 @@ impl Headers {
         while self.at_start {
             let rest = self.start.iter().position(|b| *b != b'>').unwrap_or(self.start.len());
             let tail = &self.start[rest..];
-            if tail.len() < 5 && b"From ".starts_with(tail) && rest < 1000 {
+            // Nothing here depends on how much came at once: `>` beyond a number are not quotes, and a line
+            // beyond the limit is the last that is kept so.
+            let few = rest < 1000;
+            if few && tail.len() < 5 && b"From ".starts_with(tail) {
                 return &[]; // more is needed to tell
             }
-            if !tail.starts_with(b"From ") {
+            if !few || !tail.starts_with(b"From ") {
                 self.at_start = false;
                 break;
             }
-            let Some(end) = memchr::memchr(b'\n', &self.start) else {
-                if self.start.len() > self.plan.size_limit {
+            let most = self.plan.size_limit;
+            let Some(end) = memchr::memchr(b'\n', self.start.get(..most).unwrap_or(&self.start)) else {
+                if self.start.len() >= most {
                     self.at_start = false;
                     self.start.splice(..0, *b"X-Mailbox-Line: ");
                     break;

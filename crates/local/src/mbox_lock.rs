@@ -163,6 +163,17 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_lock_of_a_moment_costs_no_whole_delay() {
+        let locks = Locks { delay: Duration::from_secs(60), ..locks() };
+        let (mut tries, begun) = (0, std::time::Instant::now());
+        let taken = locks.patiently(|| {
+            tries += 1;
+            Ok(tries == 4)
+        });
+        assert!(taken.unwrap() && begun.elapsed() < locks.delay, "{tries} tries");
+    }
+
+    #[test]
     fn a_lock_keeps_others_out_until_dropped_or_stale() {
         let dir = std::env::temp_dir().join(format!("valija-dotlock-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();

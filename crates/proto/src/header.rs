@@ -72,6 +72,16 @@ pub fn classify(line: &[u8], in_field: bool) -> Line {
     }
 }
 
+/// A name and its colon are found within so many bytes, or the line is no header. As Postfix does, which
+/// looks at pieces of `line_length_limit` bytes; here it is always the default of that.
+const LONGEST_NAME: usize = 2048;
+
+/// The same for a line of which perhaps only the first `limit` bytes were kept: no more are looked at, so
+/// that a long name is judged alike in whatever pieces it came.
+pub fn classify_within(line: &[u8], in_field: bool, limit: usize) -> Line {
+    classify(line.get(..limit.min(LONGEST_NAME)).unwrap_or(line), in_field)
+}
+
 /// The length of the name when `line` begins a header field: printable ASCII but space and
 /// colon, then perhaps blanks, then a colon.
 pub fn name_len(line: &[u8]) -> Option<usize> {
@@ -106,7 +116,7 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// A field beyond `limit` bytes loses its end (`header_size_limit`).
+    /// A field beyond `limit` bytes loses its end (`header_size_limit`); a name that long begins the body.
     pub fn new(limit: usize) -> Scanner {
         Scanner { field: Vec::new(), line: Vec::new(), limit: limit.max(1), in_body: false }
     }
@@ -134,10 +144,11 @@ impl Scanner {
             self.line.extend_from_slice(piece);
             if end.is_some() {
                 self.end_line(tell);
-            } else if self.line.len() > self.limit {
+            } else if self.line.len() > self.limit.saturating_add(2) {
                 match self.classify() {
                     Line::Body | Line::End => self.end_line(tell),
-                    _ => self.line.truncate(self.limit),
+                    // Two more than are kept, so that the line end is told from what was cut off.
+                    _ => self.line.truncate(self.limit + 2),
                 }
             }
         }
@@ -157,7 +168,7 @@ impl Scanner {
     }
 
     fn classify(&self) -> Line {
-        classify(trim_line_end(&self.line), !self.field.is_empty())
+        classify_within(trim_line_end(&self.line), !self.field.is_empty(), self.limit)
     }
 
     fn end_line(&mut self, tell: &mut dyn FnMut(Part<'_>)) {
@@ -293,9 +304,21 @@ mod tests {
         assert_eq!(scan(&[b"nothing here", b" at all\r\nx"], 8), "!nothing here at all\r\nx");
     }
 
+    #[test]
+    fn a_name_beyond_the_limit_begins_the_body_however_it_is_cut() {
+        let text = b"A: 1\r\nA-long-name: 2\r\nB: 3\r\n\r\nx";
+        let whole = "[A= 1]!A-long-name: 2\r\nB: 3\r\n\r\nx";
+        for step in 1..text.len() {
+            let pieces: Vec<&[u8]> = text.chunks(step).collect();
+            assert_eq!(scan(&pieces, 8), whole, "in pieces of {step}");
+        }
+        let named = |bytes: usize| scan(&[format!("{}:", "x".repeat(bytes)).as_bytes()], 102_400);
+        assert!(named(2047).starts_with('[') && named(2048).starts_with('!'));
+    }
+
     proptest! {
         #[test]
-        fn any_cut_gives_the_same(text in "([A-C]:? ?[a-z]{0,3}( \r?\n|\r?\n| ))*.{0,8}", cuts in prop::collection::vec(0usize..60, 0..6)) {
+        fn any_cut_gives_the_same(text in "([A-C]:? ?[a-z]{0,3}( \r?\n|\r?\n| ))*.{0,8}", cuts in prop::collection::vec(0usize..60, 0..6), limit in 1usize..40) {
             let bytes = text.as_bytes();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(bytes.len())).collect();
             cuts.push(0);
@@ -303,6 +326,7 @@ mod tests {
             cuts.sort_unstable();
             let pieces: Vec<&[u8]> = cuts.windows(2).map(|w| &bytes[w[0]..w[1]]).collect();
             prop_assert_eq!(scan(&pieces, 1000), scan(&[bytes], 1000));
+            prop_assert_eq!(scan(&pieces, limit), scan(&[bytes], limit));
         }
     }
 }

@@ -50,8 +50,8 @@ pub fn said(peer: &Peer, answer: &Answer, stage: Stage) -> Status {
 
 /// What `text` says is the server's decision.
 pub fn by_server(peer: &Peer, answer: &Answer, text: String) -> Status {
-    let in_class = answer.enhanced.is_some_and(|c| c.0 != 2);
-    let text = if in_class { text } else { format!("Protocol error: {text}") };
+    // A yes where none is wanted; of codes without a meaning (1xx, 3xx, 715) Postfix says no more than that.
+    let text = if answer.is_positive() { format!("Protocol error: {text}") } else { text };
     Status { code: answer.refusal(), text, remote: Some(remote(peer, answer)) }
 }
 
@@ -81,4 +81,24 @@ pub fn loops(nexthop: &str, best: bool) -> Status {
 
 fn remote(peer: &Peer, answer: &Answer) -> Arc<Remote> {
     Remote::of(Some(("dns".into(), peer.host.clone())), ("smtp".into(), answer.one_line()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_where_none_is_wanted_is_called_a_protocol_error() {
+        let peer = Peer::host("mx.org", "10.0.0.1:25".parse().unwrap(), true);
+        let heard = |code: u16, enhanced: Option<Code>| {
+            let status =
+                by_server(&peer, &Answer { code, enhanced, text: String::new() }, "it said so".into());
+            (status.code, status.text)
+        };
+        for code in [0, 199, 354, 615, 715, 999] {
+            assert_eq!(heard(code, None), (Code(5, 5, 0), "it said so".into()), "{code}");
+        }
+        assert_eq!(heard(250, Some(Code(2, 0, 0))), (Code(5, 5, 0), "Protocol error: it said so".into()));
+        assert_eq!(heard(451, Some(Code(4, 3, 0))), (Code(4, 3, 0), "it said so".into()));
+    }
 }

@@ -137,10 +137,8 @@ impl State {
                 }
             }
             Part::Boundary(line) => {
-                self.end_line(checks, out);
                 self.seen = 0;
                 self.text(checks, line, out);
-                self.end_line(checks, out);
                 self.seen = 0;
             }
             Part::Text(bytes) => self.text(checks, bytes, out),

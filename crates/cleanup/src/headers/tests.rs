@@ -52,6 +52,25 @@ fn check(input: &str, expected: &str) {
     check_with(plan(), input, expected);
 }
 
+#[test]
+fn a_mailbox_line_beyond_the_limit_is_the_same_however_it_is_cut() {
+    let long = "x".repeat(60);
+    let quotes = ">".repeat(1000);
+    for (text, expected) in [
+        (
+            format!("From {long}\r\nFrom y\r\nS: z\r\n\r\nx"),
+            format!("X-Mailbox-Line: From {}\r\n%\r\nFrom y\r\nS: z\r\n\r\nx", &long[..29]),
+        ),
+        (format!("{quotes}From y\r\nS: z\r\n\r\nx"), format!("%\r\n{quotes}From y\r\nS: z\r\n\r\nx")),
+    ] {
+        for step in [1, 2, 3, 49, 50, 51, 52, 63, 999, 1000, 1001, 1002, 5000] {
+            let plan = Plan { size_limit: 50, complete: false, ..plan() };
+            let (got, _) = run(plan, &text.as_bytes().chunks(step).collect::<Vec<_>>());
+            assert_eq!(got, expected.replace("%\r\n", "\r\n"), "in pieces of {step}");
+        }
+    }
+}
+
 /// What Postfix 3.7 made of these on this host's behalf.
 #[test]
 fn as_postfix_completes_them() {

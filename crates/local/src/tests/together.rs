@@ -7,6 +7,7 @@ use proto::job::{Frame, FrameReader, Job, write_jobs};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What came of messages that came together.
 struct All {
@@ -185,16 +186,25 @@ fn a_lock_of_another_program_delays_all_and_they_wait() {
     );
     assert_eq!(all.lines, [Some(why.clone()), Some(why)], "{:?}", all.log);
     assert_eq!((std::fs::metadata(&path).unwrap().len(), all.mailbox), (before, Some(true)));
-    // It goes away while the delivery waits for it.
-    let free = std::thread::spawn(move || {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        std::fs::remove_file(dot).unwrap();
-    });
+    // One that goes away once the delivery is there, which has made its own dot lock by then.
+    std::fs::remove_file(&dot).unwrap();
+    let held = File::options().append(true).open(&path).unwrap();
+    assert!(sys::locks::try_fcntl(&held).unwrap());
+    let over = AtomicBool::new(false);
     let begun = std::time::Instant::now();
-    let all = deliver(&w, &messages, "", "deliver_lock_attempts = 20\ndeliver_lock_delay = 5s\n");
-    free.join().unwrap();
+    let all = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !dot.exists() && !over.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            drop(held);
+        });
+        let all = deliver(&w, &messages, "", "deliver_lock_attempts = 20\ndeliver_lock_delay = 60s\n");
+        over.store(true, Ordering::Relaxed);
+        all
+    });
     assert_eq!(all.lines, [Some(DELIVERED.to_string()), Some(DELIVERED.into())], "{:?}", all.log);
-    assert!(begun.elapsed().as_secs() < 5, "a lock of a moment costs deliver_lock_delay");
+    assert!(begun.elapsed().as_secs() < 60, "a lock of a moment costs deliver_lock_delay");
 }
 
 #[test]

@@ -10,7 +10,7 @@
 pub mod content;
 pub mod downgrade;
 
-use crate::header::{Field, Line, classify};
+use crate::header::{Field, Line, classify_within};
 use content::{Domain, Kind, Type};
 use memchr::memchr;
 
@@ -83,7 +83,7 @@ pub enum Part<'a> {
         /// An empty line ended it, which is not told again; else there is none.
         blank: bool,
     },
-    /// A boundary line with its line end.
+    /// A boundary line with its line end; a long one comes in several pieces.
     Boundary(&'a [u8]),
     /// Text, cut anywhere, of one or many lines with their line ends.
     Text(&'a [u8]),
@@ -133,6 +133,8 @@ pub struct Scanner {
     line: Vec<u8>,
     /// The rest of the present line is text.
     in_text: bool,
+    /// The rest of the present line belongs to a boundary.
+    in_boundary: bool,
     told: Vec<Fault>,
     /// Look for eight-bit bytes where none belong (`strict_7bit_headers`, `strict_8bitmime_body`).
     eight_bit: bool,
@@ -152,6 +154,7 @@ impl Scanner {
             field_cut: false,
             line: Vec::new(),
             in_text: false,
+            in_boundary: false,
             told: Vec::new(),
             eight_bit,
         }
@@ -164,7 +167,7 @@ impl Scanner {
 
     /// True when all that follows is text, whatever it is: no boundaries, no enclosed header.
     pub fn all_text(&self) -> bool {
-        self.state == State::Body && self.levels.is_empty() && self.line.is_empty()
+        self.state == State::Body && self.levels.is_empty() && self.line.is_empty() && !self.in_boundary
     }
 
     /// Takes a field of the primary header, in its turn.
@@ -189,6 +192,7 @@ impl Scanner {
                 return self.text(bytes, tell);
             }
             bytes = match self.state {
+                _ if self.in_boundary => self.rest_of_boundary(bytes, tell),
                 State::Header(_) => self.gather(bytes, tell),
                 State::Body => self.search(bytes, tell),
             };
@@ -197,11 +201,15 @@ impl Scanner {
 
     /// The message is complete: tells what is left.
     pub fn finish(&mut self, tell: &mut dyn FnMut(Part<'_>)) {
-        let line = std::mem::take(&mut self.line);
-        match self.state {
-            State::Header(_) if !line.is_empty() => self.header_line(&line, tell),
-            State::Body if !line.is_empty() => self.body_line(&line, tell),
-            _ => {}
+        if let State::Header(_) = self.state
+            && !self.line.is_empty()
+        {
+            let line = std::mem::take(&mut self.line);
+            self.header_line(&line, tell);
+        }
+        if self.state == State::Body && !self.line.is_empty() {
+            let line = std::mem::take(&mut self.line);
+            self.body_line(&line, tell);
         }
         if let State::Header(place) = self.state {
             self.end_field(place, tell);
@@ -236,17 +244,15 @@ impl Scanner {
                 self.line = line;
                 self.line.clear();
             }
-        } else if self.line.len() > self.limits.header {
-            match classify(&self.line, !self.field.is_empty()) {
-                // It ends the header already; the rest of the line is text.
+        } else if self.line.len() > self.limits.header.saturating_add(2) {
+            match classify_within(&self.line, !self.field.is_empty(), self.limits.header) {
+                // It ends the header already.
                 Line::Body | Line::End => {
                     let line = std::mem::take(&mut self.line);
                     self.header_line(&line, tell);
                 }
-                _ => {
-                    self.field_cut = true;
-                    self.line.truncate(self.limits.header);
-                }
+                // Two more than are kept, so that the line end is told from what was cut off.
+                _ => self.line.truncate(self.limits.header + 2),
             }
         }
         rest
@@ -255,14 +261,20 @@ impl Scanner {
     fn header_line(&mut self, line: &[u8], tell: &mut dyn FnMut(Part<'_>)) {
         let State::Header(place) = self.state else { return self.body_line(line, tell) };
         let bare = trim(line);
-        match classify(bare, !self.field.is_empty()) {
-            Line::Continuation => self.field.extend_from_slice(b"\r\n"),
+        match classify_within(bare, !self.field.is_empty(), self.limits.header) {
+            Line::Continuation if self.field.len() + 2 < self.limits.header => {
+                self.field.extend_from_slice(b"\r\n");
+            }
+            Line::Continuation => return self.field_cut = true,
             Line::Field(_) => self.end_field(place, tell),
             kind => {
                 self.end_field(place, tell);
                 self.end_of_header(kind == Line::End, tell);
-                if kind == Line::Body {
-                    self.body_line(line, tell);
+                match kind {
+                    Line::Body if line.ends_with(b"\n") => self.body_line(line, tell),
+                    // Whether it is a boundary its rest may tell.
+                    Line::Body => self.line.extend_from_slice(line),
+                    _ => {}
                 }
                 return;
             }
@@ -340,7 +352,7 @@ impl Scanner {
             if piece.ends_with(b"\n") || known {
                 let line = std::mem::take(&mut self.line);
                 self.body_line(&line, tell);
-                self.in_text = !line.ends_with(b"\n") && self.state == State::Body;
+                self.in_text = !line.ends_with(b"\n") && self.state == State::Body && !self.in_boundary;
             }
             return rest;
         }
@@ -365,6 +377,15 @@ impl Scanner {
         rest
     }
 
+    /// Passes on what a long boundary line has after so much of it as is compared; gives what is left of `bytes`.
+    fn rest_of_boundary<'a>(&mut self, bytes: &'a [u8], tell: &mut dyn FnMut(Part<'_>)) -> &'a [u8] {
+        let end = memchr(b'\n', bytes).map(|at| at + 1);
+        let (piece, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+        self.in_boundary = end.is_none();
+        tell(Part::Boundary(piece));
+        rest
+    }
+
     /// A whole line of a body, or so much of it that no more is needed.
     fn body_line(&mut self, line: &[u8], tell: &mut dyn FnMut(Part<'_>)) {
         let Some((depth, last)) = self.matching(line) else { return self.text(line, tell) };
@@ -372,6 +393,7 @@ impl Scanner {
         self.levels.truncate(if last { depth } else { depth + 1 });
         self.entity = TEXT;
         tell(Part::Boundary(line));
+        self.in_boundary = !line.ends_with(b"\n");
         if !last {
             self.state = State::Header(Place::Mime);
             self.field_cut = false;
