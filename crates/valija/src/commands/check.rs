@@ -7,6 +7,7 @@ mod elements;
 mod encryption;
 mod report;
 mod verdict;
+mod words;
 
 use config::directory::{self, Caller};
 use config::{Config, Problem, master_cf};
@@ -80,6 +81,7 @@ pub(super) fn look(directory: &std::path::Path) -> Report {
     };
     report.faults.extend(config.compatibility_level().err());
     report.faults.extend(config::params::problems(&config));
+    report.faults.extend(words::problems(&config));
     report.faults.dedup();
     report.notes.extend(config.warnings().iter().chain(&services.warnings).cloned());
     report.notes.extend(config::suspicious(&config));
@@ -150,6 +152,25 @@ mod tests {
     }
 
     const SMTP: &str = "smtp inet n - y - - smtpd\n";
+
+    #[test]
+    fn words_that_the_smtp_server_refuses() {
+        let master = format!("{SMTP}  -o smtpd_tls_security_level=must\n");
+        let report = on(
+            "compatibility_level = 3.6\nsmtpd_tls_security_level = encript\nsmtpd_forbid_bare_newline = Yes\n",
+            &master,
+        );
+        assert_eq!(report.status(), 2);
+        let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(
+            faults[0].contains("line 2") && faults[0].contains("write none, may or encrypt"),
+            "{faults:?}"
+        );
+        assert_eq!(row(&report, "smtpd_tls_security_level").verdict, Verdict::Unsupported);
+        assert_eq!(row(&report, "smtpd_forbid_bare_newline").verdict, Verdict::Same);
+        assert_eq!(row(&report, "smtp/inet -o smtpd_tls_security_level").verdict, Verdict::Unsupported);
+    }
 
     #[test]
     fn verdicts() {

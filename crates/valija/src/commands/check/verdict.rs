@@ -2,7 +2,7 @@
 //! `config::params`, which a house test holds to be obeyed.
 
 use super::report::Verdict;
-use super::{elements, encryption};
+use super::{elements, encryption, words};
 use config::catalogue::{self, Fate};
 use config::master_cf::Service;
 use config::value::{Value, split_list};
@@ -71,7 +71,7 @@ impl Judge {
             "boolean" => bool::read(name, value).err(),
             "number" => i64::read(name, value).err(),
             "time" => std::time::Duration::read(name, value).err(),
-            _ => None,
+            _ => words::problem(name, value),
         };
         if let Some(problem) = bad {
             return (Verdict::Unsupported, format!("{}; {}", problem.what, problem.remedy));
