@@ -13,6 +13,7 @@ mod finish;
 mod guard;
 mod message;
 mod notices;
+mod reports;
 mod taking;
 mod verp;
 
