@@ -30,7 +30,7 @@ pub struct Kill {
     pub before: u64,
     /// When all that were to be killed were dead.
     pub after: u64,
-    /// How long a ready thread had to wait for its turn then, microseconds.
+    /// How long a ready thread had to wait for its turn and to write a line then, microseconds.
     pub late: u64,
     /// The numbers of all processes that were alive just before.
     pub alive: Vec<u32>,

@@ -64,7 +64,7 @@ pub fn under_fire(
     options: &Options,
     attack: &mut dyn FnMut(&Ledger, &mut Outcome) -> Result<(), String>,
 ) -> Result<Outcome, String> {
-    let (ledger, pulse, begun) = (Ledger::default(), Pulse::start(), Instant::now());
+    let (ledger, pulse, begun) = (Ledger::default(), Pulse::start(&options.folder), Instant::now());
     let mut outcome = Outcome::default();
     let result = std::thread::scope(|scope| {
         for _ in 0..options.clients {

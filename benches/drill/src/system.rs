@@ -304,8 +304,10 @@ impl System {
             else {
                 continue;
             };
+            // Of one that was killed the first thread is dead before others that wait for the disk, and they hold what it had open.
+            let dead = || fs::read_dir(entry.path().join("task")).map_or(0, Iterator::count) <= 1;
             // The first one is the shell that started us.
-            if pid == 1 || pid == us || state == "Z" || state == "X" {
+            if pid == 1 || pid == us || state == "X" || (state == "Z" && dead()) {
                 continue;
             }
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
