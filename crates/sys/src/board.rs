@@ -394,13 +394,23 @@ fn set_peer(entry: &[AtomicU64], peer: Peer, deaths: Deaths) {
     }
 }
 
+/// So often a step is looked at before it counts as hung. Looks are counted, not time: one that was stopped with the
+/// whole process, or slept with the machine, was not at work.
+const LOOKS: u32 = 8;
+
 /// Watches over the steps of all threads, for ever: `hung` is called once one lasts for `limit`, with what it is
 /// about; then it is noted that this one hung. While nothing is done it sleeps.
 pub fn watch_over(limit: Duration, hung: impl Fn(Unit)) {
     let Some(board) = BOARD.get() else { return };
     let _ = board.watchman.set(std::thread::current());
-    let mut seen: [(u64, Option<Instant>); THREADS] = [(0, None); THREADS];
+    let mut seen: [(u64, Option<u32>); THREADS] = [(0, None); THREADS];
+    let mut last = Instant::now();
     loop {
+        // Whoever begins something may wake the watchman early.
+        let counts = u32::from(last.elapsed() >= limit / LOOKS);
+        if counts > 0 {
+            last = Instant::now();
+        }
         let mut active = false;
         for (n, (entry, seen)) in entries(board.words, 0, THREADS).zip(&mut seen).enumerate() {
             let step = entry.first().map_or(0, |w| w.load(Relaxed));
@@ -410,17 +420,17 @@ pub fn watch_over(limit: Duration, hung: impl Fn(Unit)) {
             };
             active = true;
             match seen.1 {
-                Some(since) if seen.0 == step && since.elapsed() >= limit => {
+                Some(looks) if seen.0 == step && looks + counts > LOOKS => {
                     board.words.get(1).into_iter().for_each(|w| w.store(n as u64 + 1, Relaxed));
                     hung(unit);
                     seen.1 = None;
                 }
-                Some(_) if seen.0 == step => {}
-                _ => *seen = (step, Some(Instant::now())),
+                Some(looks) if seen.0 == step => seen.1 = Some(looks + counts),
+                _ => *seen = (step, Some(0)),
             }
         }
         if active {
-            std::thread::park_timeout(limit / 2);
+            std::thread::park_timeout((limit / LOOKS).saturating_sub(last.elapsed()));
         } else if !board.asleep.swap(true, Relaxed) {
             // Once more: something may have begun between the look and the sleep.
             std::thread::park_timeout(Duration::from_millis(100));

@@ -225,11 +225,11 @@ impl Login {
 
     /// Whether the limits allow what comes now, asked once in a login.
     fn may_go_on(&mut self, response: Option<&Secret>) -> bool {
-        let said = response.map(Secret::bytes).filter(|bytes| !bytes.is_empty());
-        if self.ticket.is_some() || (said.is_none() && name::is_told(&self.mechanism)) {
+        if self.ticket.is_some() || (response.is_none() && name::is_told(&self.mechanism)) {
             return true;
         }
-        self.user = said.and_then(|bytes| name::of(&self.mechanism, bytes));
+        // An empty response tells no name, and what follows it is none: by LOGIN that is the password.
+        self.user = response.and_then(|said| name::of(&self.mechanism, said.bytes()));
         let Dovecot { attempts, workers, rates, .. } = &*self.dovecot;
         let (limited, now) = (self.about.limited_address(), Instant::now());
         self.ticket = match &self.user {

@@ -36,7 +36,7 @@ pub fn is_told(mechanism: &str) -> bool {
     shape(mechanism).is_some()
 }
 
-/// The name in the first response that is not empty.
+/// The name in the first response.
 pub fn of(mechanism: &str, response: &[u8]) -> Option<String> {
     let name = match shape(mechanism)? {
         Shape::Plain => response.split(|b| *b == 0).nth(1)?,

@@ -328,3 +328,29 @@ async fn guesses_at_a_name_from_everywhere_reach_dovecot_no_more() {
     }
     assert_eq!(asked, 6, "three guesses and three good ones");
 }
+
+#[tokio::test]
+async fn a_password_behind_an_empty_name_is_no_name() {
+    let place = Place::new("empty");
+    let listener = place.listen();
+    tokio::spawn(async move {
+        let stream = listener.accept().await.unwrap().0;
+        // One that asks for the password all the same.
+        serve(stream, HELLO, |words| {
+            Some(match words {
+                ["CONT", id, "Z2VoZWlt"] => format!("FAIL\t{id}\n"),
+                [_, id, ..] => format!("CONT\t{id}\tPGFzaz4=\n"),
+                _ => String::new(),
+            })
+        })
+        .await;
+    });
+    let dovecot = place.limited(0, 1);
+    for _ in 0..3 {
+        let mut login = dovecot.begin("LOGIN", about("192.0.2.1:5"));
+        assert!(matches!(login.step(None).await, Step::Challenge(_)));
+        assert!(matches!(login.step(Some("".into())).await, Step::Challenge(_)));
+        let refused = login.step(Some("geheim".into())).await;
+        assert!(matches!(refused, Step::Failure(Failure { user: None, .. })), "{refused:?}");
+    }
+}
