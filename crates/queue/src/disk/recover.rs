@@ -156,8 +156,8 @@ struct Scanned {
     number: u32,
     log: LogScan,
     log_there: bool,
-    /// The log could not be made durable.
-    doubtful: bool,
+    /// What the log said, if it could not be made durable: its file need not say so again.
+    doubtful: Option<Vec<u8>>,
     segment_there: bool,
     /// It is not this segment at all, and nothing of this one is in it.
     strange: bool,
@@ -305,7 +305,7 @@ impl<D: Disk> Engine<D> {
         for found in log.found.values_mut() {
             found.merge(&bytes, &self.identity, number);
         }
-        drop(bytes);
+        let doubtful = doubtful.then_some(bytes);
         let path = segment_path(number);
         let file = match patiently(|| self.disk.open(&path)) {
             Ok(file) => Some(file),
@@ -468,8 +468,10 @@ impl<D: Disk> Engine<D> {
                 file.cut(scanned.log.end)?;
                 file.sync()
             };
-            broken = scanned.doubtful || (!scanned.log.clean && cut().is_err());
-            StateLog::new(number, scanned.log.end, scanned.log.end)
+            broken = scanned.doubtful.is_some() || (!scanned.log.clean && cut().is_err());
+            let mut said = scanned.doubtful.unwrap_or_default();
+            said.truncate(scanned.log.end as usize);
+            StateLog::anew(number, scanned.log.end - said.len() as u64, said, Vec::new())
         } else {
             match state_log::create(&self.disk, number).and_then(|log| {
                 self.disk.sync_directory("seg")?;
