@@ -279,7 +279,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// A new segment with its log; both names are durable.
-    fn make_segment(&self, writer: &mut Writer<D::File>) -> io::Result<Current<D::File>> {
+    pub(super) fn make_segment(&self, writer: &mut Writer<D::File>) -> io::Result<Current<D::File>> {
         let number = writer.next_number;
         // A number is never tried twice, so that nothing half-made is in the way.
         writer.next_number = number.checked_add(1).ok_or(io::ErrorKind::QuotaExceeded)?;

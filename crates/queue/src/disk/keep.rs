@@ -200,6 +200,7 @@ impl<D: Disk> Engine<D> {
                     if !bigs.is_empty() {
                         self.without_pen(pen, || self.free_bigs(&bigs));
                     }
+                    self.end_long_log(segment, pen);
                     self.reclaim(segment, pen);
                 }
                 Err(e) => {
@@ -229,6 +230,27 @@ impl<D: Disk> Engine<D> {
                 false
             }
         }
+    }
+
+    /// Only a sealed segment's log is written anew. Where little mail comes and much of it is tried again
+    /// and again, the log of the one that is written to would grow for as long as that takes to fill up.
+    fn end_long_log<'a>(&'a self, number: u32, pen: &mut Pen<'a>) {
+        let long = |s: &super::engine::Segment| !s.sealed && s.log.end() > self.segment_size / 4;
+        if !self.lock().segments.get(&number).is_some_and(long) {
+            return;
+        }
+        self.without_pen(pen, || {
+            let mut writer = self.disk.lock(&self.writer);
+            if writer.current.as_ref().is_none_or(|c| c.number != number) {
+                return;
+            }
+            if writer.next.is_none() {
+                // New mail must not wait for space that there is none of.
+                let Ok(next) = self.make_segment(&mut writer) else { return };
+                writer.next = Some(next);
+            }
+            self.seal(&mut writer);
+        });
     }
 
     /// After a segment's log was synced: gives back what it says is gone.

@@ -134,6 +134,25 @@ fn messages_come_back_after_a_restart_and_go_when_delivered() {
 }
 
 #[test]
+fn the_log_of_a_segment_that_never_fills_does_not_grow_without_end() {
+    let place = Place::new("long-log");
+    let store = place.open_still();
+    let id = under_way(&store, 1)[0];
+    let status = Status::new(Code(4, 4, 1), "x".repeat(20_000));
+    for round in 0..400 {
+        let later = RecipientState::Deferred(status.clone());
+        let outcome = Outcome { recipients: vec![(0, later)], next_attempt: Some(0), ..Default::default() };
+        store.settle(id, outcome, false).unwrap();
+        assert!(store.sync(), "{round}");
+        assert_eq!(block_on(poll_fn(|context| store.poll_lease(1, context)))[0].id, id);
+    }
+    let logs = place.files("seg").into_iter().filter(|n| n.ends_with(".st"));
+    let longest = logs.map(|n| std::fs::metadata(directory(&place.0).join("seg").join(n)).unwrap().len());
+    assert!(longest.max().unwrap() < 1 << 20, "8 MB of states that no longer hold");
+    assert_eq!(under_way(&store, 1).len(), 1, "and there is a segment for new mail");
+}
+
+#[test]
 fn a_committer_that_starts_after_the_end_makes_nothing() {
     let place = Place::new("late");
     let store = place.open_still();
