@@ -19,7 +19,8 @@ pub struct Found {
     pub strange: Vec<String>,
 }
 
-/// `drill take FILE`: the command. Its line is written before it says that it took the letter.
+/// `drill take FILE`: the command. Its line is written before it says that it took the letter, into a file in memory: a
+/// disk would make the delivery longer than the line says.
 pub fn take(file: &Path) -> ExitCode {
     let begun = now();
     let mut text = Vec::new();
@@ -61,7 +62,9 @@ fn lineage() -> Lineage {
         chain.push((pid, first.rsplit('/').next().unwrap_or_default().to_string()));
         pid = stat(pid, 4).and_then(|p| p.try_into().ok()).unwrap_or(0);
     }
-    let orphan = chain.last().is_none_or(|(_, name)| name != "master");
+    // One that is just ending has closed its pipes, and has no command line any more.
+    let ending = chain.iter().any(|(_, name)| name.is_empty());
+    let orphan = ending || chain.last().is_none_or(|(_, name)| name != "master");
     // From master down: the role, and what it made for the delivery.
     let made = chain.iter().rev().filter(|(_, name)| name == "valija-deliver").map(|(pid, _)| *pid);
     Lineage { orphan, delivery: made.skip(usize::from(!orphan)).collect() }

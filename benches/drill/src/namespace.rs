@@ -15,6 +15,9 @@ const MARK: &str = "VALIJA_DRILL_TREE";
 pub const USERS: [(&str, u32); 3] =
     [("drillcommand", 64_171), ("drillmaildir", 64_172), ("drillmbox", 64_173)];
 
+/// Where, in these namespaces, files are written without waiting for a disk.
+pub const MEMORY: &str = "/mnt";
+
 /// Whether this process is the one in the namespaces.
 pub fn inside() -> bool {
     std::env::var_os(MARK).is_some()
@@ -83,6 +86,8 @@ pub fn furnish(options: &Options) -> Result<(), String> {
     if options.what == What::Teeth && options.only.as_deref() == Some("postfix") {
         return Ok(());
     }
+    mount(Some("tmpfs"), MEMORY, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
+        .map_err(|e| format!("{MEMORY}: {e}"))?;
     for (file, more) in [
         (
             "passwd",

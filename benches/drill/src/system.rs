@@ -107,6 +107,7 @@ pub struct System {
     pub disk: PathBuf,
     sbin: PathBuf,
     homes: [PathBuf; 3],
+    taken: PathBuf,
 }
 
 /// A process in these namespaces.
@@ -132,7 +133,7 @@ impl System {
         make(&spool)?;
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(&spool, fs::Permissions::from_mode(0o1777)).map_err(|e| fault(&spool, e))?;
-        let taken = folder.join("taken");
+        let taken = Path::new(namespace::MEMORY).join(kind.name());
         fs::write(&taken, "").map_err(|e| fault(&taken, e))?;
         namespace::give(&taken, USERS[0].1)?;
         // A user finds the programs of the project's folder only where everybody may go.
@@ -179,7 +180,7 @@ impl System {
             Kind::Postfix => "/usr/sbin".into(),
         };
         let homes = USERS.map(|(name, _)| home(options, name));
-        Ok(System { kind, address, folder, disk, sbin, homes })
+        Ok(System { kind, address, folder, disk, sbin, homes, taken })
     }
 
     /// Runs one of its commands.
@@ -285,7 +286,7 @@ impl System {
     /// What its users have got; also how many cut-off letters there are in the mbox.
     pub fn boxes(&self) -> (Found, u64) {
         let mut found = Found::default();
-        found.taken(&self.folder.join("taken"));
+        found.taken(&self.taken);
         found.maildir(&self.homes[1].join("Maildir"));
         let torn = found.mbox(&self.disk.join("mail").join(USERS[2].0));
         (found, torn)

@@ -42,7 +42,7 @@ pub fn mail(
     if let Some(number) = &number {
         args.extend([OsStr::new("-f"), OsStr::new(number)]);
     }
-    let child = spawn(&program, MAIL, &args, &descriptors, identity, &environment(config)?, output)
+    let child = spawn(&program, MAIL, &args, &descriptors, identity, &environment(config)?, output, true)
         .map_err(|e| format!("{}: {e}", program.display()))?;
     Ok((Role { name: "mail", child }, ours))
 }
@@ -66,7 +66,7 @@ pub fn deliver<'a>(
         args.extend([OsStr::new("-l"), OsStr::new(service)]);
         descriptors.push(listener);
     }
-    let child = spawn(&program, DELIVER, &args, &descriptors, None, &environment(config)?, output)
+    let child = spawn(&program, DELIVER, &args, &descriptors, None, &environment(config)?, output, false)
         .map_err(|e| format!("{}: {e}", program.display()))?;
     Ok((Role { name: "deliver", child }, ours))
 }

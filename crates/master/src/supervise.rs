@@ -61,7 +61,8 @@ pub fn start_and_wait(_args: &Args, words: &[String]) -> ExitCode {
     let text = |word: std::ffi::OsString| word.into_string().ok();
     let environment: Vec<(String, String)> =
         std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect();
-    let child = sys::spawn::spawn(&program, "master", &rest, &[theirs.as_fd()], None, &environment, false);
+    let child =
+        sys::spawn::spawn(&program, "master", &rest, &[theirs.as_fd()], None, &environment, false, false);
     drop(theirs);
     if let Err(e) = child {
         return fail(format!("{}: {e}", program.display()));

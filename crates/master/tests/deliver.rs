@@ -33,9 +33,17 @@ fn start(name: &str, more: &str) -> Role {
     let program = Path::new(env!("CARGO_BIN_EXE_valija-master"));
     let args = [OsStr::new("-c"), directory.as_os_str()];
     let environment = [("PATH".to_string(), "/usr/bin:/bin".to_string())];
-    let process =
-        sys::spawn::spawn(program, "valija-deliver", &args, &[theirs.as_fd()], None, &environment, false)
-            .unwrap();
+    let process = sys::spawn::spawn(
+        program,
+        "valija-deliver",
+        &args,
+        &[theirs.as_fd()],
+        None,
+        &environment,
+        false,
+        false,
+    )
+    .unwrap();
     Role { directory, channel: ours, process }
 }
 

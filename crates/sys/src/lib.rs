@@ -19,4 +19,5 @@ pub mod signals;
 pub mod spawn;
 pub mod terminal;
 pub mod time;
+pub mod turns;
 pub mod users;

@@ -61,7 +61,9 @@ pub fn give(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
 /// Starts `program` with `argv0` as its name. The child gets `fds` as descriptors 3, 4, … in that
 /// order and nothing else but 0, 1 and 2; it becomes `identity`, when given, and can then never
 /// gain privileges by executing a set-id program (`no_new_privs`). Without `output` its standard
-/// streams are /dev/null: a daemon must not hold the pipe of whoever started it.
+/// streams are /dev/null: a daemon must not hold the pipe of whoever started it. With `hasty` it begins
+/// with [`crate::turns::HASTE`], where the caller may give that.
+#[expect(clippy::too_many_arguments, reason = "what a process begins with")]
 pub fn spawn(
     program: &Path,
     argv0: &str,
@@ -70,6 +72,7 @@ pub fn spawn(
     identity: Option<&Identity>,
     environment: &[(String, String)],
     output: bool,
+    hasty: bool,
 ) -> io::Result<Child> {
     // Copies above the range they will be moved to, so that no move overwrites a later source.
     let floor = 3 + fds.len() as i32;
@@ -104,6 +107,10 @@ pub fn spawn(
             let mut none: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+        }
+        if hasty {
+            // Whoever may not give it starts an ordinary process.
+            crate::turns::take(crate::turns::HASTE);
         }
         if let Some(who) = &identity {
             // SAFETY: plain system calls on values that live through the calls. The child of fork

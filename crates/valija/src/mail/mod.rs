@@ -111,6 +111,7 @@ fn prepare(directory: &Path, (board, fault): (Option<File>, Option<i32>)) -> Res
     let force = sys::sandbox::confine(&writable);
     let say = events::Source::new(&syslog_name, "master", std::process::id());
     say.say(&Confined { landlock: force.landlock, seccomp: force.seccomp });
+    sys::turns::leave_to(queue::disk::NOTER).map_err(|e| format!("start a thread: {e}"))?;
     let options = queue::disk::Options::from_config(&config).map_err(join)?;
     let source = events::Source::new(&syslog_name, "qmgr", std::process::id());
     let queue = Arc::new(Queue::open(&queue_directory, &options, source.clone())?);
