@@ -77,7 +77,7 @@ pub fn start(
     let mut first = First::build(&host, tree, &inside, outside)?;
     first.ready()?;
     let (world, ()) = World::join(first, product, &host, || Ok(()))?;
-    world.furnish(&host, false)?;
+    world.furnish(&host, None)?;
     // /etc/hosts of every world has this name on the loopback; clients shall come from an address that is not trusted.
     world.expect_success("root", "sed -i '/^127.0.1.1/d' /etc/hosts")?;
     world.expect_success("root", &format!("set -- {NAME}\n{}", include_str!("authority.sh")))?;

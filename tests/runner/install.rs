@@ -1,5 +1,6 @@
 //! Lays valija out as a package would, for the worlds to mount: `make install` of the programs as cargo builds them.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -9,6 +10,10 @@ pub fn tree() -> Result<PathBuf, String> {
     // target/debug/deps/scenarios-…
     let target = program.ancestors().nth(3).ok_or("this test does not lie in cargo's target folder")?;
     let tree = target.join("tests-root");
+    // Another run from the same folder would take this one's programs away: it waits until this process ends.
+    let lock = File::create(target.join("tests-root.lock")).map_err(|error| error.to_string())?;
+    lock.lock().map_err(|error| error.to_string())?;
+    std::mem::forget(lock);
     if tree.exists() {
         std::fs::remove_dir_all(&tree).map_err(|error| format!("{}: {error}", tree.display()))?;
     }

@@ -5,13 +5,15 @@
 //! what is expected; `VALIJA_TEST_LOG=1` prints the logs, `VALIJA_TEST_TIMES=1` how long each took; `VALIJA_TEST_MUST_RUN=1` makes a missing requirement fail.
 
 mod install;
+mod report;
 
+use report::Failure;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
-use valija_tests::run::{differences, expected, record, record_differences, run};
+use valija_tests::run::{Outcome, differences, expected, record, record_differences, run};
 use valija_tests::scenario::{self, Scenario};
 use valija_tests::world::Product;
 
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
         for scenario in &scenarios {
             println!("test {} ... {}", scenario.name, if must { "FAILED" } else { "ignored" });
         }
-        eprintln!("\nTHE SCENARIOS DID NOT RUN: {}", missing.join("; "));
+        println!("\nTHE SCENARIOS DID NOT RUN: {}", missing.join("; "));
         let (word, failed, ignored) =
             if must { ("FAILED", scenarios.len(), 0) } else { ("ok", 0, scenarios.len()) };
         println!(
@@ -65,7 +67,7 @@ fn play(scenarios: &[Scenario], arguments: &[String]) -> ExitCode {
     println!("\nrunning {} tests", scenarios.len());
     let began = Instant::now();
     let next = AtomicUsize::new(0);
-    let failures: Mutex<Vec<(String, String)>> = Mutex::default();
+    let failures: Mutex<Vec<Failure>> = Mutex::default();
     let threads =
         value_of(arguments, "--test-threads").and_then(|text| text.parse().ok()).unwrap_or(3usize).max(1);
     std::thread::scope(|scope| {
@@ -73,45 +75,30 @@ fn play(scenarios: &[Scenario], arguments: &[String]) -> ExitCode {
             scope.spawn(|| {
                 while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let started = Instant::now();
-                    let (report, again) = both(scenario, &worlds, tree.as_deref());
+                    let (reports, again) = both(scenario, &worlds, tree.as_deref());
                     let taken = match std::env::var_os("VALIJA_TEST_TIMES") {
                         Some(_) => format!(" ({:.1} s)", started.elapsed().as_secs_f64()),
                         None => String::new(),
                     };
-                    println!(
-                        "test {} ... {}{taken}{}",
-                        scenario.name,
-                        if report.is_empty() { "ok" } else { "FAILED" },
-                        if again.is_empty() || !report.is_empty() {
-                            ""
-                        } else {
-                            " (Postfix at a further attempt)"
-                        }
-                    );
-                    if !again.is_empty() {
-                        eprintln!("---- {}, what Postfix showed before ----\n{again}", scenario.name);
+                    let name = &scenario.name;
+                    if reports.is_empty() {
+                        let how = if again.is_empty() { "" } else { " (Postfix at a further attempt)" };
+                        println!("test {name} ... ok{taken}{how}");
+                    } else {
+                        let failure = Failure { name: name.clone(), reports };
+                        println!("test {name} ... FAILED{taken}\n{}", failure.summary());
+                        failures.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(failure);
                     }
-                    if !report.is_empty()
-                        && let Ok(mut failures) = failures.lock()
-                    {
-                        failures.push((scenario.name.clone(), report));
+                    if !again.is_empty() {
+                        eprintln!("---- {name}, what Postfix showed before ----\n{again}");
                     }
                 }
             });
         }
     });
-    let mut failures = failures.into_inner().unwrap_or_default();
+    let mut failures = failures.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     failures.sort();
-    if !failures.is_empty() {
-        println!("\nfailures:\n");
-        for (name, report) in &failures {
-            println!("---- {name} ----\n{report}");
-        }
-        println!("failures:");
-        for (name, _) in &failures {
-            println!("    {name}");
-        }
-    }
+    report::tell(&failures);
     let (failed, passed) = (failures.len(), scenarios.len() - failures.len());
     println!(
         "\ntest result: {}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; finished in {:.2}s\n",
@@ -125,7 +112,7 @@ fn play(scenarios: &[Scenario], arguments: &[String]) -> ExitCode {
 ///
 /// What Postfix shows keeps our expectations true; which of its processes comes first is not ours to mend, and among
 /// some hundred scenarios one such race is likely: it has three attempts, valija one.
-fn both(scenario: &Scenario, worlds: &[Product], tree: Option<&Path>) -> (String, String) {
+fn both(scenario: &Scenario, worlds: &[Product], tree: Option<&Path>) -> (Vec<String>, String) {
     let mut reports = attempt(scenario, worlds, tree);
     let mut again = String::new();
     if let Some((_, report)) = reports.iter_mut().find(|(product, _)| *product == Product::Postfix)
@@ -139,16 +126,17 @@ fn both(scenario: &Scenario, worlds: &[Product], tree: Option<&Path>) -> (String
             }
         }
     }
-    let mut report = String::new();
-    for (product, shown) in reports.iter().filter(|(_, shown)| !shown.is_empty()) {
-        report.push_str(&format!("on {product:?}:\n{shown}"));
-    }
+    let mut failed: Vec<String> = reports
+        .iter()
+        .filter(|(_, shown)| !shown.is_empty())
+        .map(|(product, shown)| format!("on {product:?}: {}\n", shown.trim()))
+        .collect();
     if scenario.differs.is_none() && scenario.expect.keys().any(|name| name.ends_with(".valija")) {
-        report.push_str(
-            "there are expectations of valija alone, but no file `differs` that gives the reason\n",
+        failed.push(
+            "there are expectations of valija alone, but no file `differs` that gives the reason\n".into(),
         );
     }
-    (report, again)
+    (failed, again)
 }
 
 /// What differs in each world; each has a thread of its own, which moves into it and ends there.
@@ -171,13 +159,16 @@ fn attempt(scenario: &Scenario, worlds: &[Product], tree: Option<&Path>) -> Vec<
     });
     let shown = |(product, outcome)| match outcome {
         Err(error) => error,
-        Ok(actual) if recording && product == Product::Postfix => {
-            record(scenario, &actual).err().map(|error| error.to_string()).unwrap_or_default()
+        Ok(Outcome { results, .. }) if recording && product == Product::Postfix => {
+            record(scenario, &results).err().map(|error| error.to_string()).unwrap_or_default()
         }
-        Ok(actual) if recording && scenario.differs.is_some() => {
-            record_differences(scenario, &actual).err().map(|error| error.to_string()).unwrap_or_default()
+        Ok(Outcome { results, .. }) if recording && scenario.differs.is_some() => {
+            record_differences(scenario, &results).err().map(|error| error.to_string()).unwrap_or_default()
         }
-        Ok(actual) => differences(&expected(product, scenario), &actual),
+        Ok(Outcome { results, log }) => {
+            let report = differences(&expected(product, scenario), &results, &scenario.steps);
+            if report.is_empty() { report } else { report + &log }
+        }
     };
     outcomes.into_iter().map(|(product, outcome)| (product, shown((product, outcome)))).collect()
 }

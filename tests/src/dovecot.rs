@@ -2,6 +2,7 @@
 //! the LDA), and for reading back by IMAP what arrived. A host has one when its folder holds a file `dovecot.conf`, whose
 //! lines follow those of [`BASE`] and may be none. It keeps mail below `/run/vmail`, where no scenario looks for files.
 
+use crate::processes::{children, processes};
 use crate::world::{PATIENCE, World, put};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -136,11 +137,12 @@ pub fn up(world: &World) -> Result<(), String> {
     world.log.wait("Dovecot to say that it started", PATIENCE, |lines| starts(lines) > before)
 }
 
-/// Stops it, and waits until all of it is gone.
+/// Stops it, and waits until all of it is gone: what it started listens at the same sockets.
 pub fn down(world: &World) -> Result<(), String> {
+    let started = children(PID);
     world.expect_success("root", "doveadm stop")?;
     let end = Instant::now() + PATIENCE;
-    while Path::new("/run/dovecot/master.pid").exists() {
+    while Path::new(PID).exists() || processes().iter().any(|process| started.contains(&process.id)) {
         if Instant::now() > end {
             return Err("Dovecot does not stop".into());
         }
@@ -148,3 +150,5 @@ pub fn down(world: &World) -> Result<(), String> {
     }
     Ok(())
 }
+
+const PID: &str = "/run/dovecot/master.pid";

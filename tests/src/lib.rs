@@ -5,7 +5,7 @@
 //! namespaces, files and processes), `site` (the network around it, with `names`, a name server, and `remote`, scripted
 //! servers, `milter`, scripted mail filters), `dovecot` (a real one beside the mail system), `log` (what was said on /dev/log), `dialogue` (SMTP by the line; `tls`, its
 //! encryption), `normal` (what
-//! changes from run to run becomes a placeholder), `run` (steps, results, comparison).
+//! changes from run to run becomes a placeholder), `reload` (when one is over; `processes`, who runs), `run` (steps, results, comparison).
 //! Nothing here knows how valija works inside.
 
 pub mod debian;
@@ -15,6 +15,8 @@ pub mod log;
 pub mod milter;
 pub mod names;
 pub mod normal;
+pub mod processes;
+pub mod reload;
 pub mod remote;
 pub mod run;
 pub mod scenario;

@@ -84,7 +84,7 @@ impl Log {
     pub fn drain(&self, path: &str) -> Result<(), String> {
         let mark = format!("{:?}", Instant::now());
         self.mark(path, &mark)?;
-        self.wait("its own mark", Duration::from_secs(5), |lines| {
+        self.wait("its own mark", crate::world::PATIENCE, |lines| {
             lines.iter().any(|line| line.tag == MARK && line.text == mark)
         })
     }

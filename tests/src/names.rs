@@ -83,6 +83,13 @@ impl Zone {
     }
 
     /// The lines for a name: its own, else those of the nearest wildcard, else those of `*`.
+    /// Whether some names get no answer, or none that can be read.
+    pub fn is_silent(&self) -> bool {
+        let silent =
+            |entry: &Entry| matches!(entry, Entry::Fault { fault: Fault::Silence | Fault::Garbage, .. });
+        self.names.values().flatten().any(silent)
+    }
+
     fn entries(&self, name: &str) -> Option<&[Entry]> {
         if let Some(entries) = self.names.get(name) {
             return Some(entries);

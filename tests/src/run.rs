@@ -3,7 +3,8 @@
 use crate::dialogue;
 use crate::log::Line;
 use crate::normal::{Normal, canonical};
-use crate::scenario::{Placed, Scenario, Step, collect};
+use crate::reload;
+use crate::scenario::{Placed, Scenario, Step, Written, collect};
 use crate::site::Site;
 use crate::world::{PATIENCE, Product, SYSLOG, World};
 use regex::Regex;
@@ -14,8 +15,16 @@ use std::time::{Duration, Instant};
 /// Texts by name: dialogues as `<name>.smtp`, outputs of commands, files by path, `log`, and `queue` when it is not empty.
 pub type Results = BTreeMap<String, String>;
 
+/// What came of a scenario.
+pub struct Outcome {
+    /// What is compared.
+    pub results: Results,
+    /// The whole log as it came, of all hosts.
+    pub log: String,
+}
+
 /// Runs all steps in a new world; the calling thread stays in that world.
-pub fn run(product: Product, scenario: &Scenario, tree: Option<&Path>) -> Result<Results, String> {
+pub fn run(product: Product, scenario: &Scenario, tree: Option<&Path>) -> Result<Outcome, String> {
     let site = Site::enter(product, scenario, tree)?;
     let mut raw = Results::new();
     let done = steps(&site, scenario, &mut raw);
@@ -30,7 +39,8 @@ pub fn run(product: Product, scenario: &Scenario, tree: Option<&Path>) -> Result
     if std::env::var_os("VALIJA_TEST_LOG").is_some() {
         eprintln!("--- {} on {product:?}\n{}", scenario.name, logs());
     }
-    done.map_err(|error| format!("{error}\nthe whole log:\n{}", logs()))?;
+    done.map_err(|error| format!("{error}{LOG}{}", logs()))?;
+    let whole = logs();
     let lines = site.world.log.lines();
     let mut further = Vec::new();
     for (name, peer) in &site.peers {
@@ -56,40 +66,20 @@ pub fn run(product: Product, scenario: &Scenario, tree: Option<&Path>) -> Result
             results.insert(format!("{prefix}log"), if scenario.counted { count(&log) } else { log });
         }
     }
-    Ok(results)
+    Ok(Outcome { results, log: format!("{LOG}{whole}\n") })
 }
+
+/// What stands before the log in the report of a failure.
+pub const LOG: &str = "\nthe whole log:\n";
 
 fn shown(lines: &[Line]) -> String {
     lines.iter().map(Line::shown).collect::<Vec<_>>().join("\n")
 }
 
 fn steps(site: &Site, scenario: &Scenario, results: &mut Results) -> Result<(), String> {
-    site.start(scenario)?;
-    for step in &scenario.steps {
-        match step {
-            Step::Settle => site.settle()?,
-            Step::Zone(_) | Step::Server(..) => site.change(step, scenario)?,
-            Step::Smtp { name, from, to, port, tls } => {
-                let script = scenario.dialogues.get(name).ok_or("no such dialogue")?;
-                let before = departures(&site.world.log.lines());
-                let stream = site.world.connect(from, to.as_deref(), *port)?;
-                let transcript = dialogue::play(script, stream, tls.as_ref(), || site.settle())?;
-                results.insert(format!("{name}.smtp"), transcript);
-                if to.is_none() {
-                    site.world
-                        .log
-                        .wait("the client's departure", PATIENCE, |lines| departures(lines) > before)?;
-                }
-            }
-            Step::On(host, step) => {
-                let step = step.as_ref().clone();
-                let peer = site.peers.get(host).ok_or("no such host")?;
-                if let Some((name, text)) = peer.call(move |world| on(world, &step))? {
-                    results.insert(format!("peer/{host}/{name}"), text);
-                }
-            }
-            step => results.extend(on(&site.world, step)?),
-        }
+    site.start(scenario).map_err(|error| format!("the mail systems did not start: {error}"))?;
+    for written in &scenario.steps {
+        step(site, scenario, &written.step, results).map_err(|error| format!("{written}: {error}"))?;
     }
     if scenario.host.starts
         && let Some(queue) = remaining(&site.world, scenario.expect.contains_key("queue"))?
@@ -120,6 +110,34 @@ fn steps(site: &Site, scenario: &Scenario, results: &mut Results) -> Result<(), 
     site.world.log.drain(SYSLOG)
 }
 
+fn step(site: &Site, scenario: &Scenario, step: &Step, results: &mut Results) -> Result<(), String> {
+    match step {
+        Step::Settle => site.settle()?,
+        Step::Zone(_) | Step::Server(..) => site.change(step, scenario)?,
+        Step::Smtp { name, from, to, port, tls } => {
+            let script = scenario.dialogues.get(name).ok_or("no such dialogue")?;
+            let before = departures(&site.world.log.lines());
+            let stream = site.world.connect(from, to.as_deref(), *port)?;
+            let transcript = dialogue::play(script, stream, tls.as_ref(), || site.settle())?;
+            results.insert(format!("{name}.smtp"), transcript);
+            if to.is_none() {
+                site.world
+                    .log
+                    .wait("the client's departure", PATIENCE, |lines| departures(lines) > before)?;
+            }
+        }
+        Step::On(host, step) => {
+            let step = step.as_ref().clone();
+            let peer = site.peers.get(host).ok_or("no such host")?;
+            if let Some((name, text)) = peer.call(move |world| on(world, &step))? {
+                results.insert(format!("peer/{host}/{name}"), text);
+            }
+        }
+        step => results.extend(on(&site.world, step)?),
+    }
+    Ok(())
+}
+
 /// The queue, unless it is empty. One that must be has a moment: the log tells of a delivery before the queue forgets it.
 fn remaining(world: &World, expected: bool) -> Result<Option<String>, String> {
     let end = Instant::now() + Duration::from_secs(2);
@@ -147,9 +165,16 @@ fn on(world: &World, step: &Step) -> Result<Option<(String, String)>, String> {
         Step::Wait(count, text) => world.log.wait(&format!("{text:?}"), PATIENCE, |lines| {
             lines.iter().filter(|line| line.shown().contains(text.as_str())).count() >= *count
         })?,
-        Step::Command { user, name: None, command } => world.expect_success(user, command)?,
+        Step::Until(command) => world.until(command)?,
+        Step::Command { user, name: None, command } => {
+            let reload = reload::Before::of(world, command);
+            world.expect_success(user, command)?;
+            reload.map_or(Ok(()), |before| before.over(world))?;
+        }
         Step::Command { user, name: Some(name), command } => {
+            let reload = reload::Before::of(world, command);
             let output = world.run(user, command)?;
+            reload.map_or(Ok(()), |before| before.over(world))?;
             let ended =
                 if output.status == 0 { String::new() } else { format!("[exit {}]\n", output.status) };
             return Ok(Some((name.clone(), output.text + &ended)));
@@ -226,9 +251,10 @@ pub fn expected(product: Product, scenario: &Scenario) -> Results {
     let played: BTreeSet<String> = scenario
         .steps
         .iter()
-        .filter_map(
-            |step| if let Step::Smtp { name, .. } = step { Some(format!("{name}.smtp")) } else { None },
-        )
+        .filter_map(|written| match &written.step {
+            Step::Smtp { name, .. } => Some(format!("{name}.smtp")),
+            _ => None,
+        })
         .collect();
     for (name, text) in &scenario.dialogues {
         expected.insert(format!("{name}.smtp"), text.clone());
@@ -259,16 +285,23 @@ fn is_log(name: &str) -> bool {
     name == "log" || (name.starts_with("peer/") && name.split('/').skip(2).eq(["log"]))
 }
 
-/// The differences between what is expected and what came out, readable; empty when there are none.
-pub fn differences(expected: &Results, actual: &Results) -> String {
+/// The differences between what is expected and what came out, readable; empty when there are none. What steps show
+/// stands first, in their order: there lies the cause of what else differs.
+pub fn differences(expected: &Results, actual: &Results, steps: &[Written]) -> String {
     let mut report = String::new();
     let names: BTreeSet<&String> = expected.keys().chain(actual.keys()).collect();
-    for name in names {
+    let shows =
+        |name: &str| steps.iter().position(|written| shown_by(&written.step).is_some_and(|own| own == name));
+    let mut names: Vec<(usize, bool, &String)> =
+        names.into_iter().map(|name| (shows(name).unwrap_or(usize::MAX), is_log(name), name)).collect();
+    names.sort();
+    for (place, _, name) in names {
+        let by = steps.get(place).map_or(String::new(), |written| format!(" of the {written}"));
         match (expected.get(name), actual.get(name)) {
             (Some(expected), Some(actual)) if expected == actual => {}
-            (Some(_), None) => report.push_str(&format!("  {name}: expected, but it is not there\n")),
+            (Some(_), None) => report.push_str(&format!("  {name}{by}: expected, but it is not there\n")),
             (expected, Some(actual)) => {
-                report.push_str(&format!("  {name}: (- expected, + came out)\n"));
+                report.push_str(&format!("  {name}{by}: (- expected, + came out)\n"));
                 report.push_str(&diff(expected.map_or("", String::as_str), actual));
             }
             (None, None) => {}
@@ -277,7 +310,17 @@ pub fn differences(expected: &Results, actual: &Results) -> String {
     report
 }
 
-/// A line by line comparison.
+/// The text that a step adds to the results.
+fn shown_by(step: &Step) -> Option<String> {
+    match step {
+        Step::Smtp { name, .. } => Some(format!("{name}.smtp")),
+        Step::Command { name, .. } => name.clone(),
+        Step::On(host, step) => Some(format!("peer/{host}/{}", shown_by(step)?)),
+        _ => None,
+    }
+}
+
+/// A line by line comparison; of what is alike, the line before each difference.
 fn diff(old: &str, new: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     let mut common = vec![vec![0usize; new.len() + 1]; old.len() + 1];
@@ -290,11 +333,17 @@ fn diff(old: &str, new: &str) -> String {
             };
         }
     }
-    let (mut i, mut j, mut out) = (0, 0, String::new());
+    let (mut i, mut j, mut out, mut alike) = (0, 0, String::new(), None);
     while i < old.len() || j < new.len() {
         if i < old.len() && j < new.len() && old[i] == new[j] {
+            alike = Some(old[i]);
             (i, j) = (i + 1, j + 1);
-        } else if j == new.len() || (i < old.len() && common[i + 1][j] >= common[i][j + 1]) {
+            continue;
+        }
+        if let Some(line) = alike.take() {
+            out.push_str(&format!("      {line}\n"));
+        }
+        if j == new.len() || (i < old.len() && common[i + 1][j] >= common[i][j + 1]) {
             out.push_str(&format!("    - {}\n", old[i]));
             i += 1;
         } else {
@@ -360,12 +409,34 @@ mod tests {
     #[test]
     fn differences_are_found_and_shown() {
         let text = |text: &str| Results::from([("log".to_string(), text.to_string())]);
-        assert_eq!(differences(&text("a\nb\n"), &text("a\nb\n")), "");
+        assert_eq!(differences(&text("a\nb\n"), &text("a\nb\n"), &[]), "");
         assert_eq!(
-            differences(&text("a\nb\n"), &text("a\nc\n")),
-            "  log: (- expected, + came out)\n    - b\n    + c\n"
+            differences(&text("x\na\nb\nd\n"), &text("x\na\nc\nd\n"), &[]),
+            "  log: (- expected, + came out)\n      a\n    - b\n    + c\n"
         );
-        assert!(differences(&Results::new(), &text("a\n")).contains("+ a"));
-        assert!(differences(&text("a\n"), &Results::new()).contains("not there"));
+        assert!(differences(&Results::new(), &text("a\n"), &[]).contains("+ a"));
+        assert!(differences(&text("a\n"), &Results::new(), &[]).contains("not there"));
+    }
+
+    #[test]
+    fn what_steps_show_stands_before_what_came_of_it() {
+        let step = |line, name: &str| Written {
+            line,
+            text: format!("root {name}: true"),
+            step: Step::Command { user: "root".into(), name: Some(name.into()), command: "true".into() },
+        };
+        let names = ["a", "log", "var/mail/jose", "z"];
+        let all = |text: &str| names.map(|name| (name.to_string(), text.to_string())).into();
+        let report = differences(&all("x\n"), &all("y\n"), &[step(1, "z"), step(3, "a")]);
+        let heads: Vec<&str> = report.lines().filter(|line| line.ends_with("came out)")).collect();
+        assert_eq!(
+            heads,
+            [
+                "  z of the step in line 1 `root z: true`: (- expected, + came out)",
+                "  a of the step in line 3 `root a: true`: (- expected, + came out)",
+                "  var/mail/jose: (- expected, + came out)",
+                "  log: (- expected, + came out)",
+            ]
+        );
     }
 }

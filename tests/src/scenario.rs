@@ -6,6 +6,7 @@ use crate::names::Zone;
 use crate::remote::Script;
 use crate::tls::Options;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -21,6 +22,23 @@ pub struct Placed {
     pub content: Vec<u8>,
     /// Whether it may be executed.
     pub executable: bool,
+}
+
+/// A step as it stands in the file.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The number of its line.
+    pub line: usize,
+    /// The line.
+    pub text: String,
+    /// What it asks for.
+    pub step: Step,
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "step in line {} `{}`", self.line, self.text)
+    }
 }
 
 /// One thing to do.
@@ -54,6 +72,8 @@ pub enum Step {
     Empty,
     /// Wait until so many log lines contain this text.
     Wait(usize, String),
+    /// Wait until this command of root's succeeds.
+    Until(String),
     /// Start the mail system and wait until it says so.
     Start,
     /// Stop it and wait until it is gone.
@@ -128,7 +148,7 @@ pub struct Scenario {
     /// Whether the log is compared with nothing: what is said depends on the moment, and only what came out counts.
     pub unheard: bool,
     /// The steps.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Written>,
     /// Dialogues by name.
     pub dialogues: BTreeMap<String, String>,
     /// Expected texts by path below `expect/`.
@@ -211,7 +231,7 @@ fn read(root: &Path, folder: &Path) -> io::Result<Scenario> {
     })?;
     let steps = optional("steps").ok_or_else(|| bad("no steps"))?;
     let steps = parse_steps(&steps).map_err(|line| bad(&format!("steps: cannot read {line:?}")))?;
-    for step in &steps {
+    for Written { step, .. } in &steps {
         if let Step::Smtp { name, .. } = step
             && !dialogues.contains_key(name)
         {
@@ -353,12 +373,12 @@ fn settings(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn parse_steps(text: &str) -> Result<Vec<Step>, String> {
-    let mut steps = Vec::new();
-    for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
-        steps.push(parse_step(line)?);
-    }
-    Ok(steps)
+fn parse_steps(text: &str) -> Result<Vec<Written>, String> {
+    let lines = (1..).zip(text.lines());
+    lines
+        .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
+        .map(|(number, line)| Ok(Written { line: number, text: line.to_string(), step: parse_step(line)? }))
+        .collect()
 }
 
 fn parse_step(line: &str) -> Result<Step, String> {
@@ -374,6 +394,7 @@ fn parse_step(line: &str) -> Result<Step, String> {
         "start" => Step::Start,
         "stop" => Step::Stop,
         "wait" => Step::Wait(1, line["wait".len()..].trim().to_string()),
+        "until" => Step::Until(line["until".len()..].trim().to_string()),
         word if word.starts_with("wait*") => {
             let count = word["wait*".len()..].parse().map_err(|_| line)?;
             Step::Wait(count, line[word.len()..].trim().to_string())

@@ -3,7 +3,7 @@
 
 use crate::dovecot;
 use crate::milter::Milter;
-use crate::names;
+use crate::names::{self, Zone};
 use crate::remote;
 use crate::scenario::{Change, Host, Scenario, Step, usual_prefix};
 use crate::world::{First, NAME_SERVER, PATIENCE, Product, SYSLOG, World, enter_network, network};
@@ -111,20 +111,25 @@ impl Site {
             ip(&outside, &link)?;
             ip(&format!("--net=/proc/{}/ns/net", process.id()), &plan.inside(peer))?;
         }
-        let named = scenario.zone.is_some();
+        // A busy machine may take more than a second for an answer; where none is to come, that is waited for.
+        let zones = || scenario.zone.iter().chain(scenario.zones.values());
+        let patience =
+            if zones().any(Zone::is_silent) { "timeout:1 attempts:1" } else { "timeout:10 attempts:1" };
+        let resolver =
+            scenario.zone.as_ref().map(|_| format!("nameserver {NAME_SERVER}\noptions {patience}\n"));
         let mut hosts = BTreeMap::new();
         for (name, peer, process) in peers {
-            let peer = peer.clone();
+            let (peer, resolver) = (peer.clone(), resolver.clone());
             let actor = Actor::start(move || {
                 let (world, ()) = World::join(process, Product::Postfix, &peer, || Ok(()))?;
-                world.furnish(&peer, named)?;
+                world.furnish(&peer, resolver.as_deref())?;
                 Ok(world)
             })?;
             hosts.insert(name.clone(), actor);
         }
         let (world, outside) =
             World::join(first, product, host, || Actor::start(|| enter_network("/run/netns/outside")))?;
-        world.furnish(host, named)?;
+        world.furnish(host, resolver.as_deref())?;
         let mut site = Site {
             peers: hosts,
             world,
@@ -288,7 +293,7 @@ const CLIENTS: [&str; 3] = ["10.77.9.9", "10.77.9.10", "fd00:77::9"];
 
 impl Plan {
     fn of(scenario: &Scenario) -> Plan {
-        let clients = scenario.steps.iter().filter_map(|step| match step {
+        let clients = scenario.steps.iter().filter_map(|written| match &written.step {
             Step::Smtp { from, .. } => Some(from.as_str()),
             _ => None,
         });

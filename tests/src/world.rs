@@ -31,7 +31,7 @@ pub const SYSLOG: &str = "/dev/log";
 pub const NAME_SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 77, 0, 53));
 
 /// How long anything may take before it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A world, entered by the thread that made it; it ends when dropped.
 pub struct World {
@@ -131,8 +131,8 @@ impl World {
         Ok((World { log, product, addresses: host.addresses.clone(), _first: first }, started))
     }
 
-    /// Writes the configuration and the files of a host.
-    pub fn furnish(&self, host: &Host, named: bool) -> Result<(), String> {
+    /// Writes the configuration and the files of a host; `resolver` is its resolv.conf, if there is a name server.
+    pub fn furnish(&self, host: &Host, resolver: Option<&str>) -> Result<(), String> {
         let mut master =
             fs::read_to_string("/usr/share/postfix/master.cf.dist").map_err(|error| error.to_string())?;
         master.push_str(&host.master_cf);
@@ -141,13 +141,12 @@ impl World {
         put("/etc/postfix/main.cf", host.main_cf.as_bytes(), 0o644)?;
         put("/etc/postfix/master.cf", master.as_bytes(), 0o644)?;
         put("/etc/hosts", hosts.as_bytes(), 0o644)?;
-        let resolver = format!("nameserver {NAME_SERVER}\noptions timeout:1 attempts:1\n");
-        if named {
+        if let Some(resolver) = resolver {
             put("/etc/resolv.conf", resolver.as_bytes(), 0o644)?;
         }
         if self.product == Product::Postfix {
             put("/var/spool/postfix/etc/hosts", hosts.as_bytes(), 0o644)?;
-            if named {
+            if let Some(resolver) = resolver {
                 put("/var/spool/postfix/etc/resolv.conf", resolver.as_bytes(), 0o644)?;
             }
         }
@@ -178,7 +177,7 @@ impl World {
 
     /// Runs a shell command as a user, in their home.
     pub fn run(&self, user: &str, command: &str) -> Result<Output, String> {
-        self.run_within(user, command, Duration::from_secs(30))
+        self.run_within(user, command, 2 * PATIENCE)
     }
 
     /// The same, with so much time.
@@ -238,6 +237,23 @@ impl World {
             Output { status, text } => {
                 Err(format!("`{command}` as {user} ended with {status} and said:\n{text}"))
             }
+        }
+    }
+
+    /// Repeats a command until it ends well.
+    pub fn until(&self, command: &str) -> Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let Output { status, text } = self.run("root", command)?;
+            if status == 0 {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!(
+                    "waited {PATIENCE:?} in vain; the last time `{command}` ended with {status} and said:\n{text}"
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
@@ -420,13 +436,13 @@ fn dial(source: IpAddr, target: SocketAddr) -> Result<TcpStream, String> {
     };
     use std::os::fd::AsRawFd;
     let family = if source.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + PATIENCE;
     loop {
         let handle = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
             .map_err(|error| error.to_string())?;
         bind(handle.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))
             .map_err(|error| format!("{source}: {error}"))?;
-        let patience = nix::sys::time::TimeVal::new(5, 0);
+        let patience = nix::sys::time::TimeVal::new(20, 0);
         setsockopt(&handle, sockopt::SendTimeout, &patience).map_err(|error| error.to_string())?;
         match connect(handle.as_raw_fd(), &SockaddrStorage::from(target)) {
             Ok(()) => return Ok(TcpStream::from(handle)),

@@ -2,9 +2,11 @@ import base64, os, socket, threading
 # Dovecot's authentication protocol, as far as Postfix asks: one user, one mechanism.
 path = "/var/spool/postfix/private/auth"
 server = socket.socket(socket.AF_UNIX)
-server.bind(path)
-os.chmod(path, 0o666)
+# It has its name when it listens.
+server.bind(path + ".new")
+os.chmod(path + ".new", 0o666)
 server.listen()
+os.rename(path + ".new", path)
 def serve(peer):
     lines = peer.makefile("rw", newline="\n")
     lines.write("VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00112233445566778899aabbccddeeff\nDONE\n")

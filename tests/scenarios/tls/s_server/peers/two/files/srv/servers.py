@@ -61,7 +61,7 @@ def serve(port, options):
             session(program)
             # A short while for the client to close, and then this goes.
             program.stdin.close()
-            program.wait(5)
+            program.wait(60)
         except (OSError, subprocess.TimeoutExpired):
             pass
         program.kill()
