@@ -11,8 +11,14 @@ use std::sync::Arc;
 
 /// Does what remains when no recipient of a message is being delivered any more.
 pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>) {
-    if !message.is_gone()
-        && let Err(e) = conclude(&shared, &message).await
+    let concluded = if message.is_gone() { Ok(None) } else { conclude(&shared, &message).await.map(Some) };
+    // Before the lease ends: it may be due at once, and what comes then is another one.
+    let _ = shared.inbox.send(Note::Gone(message.id));
+    let ended = match concluded {
+        Ok(Some(outcome)) => end(&shared, &message, outcome).await,
+        other => other.map(drop),
+    };
+    if let Err(e) = ended
         && e != StoreError::LeaseLost
     {
         let parts = shared.parts();
@@ -23,10 +29,29 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>, message: Arc<Message>)
         let outcome = Outcome { next_attempt: Some(next), ..Outcome::default() };
         let _ = shared.store.settle(message.id, outcome, false).await;
     }
-    let _ = shared.inbox.send(Note::Gone(message.id));
 }
 
-async fn conclude<S: Store>(shared: &Arc<Shared<S>>, message: &Arc<Message>) -> Result<(), StoreError> {
+/// Ends the lease.
+async fn end<S: Store>(
+    shared: &Arc<Shared<S>>,
+    message: &Arc<Message>,
+    outcome: Outcome,
+) -> Result<(), StoreError> {
+    let settled = message.states().iter().all(RecipientState::settled);
+    match shared.store.settle(message.id, outcome, false).await {
+        // The last settlement of a message that has nobody left made it go.
+        Ok(()) => {}
+        Err(StoreError::LeaseLost) if settled => {}
+        Err(e) => return Err(e),
+    }
+    if settled {
+        shared.parts().settings.voice.say_of(message.id, &Removed {});
+    }
+    Ok(())
+}
+
+/// Tells whom there is to tell; gives how the lease is to end.
+async fn conclude<S: Store>(shared: &Arc<Shared<S>>, message: &Arc<Message>) -> Result<Outcome, StoreError> {
     let parts = shared.parts();
     let settings = &parts.settings;
     let (store, id, envelope) = (&shared.store, message.id, &message.envelope);
@@ -101,16 +126,7 @@ async fn conclude<S: Store>(shared: &Arc<Shared<S>>, message: &Arc<Message>) -> 
     if !settled {
         outcome.next_attempt = Some(settings.patience.next(id, envelope.arrival, now));
     }
-    match store.settle(id, outcome, false).await {
-        // The last settlement of a message that has nobody left made it go.
-        Ok(()) => {}
-        Err(StoreError::LeaseLost) if settled => {}
-        Err(e) => return Err(e),
-    }
-    if settled {
-        settings.voice.say_of(id, &Removed {});
-    }
-    Ok(())
+    Ok(outcome)
 }
 
 /// Tells the log that nobody can be told.

@@ -39,6 +39,9 @@ pub(super) async fn give_up<S: Store>(
     let voice = &parts.settings.voice;
     voice.say_of(id, &Crashed { transport: "qmgr".into() });
     let next = parts.settings.patience.next(id, arrival, sys::time::now_micros());
+    message.into_iter().for_each(Message::set_gone);
+    // Before the lease ends; see `finish`.
+    let _ = shared.inbox.send(Note::Gone(id));
     let blamed = shared.store.blame(id).await;
     let outcome = Outcome { next_attempt: Some(next), ..Outcome::default() };
     let settled = shared.store.settle(id, outcome, false).await;
@@ -47,8 +50,6 @@ pub(super) async fn give_up<S: Store>(
             voice.say_of(id, &QueueTrouble { why: trouble.to_string() });
         }
     }
-    message.into_iter().for_each(Message::set_gone);
-    let _ = shared.inbox.send(Note::Gone(id));
 }
 
 /// Work without which nothing goes on: a defect in it ends the process, which is started again.

@@ -182,12 +182,15 @@ async fn schedule<S: Store>(
     let mut active: HashMap<QueueId, Arc<Message>> = HashMap::new();
     let mut draining: Vec<oneshot::Sender<()>> = Vec::new();
     let mut heard = Vec::new();
+    // What was put off for a minute must not wait for a year because the clock was set back.
+    let (started, origin) = (std::time::Instant::now(), sys::time::now_micros());
+    let clock = || origin.saturating_add(started.elapsed().as_micros() as u64);
     loop {
         if heard.is_empty() {
             match scheduler.wake_at() {
                 None => _ = notes.recv_many(&mut heard, TOGETHER).await,
                 Some(at) => {
-                    let pause = Duration::from_micros(at.saturating_sub(sys::time::now_micros()));
+                    let pause = Duration::from_micros(at.saturating_sub(clock()));
                     tokio::select! {
                         n = notes.recv_many(&mut heard, TOGETHER) => if n == 0 { return },
                         () = tokio::time::sleep(pause) => heard.push(Note::Event(Event::Tick)),
@@ -197,7 +200,7 @@ async fn schedule<S: Store>(
             heard.reverse();
         }
         let Some(note) = heard.pop() else { return };
-        let now = sys::time::now_micros();
+        let now = clock();
         let actions = match note {
             Note::Event(event) => scheduler.on(event, now),
             Note::Arrived(..) if !draining.is_empty() => Vec::new(),
