@@ -3,11 +3,14 @@
 
 use crate::dial::{self, Failure, Source};
 use crate::stream::Socket;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
 
 /// A place to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +69,7 @@ impl Endpoint {
                 Endpoint::Unix { path, .. } => dial::unix(path, Duration::ZERO).await.map(Socket::from),
                 Endpoint::Inet { host, port, .. } => {
                     let mut failure = Failure::Connect(io::ErrorKind::AddrNotAvailable.into(), None);
-                    for address in addresses(host).await.map_err(|e| Failure::Connect(e, None))? {
+                    for address in Box::pin(addresses(host)).await.map_err(|e| Failure::Connect(e, None))? {
                         let to = SocketAddr::new(address, *port);
                         match dial::tcp(to, &Source::default(), Duration::ZERO).await {
                             Ok(dialled) => return Ok(Socket::from(dialled.stream)),
@@ -92,20 +95,59 @@ impl fmt::Display for Endpoint {
     }
 }
 
-async fn addresses(host: &str) -> io::Result<Vec<IpAddr>> {
+/// The addresses of a host of the administrator's; this host's where none is named.
+pub async fn addresses(host: &str) -> io::Result<Vec<IpAddr>> {
     if host.is_empty() {
         return Ok(vec![Ipv4Addr::LOCALHOST.into()]);
     }
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
-    // The administrator's name, in /etc/hosts more often than not: the system's own look-up.
-    let name = host.to_string();
-    let looked = tokio::task::spawn_blocking(move || sys::names::addresses_of(&name)).await;
-    match looked {
-        Ok(Ok(addresses)) => Ok(addresses),
-        Ok(Err(failure)) => Err(io::Error::other(failure.words)),
-        Err(_) => Err(io::ErrorKind::Interrupted.into()),
+    // In /etc/hosts more often than not: the system's own look-up.
+    let look = |host: &str| sys::names::addresses_of(host).map_err(|failure| failure.words);
+    looked_up(host, look).await.map_err(io::Error::other)
+}
+
+/// What a look-up found, or the words for why it found nothing.
+type Found = Result<Vec<IpAddr>, String>;
+
+/// Look-ups under way, by name. The system's may take half a minute where a name server is dead, and each
+/// keeps a thread that others need: one at a time for each name, and not many at all.
+static UNDER_WAY: Mutex<BTreeMap<String, watch::Receiver<Option<Found>>>> = Mutex::new(BTreeMap::new());
+static PLACES: Semaphore = Semaphore::const_new(8);
+
+/// A look-up that is under way until this is dropped.
+struct LookUp(String, watch::Sender<Option<Found>>);
+
+impl Drop for LookUp {
+    fn drop(&mut self) {
+        UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+async fn looked_up(host: &str, look: impl FnOnce(&str) -> Found + Send + 'static) -> Found {
+    let mut answer = {
+        let mut under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = || {
+            let (tell, answer) = watch::channel(None);
+            let under_way = LookUp(host.to_string(), tell);
+            // A task of its own: it goes on when whoever asked first waits no longer.
+            tokio::spawn(async move {
+                let Ok(place) = PLACES.acquire().await else { return };
+                let looking = tokio::task::spawn_blocking(move || {
+                    let LookUp(host, tell) = &under_way;
+                    let _ = tell.send(Some(look(host)));
+                });
+                let _ = looking.await;
+                drop(place);
+            });
+            answer
+        };
+        under_way.entry(host.to_string()).or_insert_with(begin).clone()
+    };
+    match answer.wait_for(Option::is_some).await.map(|found| found.clone()) {
+        Ok(Some(found)) => found,
+        _ => Err("the look-up was given up".into()),
     }
 }
 
@@ -143,6 +185,40 @@ mod tests {
         }
         let one = Endpoint::parse("inet:a:25", Path::new("/"), false).unwrap();
         assert_eq!(one.to_string(), "a:25");
+    }
+
+    #[test]
+    fn a_name_that_nobody_answers_for_keeps_one_thread() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static LOOKED: AtomicUsize = AtomicUsize::new(0);
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).max_blocking_threads(2).enable_all().build().unwrap();
+        let here = vec![IpAddr::from([127, 0, 0, 7])];
+        let (answer, silence) = std::sync::mpsc::channel::<Vec<IpAddr>>();
+        let silence = std::sync::Arc::new(Mutex::new(silence));
+        let dead = |_| {
+            let silence = silence.clone();
+            looked_up("dead.test", move |_: &str| {
+                LOOKED.fetch_add(1, Ordering::SeqCst);
+                let answer = silence.lock().unwrap().recv_timeout(Duration::from_secs(30));
+                answer.map_err(|e| e.to_string())
+            })
+        };
+        runtime.block_on(async {
+            let many: Vec<_> = (0..100).map(dead).map(tokio::spawn).collect();
+            while LOOKED.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+            let (other, expected) = (here.clone(), here.clone());
+            let live = looked_up("live.test", move |_: &str| Ok(other));
+            assert_eq!(tokio::time::timeout(Duration::from_secs(10), live).await, Ok(Ok(expected)));
+            answer.send(here.clone()).unwrap();
+            for one in many {
+                assert_eq!(one.await.unwrap(), Ok(here.clone()));
+            }
+            assert_eq!(LOOKED.load(Ordering::SeqCst), 1);
+        });
+        assert!(UNDER_WAY.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -150,16 +150,12 @@ async fn connect(server: &Server, say: &Source) -> Result<Connection, Failure> {
 const NOT_THERE: &str = "No such file or directory";
 
 async fn inet(host: &str, port: u16, timeout: Duration) -> Result<Socket, String> {
-    let addresses: Vec<SocketAddr> = match host.parse() {
-        Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => {
-            let found = tokio::time::timeout(timeout, tokio::net::lookup_host((host, port))).await;
-            found.map_err(|_| "Connection timed out".to_string())?.map_err(|e| e.to_string())?.collect()
-        }
-    };
+    // Boxed: a session that waits should not carry it.
+    let found = tokio::time::timeout(timeout, Box::pin(net::endpoint::addresses(host))).await;
+    let addresses = found.map_err(|_| "Connection timed out".to_string())?.map_err(|e| e.to_string())?;
     let mut why = "no address found".to_string();
     for address in addresses {
-        match dial::tcp(address, &dial::Source::default(), timeout).await {
+        match dial::tcp(SocketAddr::new(address, port), &dial::Source::default(), timeout).await {
             Ok(dialled) => return Ok(Socket::from(dialled.stream)),
             Err(failure) => why = failure.to_string(),
         }
