@@ -178,6 +178,23 @@ async fn a_connection_in_the_clear_for_want_of_another_is_for_one_message() {
 }
 
 #[tokio::test]
+async fn a_password_never_goes_in_the_clear_because_encryption_fails() {
+    let says: Says = |line| match line.get(..4) {
+        Some("EHLO") => ("250-mx.test\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n", false),
+        Some("STAR") => ("220 go\r\n", true),
+        _ => good(line),
+    };
+    let (port, heard) = serve(says).await;
+    let login = "smtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = static:jose:secreto\n\
+        smtp_sasl_security_options = noanonymous\n";
+    let client = client(&format!("smtp_tls_security_level = may\n{login}"));
+    let done = deliver(&client, port, Duration::from_secs(3600)).await;
+    assert_eq!(status(&done), (4, "Cannot start TLS: handshake failure"));
+    assert_eq!(connections(&heard, "STARTTLS"), [1]);
+    assert_eq!(connections(&heard, "AUTH"), [] as [u32; 0]);
+}
+
+#[tokio::test]
 async fn policies_that_cannot_be_looked_up_make_mail_wait() {
     let (port, heard) = serve(good).await;
     for table in ["smtp_tls_policy_maps", "smtp_tls_per_site"] {
