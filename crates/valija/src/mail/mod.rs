@@ -193,7 +193,8 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
     if let Some(socket) = log_socket(&queue_directory.join("public/postlog"), &say) {
         tokio::spawn(take_lines(socket));
     }
-    let mut listeners = Listeners::serve(std::mem::take(&mut sockets), &snapshot);
+    let mut listeners = Listeners::default();
+    listeners.serve(std::mem::take(&mut sockets), &snapshot);
     master.tell(&Ask::Ready).await;
     sys::program::forget_start();
 
@@ -248,7 +249,7 @@ async fn serve(directory: &Path, master: &Master, prepared: Prepared) -> Result<
                             new.verifier.reload(settings);
                         }
                         *present.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
-                        listeners = Listeners::serve(sockets, &new);
+                        listeners.serve(sockets, &new);
                         Ask::Ready
                     }
                     Err(what) => Ask::Failed(what),
