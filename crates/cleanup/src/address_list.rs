@@ -147,6 +147,8 @@ struct Printer<'a> {
 impl Printer<'_> {
     fn list(&mut self, tokens: &[Token]) -> Option<()> {
         let (mut start, mut at) = (0, 0);
+        // Looked for once: a list of many colons would be read again for each.
+        let end_of_groups = tokens.iter().rposition(|t| *t == Token::Semicolon).unwrap_or(0);
         while let Some(token) = tokens.get(at) {
             let phrase = &tokens[start..at];
             at += 1;
@@ -167,7 +169,7 @@ impl Printer<'_> {
                 Token::Colon => {
                     // The name of a group, if the group is closed. RFC 5322 3.4.
                     let named = phrase.iter().any(|t| matches!(t, Token::Word(..)));
-                    if !named || !tokens[at..].contains(&Token::Semicolon) {
+                    if !named || end_of_groups < at {
                         return None;
                     }
                     self.display(phrase);

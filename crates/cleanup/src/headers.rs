@@ -158,33 +158,40 @@ impl Headers {
             return self.scan(bytes, rewrite, out);
         }
         self.start.extend_from_slice(bytes);
+        let mut start = std::mem::take(&mut self.start);
+        let mut at = 0;
         while self.at_start {
-            let rest = self.start.iter().position(|b| *b != b'>').unwrap_or(self.start.len());
-            let tail = &self.start[rest..];
+            let left = &start[at..];
+            let rest = left.iter().position(|b| *b != b'>').unwrap_or(left.len());
+            let tail = &left[rest..];
             // Nothing here depends on how much came at once: `>` beyond a number are not quotes, and a line
             // beyond the limit is the last that is kept so.
             let few = rest < 1000;
             if few && tail.len() < 5 && b"From ".starts_with(tail) {
-                return &[]; // more is needed to tell
+                break; // more is needed to tell
             }
             if !few || !tail.starts_with(b"From ") {
                 self.at_start = false;
                 break;
             }
             let most = self.plan.size_limit;
-            let Some(end) = memchr::memchr(b'\n', self.start.get(..most).unwrap_or(&self.start)) else {
-                if self.start.len() >= most {
+            let Some(end) = memchr::memchr(b'\n', left.get(..most).unwrap_or(left)) else {
+                if left.len() >= most {
                     self.at_start = false;
-                    self.start.splice(..0, *b"X-Mailbox-Line: ");
-                    break;
+                    start.splice(at..at, *b"X-Mailbox-Line: ");
                 }
-                return &[];
+                break;
             };
-            let line: Vec<u8> = self.start.drain(..=end).collect();
-            self.scan_all(&[b"X-Mailbox-Line: ", line.as_slice()].concat(), rewrite, out);
+            self.scan_all(&[b"X-Mailbox-Line: ", &left[..=end]].concat(), rewrite, out);
+            at += end + 1;
         }
-        let start = std::mem::take(&mut self.start);
-        self.scan_all(&start, rewrite, out);
+        // What is read is taken away at once, not line by line: each time all that follows it moves.
+        start.drain(..at);
+        if self.at_start {
+            self.start = start;
+        } else {
+            self.scan_all(&start, rewrite, out);
+        }
         &[]
     }
 

@@ -209,7 +209,7 @@ pub fn split(message: &[u8]) -> (Vec<Field<'_>>, usize) {
     };
     while at < message.len() {
         let end = memchr(b'\n', &message[at..]).map_or(message.len(), |n| at + n + 1);
-        match classify(trim_line_end(&message[at..end]), start.is_some()) {
+        match classify_within(trim_line_end(&message[at..end]), start.is_some(), LONGEST_NAME) {
             Line::Continuation => {}
             Line::Field(_) => {
                 close(start, at, &mut fields);
@@ -314,6 +314,9 @@ mod tests {
         }
         let named = |bytes: usize| scan(&[format!("{}:", "x".repeat(bytes)).as_bytes()], 102_400);
         assert!(named(2047).starts_with('[') && named(2048).starts_with('!'));
+        // And where all of it is in memory.
+        let split = |bytes: usize| split(format!("{}:", "x".repeat(bytes)).as_bytes()).0.len();
+        assert_eq!((split(2047), split(2048)), (1, 0));
     }
 
     proptest! {

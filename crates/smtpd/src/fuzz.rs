@@ -6,6 +6,8 @@ use crate::verify::file;
 
 /// A policy service's answer: it is understood at the same place however it arrives, and what came is enough.
 pub fn policy(answer: &[u8], step: usize) {
+    // Each piece reads all that came before it anew: the answers of no service are long.
+    let answer = answer.get(..2000).unwrap_or(answer);
     let whole = parse(answer);
     let mut at = 0;
     let stepwise = loop {

@@ -25,10 +25,22 @@ fn session<'a>(pieces: impl Iterator<Item = &'a [u8]>, kind: u8) -> Came {
     let settings = Settings {
         xclient: kind & 2 != 0,
         xforward: kind & 2 != 0,
-        hard_error_limit: 1000,
         auth: Some(auth),
+        helo_required: kind & 4 != 0,
+        strict_rfc821_envelopes: kind & 4 != 0,
+        size_limit: if kind & 8 != 0 { 50 } else { 10_240_000 },
+        recipient_limit: if kind & 8 != 0 { 2 } else { 1000 },
+        recipient_overshoot_limit: if kind & 8 != 0 { 1 } else { 1000 },
+        bare_newline: if kind & 16 != 0 { BareNewline::Reject } else { BareNewline::Normalize },
+        line_limit: if kind & 32 != 0 { 40 } else { 2048 },
+        smtputf8: kind & 64 == 0,
+        disable_vrfy: kind & 64 != 0,
+        hard_error_limit: if kind & 128 != 0 { 3 } else { 1000 },
         ..Settings::default()
     };
+    let (size_limit, recipient_limit) = (settings.size_limit, settings.recipient_limit);
+    let mut greeted = !settings.helo_required;
+    let (mut mailed, mut began, mut closed) = (false, 0, false);
     let mut session = Session::new(settings);
     let (mut content, mut accepted, mut messages) = (Vec::new(), 0, 0);
     for piece in pieces {
@@ -40,7 +52,12 @@ fn session<'a>(pieces: impl Iterator<Item = &'a [u8]>, kind: u8) -> Came {
                     content.extend_from_slice(bytes);
                     continue;
                 }
+                Some(Event::Helo { .. }) => {
+                    greeted = true;
+                    Decision::Accept
+                }
                 Some(Event::Rcpt(r)) if r.recipient.local().len() > 5 => {
+                    assert!(mailed && !closed, "a recipient without a sender");
                     Decision::Reply(Reply::new(550, "5.1.1 no"))
                 }
                 Some(Event::Auth { initial: None, .. }) => Decision::Reply(Reply::new(334, "")),
@@ -48,17 +65,36 @@ fn session<'a>(pieces: impl Iterator<Item = &'a [u8]>, kind: u8) -> Came {
                     Decision::Reply(Reply::new(334, ""))
                 }
                 Some(Event::Rcpt(_)) => {
+                    assert!(mailed && !closed, "a recipient without a sender");
                     accepted += 1;
+                    assert!(accepted <= recipient_limit, "more recipients than may be");
                     Decision::Accept
                 }
-                Some(Event::Mail(_)) => {
-                    accepted = 0;
+                Some(Event::Mail(mail)) => {
+                    assert!(greeted && !mailed && !closed, "a sender where none may be");
+                    assert!(!mail.sender.to_string().contains(['\r', '\n', '\0']), "{}", mail.sender);
+                    (accepted, mailed) = (0, true);
                     Decision::Accept
                 }
-                Some(Event::EndOfMessage { .. }) => {
-                    assert!(accepted > 0, "a message without a recipient");
-                    (accepted, messages) = (0, messages + 1);
+                Some(Event::Data { .. }) => {
+                    assert!(mailed && accepted > 0 && !closed, "content of nothing, or for nobody");
+                    began = content.len();
                     Decision::Accept
+                }
+                Some(Event::EndOfMessage { size, .. }) => {
+                    assert!(accepted > 0 && mailed, "a message without a recipient");
+                    assert!(size <= size_limit, "longer than may be");
+                    assert_eq!(size, (content.len() - began) as u64, "not all of it was told");
+                    (accepted, messages, mailed) = (0, messages + 1, false);
+                    Decision::Accept
+                }
+                Some(Event::Abort) => {
+                    (accepted, mailed) = (0, false);
+                    continue;
+                }
+                Some(Event::Close(_)) => {
+                    closed = true;
+                    continue;
                 }
                 Some(event) if event.wants_answer() => Decision::Accept,
                 Some(_) => continue,
@@ -70,6 +106,7 @@ fn session<'a>(pieces: impl Iterator<Item = &'a [u8]>, kind: u8) -> Came {
     for line in output.split_inclusive(|b| *b == b'\n').filter(|l| l.ends_with(b"\n")) {
         assert!(line.ends_with(b"\r\n") && line.len() >= 5, "{}", text(line));
         assert!(line[..3].iter().all(u8::is_ascii_digit) && b" -\r".contains(&line[3]), "{}", text(line));
+        assert!(line.len() <= 4096 && !line[..line.len() - 2].contains(&b'\r'), "{}", text(line));
     }
     Came { output, content, counts: session.counts(), messages }
 }

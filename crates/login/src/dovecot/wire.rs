@@ -213,23 +213,37 @@ fn end(mut out: Vec<u8>) -> Option<Vec<u8>> {
 
 /// What came in, cut into lines.
 #[derive(Debug, Default)]
-pub struct Lines(Vec<u8>);
+pub struct Lines {
+    bytes: Vec<u8>,
+    /// What comes before was given away as lines.
+    begin: usize,
+    /// There is no line end between the two: what comes byte by byte is not searched again for each.
+    searched: usize,
+}
 
 impl Lines {
     /// Adds what was read.
     pub fn add(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        self.bytes.drain(..self.begin);
+        self.searched -= self.begin;
+        self.begin = 0;
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// The next line; an error when what comes is no line.
     pub fn next_line(&mut self) -> Result<Option<Vec<u8>>, &'static str> {
-        let Some(end) = self.0.iter().position(|b| *b == b'\n') else {
-            return if self.0.len() > LONGEST { Err("a line that is too long") } else { Ok(None) };
+        let end = self.bytes[self.searched..].iter().position(|b| *b == b'\n').map(|at| self.searched + at);
+        let line = &self.bytes[self.begin..end.unwrap_or(self.bytes.len())];
+        if line.len() > LONGEST {
+            return Err("a line that is too long");
+        }
+        let Some(end) = end else {
+            self.searched = self.bytes.len();
+            return Ok(None);
         };
-        let rest = self.0.split_off(end + 1);
-        let mut line = std::mem::replace(&mut self.0, rest);
-        line.pop();
-        if line.len() > LONGEST { Err("a line that is too long") } else { Ok(Some(line)) }
+        let line = line.to_vec();
+        (self.begin, self.searched) = (end + 1, end + 1);
+        Ok(Some(line))
     }
 }
 
