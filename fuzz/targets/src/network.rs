@@ -22,7 +22,7 @@ pub fn dns_answer(bytes: &[u8]) {
     }
 }
 
-/// PROXY headers come to an end, within their bounds; what is understood are two ends of one family, that is allowed.
+/// PROXY headers come to an end, within their bounds; what is understood are two ends of families that are allowed.
 pub fn proxy_header(bytes: &[u8]) {
     let (kind, bytes) = first(bytes);
     let families = Families { v4: kind & 1 == 0, v6: kind & 2 == 0 };
@@ -35,8 +35,9 @@ pub fn proxy_header(bytes: &[u8]) {
         }
     }
     if let Step::Done(Some(ends)) = read(&bytes[..taken], families) {
-        assert_eq!(ends.client.is_ipv4(), ends.server.is_ipv4());
-        assert!(if ends.client.is_ipv4() { families.v4 } else { families.v6 });
+        // A client of IPv4 may come as an address that IPv6 has for it.
+        assert!(families.v6 || families.v4 && ends.client.is_ipv4() && ends.server.is_ipv4());
+        assert!([ends.client.ip(), ends.server.ip()].iter().all(|ip| *ip == ip.to_canonical()));
     }
 }
 
