@@ -210,7 +210,7 @@ fn ordinary() -> User {
 }
 
 /// Copies of the programs under all their names, where whoever runs them may read them; built anew, so that no test runs
-/// the ones of yesterday.
+/// the ones of yesterday; by `cargo test --release` optimized.
 fn programs(folder: &Path) {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
@@ -218,11 +218,13 @@ fn programs(folder: &Path) {
         // target/debug/deps/durability-…
         let target = test.ancestors().nth(3).expect("cargo's target folder");
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        // Optimized, if the test is.
+        let (profile, name) = if cfg!(debug_assertions) { ("dev", "debug") } else { ("release", "release") };
         let mut make = Command::new("make");
-        make.args(["--silent", "build", "PROFILE=dev"]).current_dir(repository);
+        make.args(["--silent", "build", &format!("PROFILE={profile}")]).current_dir(repository);
         let status = make.env("CARGO_TARGET_DIR", target).status().expect("make (package make)");
         assert!(status.success(), "the programs could not be built");
-        target.join("debug")
+        target.join(name)
     });
     for name in ["valija", "valija-master", "valija-postdrop"] {
         let (from, to) = (built.join(name), folder.join(name));

@@ -40,6 +40,8 @@ events::events! {
     StaleLock { path: String } Warning "removed stale lock file {path}"
     /// A mailbox belongs to somebody else.
     MailboxOwner { } Warning "specify \"strict_mailbox_ownership = no\" to ignore mailbox ownership mismatch"
+    /// A message was written in part, and the mailbox cannot be cut back to the length that it had.
+    NotCutBack { path: String, length: u64, what: String } Warning "cannot cut mailbox {path} back to {length} bytes: {what}; a part of a message is left behind there"
     /// A maildir cannot be written.
     Maildir { uid: u32, gid: u32, what: String } Warning "maildir access problem for UID/GID={uid}/{gid}: {what}"
     /// What to do about it.

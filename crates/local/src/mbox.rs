@@ -7,14 +7,14 @@
 
 use crate::answer::{Tell, say};
 use crate::content::{Content, Copier, Failed};
-use crate::events::{LockFile, MailboxOwner};
+use crate::events::{LockFile, MailboxOwner, NotCutBack};
 use crate::mail::{os_text, unix_status};
 use crate::mbox_lock::{DotLock, Locks};
 use proto::status::{Code, Status};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How the file is treated.
 #[derive(Clone, Copy, Debug)]
@@ -107,13 +107,15 @@ pub(crate) fn append(
 ) -> Vec<Result<(), Failure>> {
     match open_locked(target, locks, tell) {
         Err(failure) => parcels.iter().map(|_| Err(failure.clone())).collect(),
-        Ok(mut place) => place.take(parcels, limit),
+        Ok(mut place) => place.take(parcels, limit, tell),
     }
 }
 
 /// A file that is ours to write to until this is dropped.
 struct Place {
     file: File,
+    /// What it is called.
+    path: PathBuf,
     regular: bool,
     _dot: Option<DotLock>,
 }
@@ -177,29 +179,43 @@ fn open_locked(target: &Target<'_>, locks: &Locks, tell: &dyn Tell) -> Result<Pl
     if target.refuse_executable && regular && meta.mode() & 0o111 != 0 {
         return Err(Failure::new(Code(5, 7, 1), "file is executable"));
     }
-    Ok(Place { file, regular, _dot: dot })
+    Ok(Place { file, path: path.to_path_buf(), regular, _dot: dot })
 }
 
 impl Place {
-    fn take(&mut self, parcels: &[Parcel], limit: u64) -> Vec<Result<(), Failure>> {
-        if parcels.len() > 1
-            && self.regular
-            && let Ok(all) = self.all(parcels, limit)
-        {
-            return all;
+    fn take(&mut self, parcels: &[Parcel], limit: u64, tell: &dyn Tell) -> Vec<Result<(), Failure>> {
+        if parcels.len() > 1 && self.regular {
+            match self.all(parcels, limit, tell) {
+                Ok(Some(all)) => return all,
+                Ok(None) => {}
+                // Some of them may stand there already: nothing is put behind it.
+                Err(failure) => return parcels.iter().map(|_| Err(failure.clone())).collect(),
+            }
         }
         // One at a time each has its own fate: those that still fit on a full disk are delivered.
-        parcels.iter().map(|parcel| self.one(parcel, limit)).collect()
+        let mut left = None;
+        let each = parcels.iter().map(|parcel| match &left {
+            Some(failure) => Err(Failure::clone(failure)),
+            None => self.one(parcel, limit, tell).map_err(|(failure, cut)| {
+                left = (!cut).then(|| failure.clone());
+                failure
+            }),
+        });
+        each.collect()
     }
 
-    /// Writes all with one sync. On an error nothing of them is left.
-    fn all(&mut self, parcels: &[Parcel], limit: u64) -> Result<Vec<Result<(), Failure>>, io::Error> {
-        let start = self.file.seek(SeekFrom::End(0))?;
-        let done = self.pour(parcels, start, limit);
-        if done.is_err() {
-            self.cut_back(start);
+    /// Writes all with one sync. `None`: that failed, and nothing of them is left; an error: something may be.
+    fn all(
+        &mut self,
+        parcels: &[Parcel],
+        limit: u64,
+        tell: &dyn Tell,
+    ) -> Result<Option<Vec<Result<(), Failure>>>, Failure> {
+        let Ok(start) = self.file.seek(SeekFrom::End(0)) else { return Ok(None) };
+        match self.pour(parcels, start, limit) {
+            Ok(all) => Ok(Some(all)),
+            Err(e) => self.cut_back(start, writing(e), tell).map(|()| None),
         }
-        done
     }
 
     fn pour(
@@ -233,9 +249,10 @@ impl Place {
         Ok(results)
     }
 
-    /// Writes one.
-    fn one(&mut self, parcel: &Parcel, limit: u64) -> Result<(), Failure> {
-        let start = if self.regular { self.file.seek(SeekFrom::End(0)).map_err(writing)? } else { 0 };
+    /// Writes one. Of a failure: whether nothing of it is left.
+    fn one(&mut self, parcel: &Parcel, limit: u64, tell: &dyn Tell) -> Result<(), (Failure, bool)> {
+        let end = |file: &mut File| file.seek(SeekFrom::End(0)).map_err(|e| (writing(e), true));
+        let start = if self.regular { end(&mut self.file)? } else { 0 };
         let room = if self.regular && limit > 0 { limit.saturating_sub(start) } else { u64::MAX };
         let mut out = if self.regular { self.gap(start) } else { Vec::new() };
         let room = room.saturating_sub(out.len() as u64);
@@ -254,16 +271,25 @@ impl Place {
         if written.is_ok() && self.regular {
             written = file.sync_all().map_err(writing);
         }
-        if written.is_err() && self.regular {
-            self.cut_back(start);
+        match written {
+            Ok(()) => Ok(()),
+            Err(failure) if self.regular => match self.cut_back(start, failure.clone(), tell) {
+                Ok(()) => Err((failure, true)),
+                Err(worse) => Err((worse, false)),
+            },
+            Err(failure) => Err((failure, true)),
         }
-        written
     }
 
-    /// What was there before the delivery is all that must be there after it.
-    fn cut_back(&self, start: u64) {
-        let _ = self.file.set_len(start);
-        let _ = self.file.sync_all();
+    /// What was there before the delivery is all that must be there after it. Where that cannot be had the mail
+    /// waits, whatever the failure was, and the administrator is told of the piece that is left.
+    fn cut_back(&self, start: u64, failure: Failure, tell: &dyn Tell) -> Result<(), Failure> {
+        let cut = self.file.set_len(start).and_then(|()| self.file.sync_all());
+        let Err(e) = cut else { return Ok(()) };
+        let what = os_text(&e);
+        say(tell, &NotCutBack { path: self.path.display().to_string(), length: start, what: what.clone() });
+        let why = format!("{}; what was written of it cannot be removed: {what}", failure.why);
+        Err(Failure { code: Code(4, 3, 0), why, ..failure })
     }
 
     /// What must stand before the next message: whoever died while writing to a mailbox may have left half a line, and the
@@ -404,4 +430,57 @@ fn open_existing(path: &Path, mailbox: bool) -> Result<(File, Metadata), Refused
         return refuse(&format!("file has {} hard links", meta.nlink()));
     }
     Ok((file, meta))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use proto::job::Say;
+    use std::cell::RefCell;
+
+    struct Heard(RefCell<Vec<String>>);
+
+    impl Tell for Heard {
+        fn log(&self, _: Say, text: String) {
+            self.0.borrow_mut().push(text);
+        }
+    }
+
+    fn memory(text: &[u8]) -> File {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let file = File::from(memfd_create(c"mailbox", flags).unwrap());
+        (&file).write_all(text).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_cannot_be_cut_off_again_is_told_and_nothing_is_put_behind_it() {
+        let text = "yyyyyyy\n".repeat(TOGETHER / 4);
+        let content = Content::new(memory(text.as_bytes()), 0, text.len() as u64);
+        let parcel = Parcel { before: b"From x\n".to_vec(), content };
+        for stubborn in [false, true] {
+            let file = memory(b"before\n");
+            if stubborn {
+                fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK)).unwrap();
+            }
+            let heard = Heard(RefCell::default());
+            let mut place = Place { file, path: "/var/mail/x".into(), regular: true, _dot: None };
+            // A part of it is written before it is too much.
+            let limit = TOGETHER as u64 * 3 / 2;
+            let (failure, cut) = place.one(&parcel, limit, &heard).unwrap_err();
+            let length = place.file.metadata().unwrap().len();
+            assert_eq!(
+                (cut, length > 7, heard.0.borrow().len()),
+                (!stubborn, stubborn, usize::from(stubborn))
+            );
+            // Too large for good, unless a piece was left.
+            assert_eq!(failure.code, if stubborn { Code(4, 3, 0) } else { Code(5, 2, 2) });
+            if stubborn {
+                assert!(heard.0.borrow()[0].starts_with("cannot cut mailbox /var/mail/x back to 7 bytes: "));
+                assert!(failure.why.contains("cannot be removed"), "{}", failure.why);
+            }
+        }
+    }
 }
