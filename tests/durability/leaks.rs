@@ -273,7 +273,7 @@ fn sessions_leave_nothing_behind() {
     let place = folder.display();
     let settings = format!(
         "smtpd_timeout = 2s\nsmtpd_hard_error_limit = 5\nsmtpd_error_sleep_time = 0\nanvil_rate_time_unit = 5s\n\
-         smtpd_client_event_limit_exceptions =\nsmtpd_client_message_rate_limit = 1000\n\
+         smtpd_client_event_limit_exceptions =\nsmtpd_peername_lookup = no\nsmtpd_client_message_rate_limit = 1000\n\
          smtpd_tls_security_level = may\nsmtpd_tls_cert_file = {place}/etc/cert.pem\n\
          smtpd_tls_key_file = {place}/etc/key.pem\nsmtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = valija\n\
          valija_users_file = {place}/etc/users\nmaximal_queue_lifetime = 3s\nbounce_queue_lifetime = 3s\n\

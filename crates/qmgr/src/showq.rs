@@ -253,24 +253,25 @@ async fn flush<S: Store>(manager: &Manager<S>, which: Selection) -> Result<(), S
     apart(manager, |store| queue::block_on(store.control(which, Action::Flush))).await.map(drop)
 }
 
-/// Tries what waits for a destination. Every message must be looked at, and strangers may ask (ETRN):
-/// one at a time.
+/// Tries what waits for a destination. All that waits is looked at, and of messages to several domains each is read;
+/// strangers may ask (ETRN): one at a time.
 pub(crate) async fn flush_site<S: Store>(manager: &Manager<S>, site: &str) -> Result<(), String> {
     let Ok(_turn) = manager.looking().acquire().await else { return Ok(()) };
     let site = site.to_string();
+    let wanted = site.clone();
     let waits = move |s: &Summary| {
         s.queue == QueueName::Deferred
             && s.envelope.recipients.iter().zip(&s.recipients).any(|(r, state)| {
-                !state.settled() && r.address.domain().is_some_and(|d| d.eq_ignore_ascii_case(&site))
+                !state.settled() && r.address.domain().is_some_and(|d| d.eq_ignore_ascii_case(&wanted))
             })
     };
     let found = apart(manager, move |store| {
         let (mut ids, mut after) = (Vec::new(), None);
         loop {
-            let page = queue::block_on(store.list(after, PAGE))?;
-            let Some(last) = page.last() else { return Ok(ids) };
-            after = Some(last.id);
-            ids.extend(page.iter().filter(|s| waits(s)).map(|s| s.id));
+            let (some, last) = queue::block_on(store.deferred_for(&site, after))?;
+            ids.extend(some.iter().filter(|s| waits(s)).map(|s| s.id));
+            let Some(last) = last else { return Ok(ids) };
+            after = Some(last);
         }
     });
     let ids = found.await.map_err(|e| e.to_string())?;

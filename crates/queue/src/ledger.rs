@@ -4,6 +4,7 @@
 
 use crate::store::{Action, Counts, QueueName, Selection};
 use proto::QueueId;
+use proto::envelope::Envelope;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::task::Waker;
@@ -19,6 +20,23 @@ pub struct Plan {
     pub crashes: u8,
     /// A set of the constants below.
     pub flags: u8,
+    /// What [`site`] makes of the domain that all recipients have; zero where they have several, and where it is not
+    /// known.
+    pub site: u16,
+}
+
+/// A number for a domain, never zero: few others have the same.
+pub fn site(domain: &str) -> u16 {
+    let domain = domain.to_ascii_lowercase();
+    let sum = crc32fast::hash(domain.as_bytes());
+    ((sum ^ (sum >> 16)) as u16).max(1)
+}
+
+/// What a plan says of these recipients.
+pub fn site_of(envelope: &Envelope) -> u16 {
+    let mut sites = envelope.recipients.iter().map(|r| r.address.domain().map(site));
+    let Some(Some(first)) = sites.next() else { return 0 };
+    if sites.all(|other| other == Some(first)) { first } else { 0 }
 }
 
 impl Plan {
@@ -222,6 +240,20 @@ impl<P> Ledger<P> {
         self.counts
     }
 
+    /// Names after `after` of deferred messages that may have recipients at a site, looking at `most`; and the last that was
+    /// looked at, if there was one.
+    pub fn sited(&self, after: Option<QueueId>, site: u16, most: usize) -> (Vec<QueueId>, Option<QueueId>) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut found, mut last) = (Vec::new(), None);
+        for (id, entry) in self.entries.range((from, Bound::Unbounded)).take(most) {
+            last = Some(*id);
+            if entry.queue() == QueueName::Deferred && [0, site].contains(&entry.plan.site) {
+                found.push(*id);
+            }
+        }
+        (found, last)
+    }
+
     /// Names after `after`, at most `n`.
     pub fn page(&self, after: Option<QueueId>, n: usize) -> Vec<QueueId> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -333,8 +365,9 @@ pub fn after_settling(plan: Plan, outcome: &crate::Outcome, keep: bool, hurry: b
     if outcome.delay_warned {
         plan.set(Plan::WARNED, true);
     }
-    if outcome.envelope.is_some() {
+    if let Some(envelope) = &outcome.envelope {
         plan.set(Plan::REQUEUED, false);
+        plan.site = site_of(envelope);
     }
     plan.set(Plan::OWED, owed);
     if !keep {

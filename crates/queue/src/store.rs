@@ -129,6 +129,22 @@ pub trait Store: Send + Sync + 'static {
         n: usize,
     ) -> impl Future<Output = Result<Vec<Summary>, StoreError>> + Send;
 
+    /// Some deferred messages after `after`, among them all that have recipients in this domain as far as was looked, and
+    /// the last that was looked at; `None` at the end. A store that knows no better shows all.
+    fn deferred_for(
+        &self,
+        _domain: &str,
+        after: Option<QueueId>,
+    ) -> impl Future<Output = Result<(Vec<Summary>, Option<QueueId>), StoreError>> + Send {
+        let page = self.list(after, 100);
+        async move {
+            let mut page = page.await?;
+            let last = page.last().map(|s| s.id);
+            page.retain(|s| s.queue == QueueName::Deferred);
+            Ok((page, last))
+        }
+    }
+
     /// One message, for postcat and for tracing; `None` when there is none of that name.
     fn get(&self, id: QueueId) -> impl Future<Output = Result<Option<Summary>, StoreError>> + Send;
 

@@ -8,7 +8,7 @@ use super::format::{self, BLOCK, HEADER, Header, Kind};
 use super::read::big_path;
 use super::state_log::{self, log_path, segment_path};
 use crate::events::{Closed, Full, Reopened, SegmentFailed};
-use crate::ledger::Plan;
+use crate::ledger::{self, Plan};
 use crate::oneshot::Sender;
 use crate::state::RecipientState;
 use crate::store::StoreError;
@@ -174,7 +174,7 @@ impl<D: Disk> Engine<D> {
         for job in batch {
             let length = job.length() as u32;
             let place = Place::new(number, at as u32, length, job.big);
-            let mut plan = Plan { next: now, ..Default::default() };
+            let mut plan = Plan { next: now, site: ledger::site_of(&job.envelope), ..Default::default() };
             plan.set(Plan::HELD, job.envelope.hold);
             index.ledger.insert(job.id, plan, place);
             if let Some(segment) = index.segments.get_mut(&number) {

@@ -173,6 +173,7 @@ impl Plan {
         out[8..12].copy_from_slice(&self.tries.to_le_bytes());
         out[12] = self.crashes;
         out[13] = self.flags;
+        out[14..].copy_from_slice(&self.site.to_le_bytes());
         out
     }
 
@@ -183,6 +184,8 @@ impl Plan {
             tries: u32_at(bytes, 8)?,
             crashes: *bytes.get(12)?,
             flags: *bytes.get(13)?,
+            // Zero, which is unknown, in logs of versions that did not write it.
+            site: u16::from_le_bytes(bytes.get(14..PLAN)?.try_into().ok()?),
         })
     }
 }
@@ -403,8 +406,8 @@ mod tests {
         }
 
         #[test]
-        fn plans(next: u64, tries: u32, crashes: u8, flags: u8) {
-            let plan = Plan { next, tries, crashes, flags };
+        fn plans(next: u64, tries: u32, crashes: u8, flags: u8, site: u16) {
+            let plan = Plan { next, tries, crashes, flags, site };
             prop_assert_eq!(Plan::read(&plan.write()), Some(plan));
         }
     }

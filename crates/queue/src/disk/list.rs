@@ -9,7 +9,7 @@ use super::read::{Damage, Loaded};
 use super::state_log::{Located, log_path, segment_path};
 use crate::encode;
 use crate::events::Unreadable;
-use crate::ledger::{Entry, Plan};
+use crate::ledger::{self, Entry, Plan};
 use crate::state::RecipientState;
 use crate::store::{StoreError, Summary};
 use proto::QueueId;
@@ -20,6 +20,8 @@ use std::sync::Arc;
 /// A page ends when so many recipients are in it: what it takes in memory is bounded, however many
 /// a message has.
 const RECIPIENTS: usize = 10_000;
+/// So many entries in memory are looked at while others wait.
+const LOOK: usize = 500;
 /// Records so close to the last one are read along with those that follow them.
 const NEAR: u64 = 4096;
 const WINDOW: usize = 64 * 1024;
@@ -107,6 +109,16 @@ impl<D: Disk> Engine<D> {
                 return Ok(found);
             }
         }
+    }
+
+    /// Deferred messages that may have recipients in a domain; see [`crate::Store::deferred_for`].
+    pub fn deferred_for(
+        &self,
+        domain: &str,
+        after: Option<QueueId>,
+    ) -> Result<(Vec<Summary>, Option<QueueId>), StoreError> {
+        let (ids, last) = self.open_index()?.ledger.sited(after, ledger::site(domain), LOOK);
+        Ok((ids.into_iter().filter_map(|id| self.alone(id)).collect(), last))
     }
 
     fn page(&self, after: Option<QueueId>, n: usize) -> Result<Vec<Line>, StoreError> {

@@ -351,6 +351,14 @@ impl<D: Disk> Store for DiskStore<D> {
         self.engine.list(after, n)
     }
 
+    async fn deferred_for(
+        &self,
+        domain: &str,
+        after: Option<QueueId>,
+    ) -> Result<(Vec<Summary>, Option<QueueId>), StoreError> {
+        self.engine.deferred_for(domain, after)
+    }
+
     async fn get(&self, id: QueueId) -> Result<Option<Summary>, StoreError> {
         self.engine.get(id)
     }

@@ -8,7 +8,7 @@ use super::format::{self, BLOCK, HEADER, Header, Identity, Kind, LOG_HEAD, PLAN,
 use super::state_log::{self, StateLog, log_path, segment_path};
 use crate::encode::{self, StateBody};
 use crate::events::{Corrupt, FormatRestored, LogTorn, Missing, SegmentMissing, Strange};
-use crate::ledger::Plan;
+use crate::ledger::{self, Plan};
 use crate::state::RecipientState;
 use events::Source;
 use proto::QueueId;
@@ -393,7 +393,8 @@ impl<D: Disk> Engine<D> {
             let body = body.filter(|b| crc32fast::hash(b) == header.body_crc);
             match envelope.and_then(encode::read_envelope).filter(|_| body.is_some()) {
                 Some(envelope) => {
-                    let mut plan = Plan { next: envelope.arrival, ..Default::default() };
+                    let site = ledger::site_of(&envelope);
+                    let mut plan = Plan { next: envelope.arrival, site, ..Default::default() };
                     plan.set(Plan::HELD, envelope.hold);
                     let found = Found {
                         plan,

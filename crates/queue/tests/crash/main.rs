@@ -7,6 +7,7 @@ mod model;
 mod points;
 mod run;
 mod simulated;
+mod sites;
 mod turns;
 
 use std::time::Instant;

@@ -3,7 +3,7 @@
 //!
 //! Whether it has teeth: rules of the store were taken out, one at a time, in a copy.
 //!
-//! *Noticed within ten seeds*: no sync of a segment before the answer; a failed sync tried again on the
+//! *Noticed within ten seeds*: no sync of a segment before the answer; a noter that writes nothing (by "written"); a failed sync tried again on the
 //! same file; a new segment's names, a big body, its name, not synced; logs not synced, or a failed sync
 //! of one taken for a success; a log written anew not synced before it takes its name, or its name
 //! not synced, or without a last word about what it accounts for; a segment's log removed before the
