@@ -9,6 +9,7 @@ use crate::load::{body, received, send};
 use crate::system::{Role, System, wait};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -232,14 +233,17 @@ fn full_mailbox(kind: Kind, folders: bool) {
             let reply = send(system.address, &name, number);
             assert!(reply.as_ref().is_ok_and(|r| r.starts_with("250 ")), "{reply:?}");
         }
-        wait("both to be deferred", &system, || {
+        let tries = || {
+            let mut tries = BTreeMap::<String, usize>::new();
             let log = system.log();
             let said = log.lines().filter(|l| l.contains("status=deferred") && l.contains("No space left"));
-            let ids: std::collections::BTreeSet<&str> = said.filter_map(|l| l.split(": ").nth(1)).collect();
-            ids.len() == 2
-        });
+            said.filter_map(|l| l.split(": ").nth(1))
+                .for_each(|id| *tries.entry(id.into()).or_default() += 1);
+            tries
+        };
+        wait("both to be deferred", &system, || tries().len() == 2);
         // Also at the next attempts; nobody gets half a message, and nothing that was there is gone.
-        std::thread::sleep(std::time::Duration::from_secs(2));
+        wait("both to be tried twice more", &system, || tries().values().all(|times| *times >= 3));
         // (The mbox is not locked for this, so somebody may be writing just now.)
         assert!(if folders { there() == before } else { bytes().starts_with(&begins) });
         assert!(!empty(&system) && !system.log().contains("status=bounced"), "{}", system.log_tail());
@@ -263,12 +267,12 @@ fn a_maildir_without_inodes_defers_and_keeps() {
 }
 
 /// The numbers in a Maildir, where nothing is left in `tmp`.
-fn filed(folder: &Path) -> std::collections::BTreeMap<u64, usize> {
+fn filed(folder: &Path) -> BTreeMap<u64, usize> {
     let names = |part: &str| {
         let entries = fs::read_dir(folder.join(part)).into_iter().flatten().flatten();
         entries.map(|e| e.path()).collect::<Vec<_>>()
     };
-    let mut found = std::collections::BTreeMap::new();
+    let mut found = BTreeMap::new();
     for path in names("new") {
         for (number, times) in received(&path) {
             *found.entry(number).or_insert(0) += times;

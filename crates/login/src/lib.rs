@@ -82,16 +82,18 @@ pub struct Failure {
     pub reason: String,
     /// Who wanted to log in, if that is known; for the log alone.
     pub user: Option<String>,
+    /// What ails whoever should decide; for the log alone.
+    pub trouble: Option<String>,
 }
 
 impl Failure {
     /// Refused.
     pub fn denied(reason: impl Into<String>, user: Option<String>) -> Failure {
-        Failure { temporary: false, reason: reason.into(), user }
+        Failure { temporary: false, reason: reason.into(), user, trouble: None }
     }
 
     /// Not decided.
     pub fn temporary(reason: impl Into<String>, user: Option<String>) -> Failure {
-        Failure { temporary: true, reason: reason.into(), user }
+        Failure { temporary: true, reason: reason.into(), user, trouble: None }
     }
 }

@@ -292,6 +292,7 @@ impl<B: Backend> Session<B> {
     fn refused(&mut self, method: &str, failure: Failure) -> Decision {
         let user = failure.user.as_deref().map_or("(unavailable)".to_string(), short);
         let reason = shown(&failure.reason);
+        failure.trouble.into_iter().for_each(|what| self.source.say(&AuthTrouble { what }));
         let client = self.label.clone();
         self.source.say(&AuthFailed { client, method: short(method), reason: reason.clone(), user });
         Decision::Reply(match failure.temporary {

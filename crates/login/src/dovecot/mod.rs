@@ -41,6 +41,9 @@ const LIFETIME: Duration = Duration::from_secs(100);
 /// Words for a connection that ended.
 const LOST: &str = "Connection lost to authentication server";
 
+/// Words where nobody gave any.
+const NO_REASON: &str = "(reason unavailable)";
+
 /// A Dovecot.
 pub struct Dovecot {
     endpoint: Endpoint,
@@ -257,7 +260,7 @@ impl Login {
     async fn first(&self, initial: Option<Secret>) -> Result<(Open, Line), Step> {
         let temporary = |why: &str| Step::Failure(Failure::temporary(why, None));
         for attempt in 0..2 {
-            let link = self.dovecot.link().await.map_err(|why| temporary(&short(&why)))?;
+            let link = self.dovecot.link().await.map_err(|why| Step::Failure(away(why)))?;
             let number = link.number();
             let known = wire::is_mechanism(&self.mechanism)
                 && link.offers.iter().any(|o| o.name.eq_ignore_ascii_case(&self.mechanism));
@@ -278,10 +281,12 @@ impl Login {
     }
 }
 
-/// What the client may know of why there is no Dovecot.
-fn short(why: &str) -> String {
-    let connected = !why.starts_with(link::UNREACHABLE);
-    if connected { LOST.into() } else { "Can't connect to authentication server".into() }
+/// Nobody there: the client is told no more than by Postfix, the log why.
+fn away(why: String) -> Failure {
+    if !why.starts_with(link::UNREACHABLE) {
+        return Failure::temporary(LOST, None);
+    }
+    Failure { trouble: Some(why), ..Failure::temporary(NO_REASON, None) }
 }
 
 /// Only a success with a name is one.
@@ -291,8 +296,9 @@ fn step(line: Line) -> Step {
         Line::Success(_, Some(user)) => Step::Success { user },
         Line::Failure(_, refusal) => Step::Failure(Failure {
             temporary: refusal.temporary,
-            reason: refusal.reason.unwrap_or_else(|| "(reason unavailable)".into()),
+            reason: refusal.reason.unwrap_or_else(|| NO_REASON.into()),
             user: refusal.user,
+            trouble: None,
         }),
         _ => Step::Failure(Failure::denied("Authentication backend error", None)),
     }

@@ -183,7 +183,8 @@ async fn it_may_restart_and_be_away() {
     let absent = dovecot.mechanisms().await.unwrap_err();
     assert_eq!(absent, "Connect to Dovecot auth socket 'auth' failed: No such file or directory");
     let step = plain(&dovecot).await;
-    assert_eq!(step, Step::Failure(Failure::temporary("Can't connect to authentication server", None)));
+    let failure = Failure { trouble: Some(absent), ..Failure::temporary("(reason unavailable)", None) };
+    assert_eq!(step, Step::Failure(failure));
     let forget_failure = || dovecot.state().failed = None;
     forget_failure();
 
