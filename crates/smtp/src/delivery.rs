@@ -19,13 +19,16 @@ use proto::smtp::client::{Fate, Forwarded, Handshake, Keywords, Mail, Rcpt, Stag
 use proto::status::{Code, Status};
 use qmgr::agent::{Action, Done, Line, Pass, Report, Request};
 use sasl::client::Credentials;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 /// A number for the brackets of the log: unique among the deliveries of this process.
 fn next_number() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let (base, n) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    // A system call.
+    static BASE: LazyLock<u32> = LazyLock::new(std::process::id);
+    let (base, n) = (*BASE, NEXT.fetch_add(1, Ordering::Relaxed));
     1 + base.wrapping_add(n) % 4_194_303
 }
 

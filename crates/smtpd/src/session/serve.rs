@@ -14,8 +14,8 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -26,7 +26,9 @@ const READ: (usize, usize, usize) = (2048, 16 * 1024, 64 * 1024);
 /// A number for the brackets of the log: unique among the sessions of this process.
 fn next_number() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let (base, n) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    // A system call.
+    static BASE: LazyLock<u32> = LazyLock::new(std::process::id);
+    let (base, n) = (*BASE, NEXT.fetch_add(1, Ordering::Relaxed));
     1 + base.wrapping_add(n) % 4_194_303
 }
 
@@ -124,7 +126,8 @@ async fn attend<IO, B>(
     };
     session.report(ended, &mut machine).await;
     drop(counting);
-    if let Some(mut stream) = stream {
+    // One in plain text is closed as it is dropped.
+    if let Some(mut stream) = stream.filter(Stream::is_encrypted) {
         // Encrypted, it is something to be written: a client that reads nothing must not keep its place.
         let _ = tokio::time::timeout(PARTING, stream.shutdown()).await;
     }

@@ -1,8 +1,10 @@
 //! Accepting clients and giving each a session.
 
 use super::snapshot::Snapshot;
+use socket2::SockRef;
 use std::collections::HashMap;
 use std::future::Future;
+use std::io;
 use std::net::TcpListener as StdListener;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -89,9 +91,7 @@ impl Listeners {
                 continue;
             };
             let limit = snapshot.limits.get(&service).copied().unwrap_or(100);
-            let std = StdListener::from(socket);
-            let listener = std.set_nonblocking(true).and_then(|()| TcpListener::from_std(std));
-            let listener = match listener {
+            let listener = match listener(socket) {
                 Ok(listener) => listener,
                 Err(e) => {
                     source.say(&NotAccepted { service, what: e.to_string() });
@@ -110,6 +110,15 @@ impl Listeners {
     }
 }
 
+/// A socket that `master` bound.
+fn listener(socket: OwnedFd) -> io::Result<TcpListener> {
+    let std = StdListener::from(socket);
+    std.set_nonblocking(true)?;
+    // Replies are short and each is waited for. Connections have it from their listener.
+    SockRef::from(&std).set_tcp_nodelay(true)?;
+    TcpListener::from_std(std)
+}
+
 async fn accept<F: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
     (service, limit): (String, usize),
@@ -117,6 +126,8 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
     source: events::Source,
     serve: impl Fn(TcpStream, smtpd::Peer) -> F,
 ) {
+    // Where it listens at one address, all connections have it.
+    let own = listener.local_addr().ok().filter(|own| !own.ip().is_unspecified());
     loop {
         if crowd.is_full(limit) {
             source.say(&LimitReached { service: service.clone(), limit });
@@ -126,9 +137,7 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
         }
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Replies are short and each is waited for.
-                let _ = stream.set_nodelay(true);
-                let here = stream.local_addr().ok();
+                let here = own.or_else(|| stream.local_addr().ok());
                 let session = serve(stream, smtpd::Peer { here, ..peer.into() });
                 crowd.came();
                 let place = Place(crowd.clone());
@@ -193,6 +202,15 @@ mod tests {
         let _log = events::memory();
         assert_eq!(served_over_a_reload(3).await, 3);
         assert_eq!(served_over_a_reload(9).await, 5);
+    }
+
+    #[tokio::test]
+    async fn connections_have_no_delay_from_their_listener() {
+        let bound = StdListener::bind("127.0.0.1:0").unwrap();
+        let address = bound.local_addr().unwrap();
+        let listener = listener(bound.into()).unwrap();
+        let _client = TcpStream::connect(address).await.unwrap();
+        assert!(listener.accept().await.unwrap().0.nodelay().unwrap());
     }
 
     #[test]
