@@ -6,18 +6,19 @@
 //! broken line. A list in which no address changes keeps every byte, too.
 
 use proto::Address;
+use std::borrow::Cow;
 
 /// A line is folded before it would have so many bytes.
 const WIDTH: usize = 70;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
+enum Token<'a> {
     /// An atom, quoted string or domain literal: as printed, and without quotes.
-    Word(Vec<u8>, Vec<u8>),
+    Word(Cow<'a, [u8]>, Cow<'a, [u8]>),
     /// `.` or `@`.
     Joint(u8),
     /// With its parentheses.
-    Comment(Vec<u8>),
+    Comment(Cow<'a, [u8]>),
     Comma,
     Semicolon,
     Colon,
@@ -54,7 +55,7 @@ pub fn addresses(value: &[u8]) -> Vec<Address> {
     found
 }
 
-fn tokens(value: &[u8]) -> Option<Vec<Token>> {
+fn tokens(value: &[u8]) -> Option<Vec<Token<'_>>> {
     let mut out = Vec::new();
     let mut at = 0;
     while let Some(&b) = value.get(at) {
@@ -83,7 +84,7 @@ fn tokens(value: &[u8]) -> Option<Vec<Token>> {
                 }
                 at += 1;
                 let plain = unfolded(&plain);
-                Token::Word(quoted(&plain), plain)
+                Token::Word(quoted(&plain).into(), plain.into())
             }
             b'(' => {
                 let mut depth = 1;
@@ -96,7 +97,7 @@ fn tokens(value: &[u8]) -> Option<Vec<Token>> {
                     }
                     at += 1;
                 }
-                Token::Comment(unfolded(value.get(start..at)?))
+                Token::Comment(unfolded(value.get(start..at)?).into())
             }
             b'[' => {
                 while *value.get(at)? != b']' {
@@ -104,14 +105,14 @@ fn tokens(value: &[u8]) -> Option<Vec<Token>> {
                 }
                 at += 1;
                 let text = unfolded(value.get(start..at)?);
-                Token::Word(text.clone(), text)
+                Token::Word(text.clone().into(), text.into())
             }
             b')' | b']' | b'\\' => return None,
             _ => {
                 let is_atom = |b: &u8| !b" \t\r\n,;:<>.@\"()[]\\".contains(b);
                 at += value[at..].iter().take_while(|b| is_atom(b)).count();
-                let text = value[start..at].to_vec();
-                Token::Word(text.clone(), text)
+                let text = &value[start..at];
+                Token::Word(text.into(), text.into())
             }
         };
         out.push(token);
@@ -145,7 +146,7 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    fn list(&mut self, tokens: &[Token]) -> Option<()> {
+    fn list(&mut self, tokens: &[Token<'_>]) -> Option<()> {
         let (mut start, mut at) = (0, 0);
         // Looked for once: a list of many colons would be read again for each.
         let end_of_groups = tokens.iter().rposition(|t| *t == Token::Semicolon).unwrap_or(0);
@@ -192,7 +193,7 @@ impl Printer<'_> {
     }
 
     /// Addresses that stand without brackets; one after another they need commas.
-    fn bare(&mut self, phrase: &[Token]) -> Option<()> {
+    fn bare(&mut self, phrase: &[Token<'_>]) -> Option<()> {
         let mut comments: Vec<&[u8]> = Vec::new();
         let mut word: Option<(Vec<u8>, bool)> = None; // its text, and whether a joint ended it
         for token in phrase {
@@ -209,7 +210,7 @@ impl Printer<'_> {
                         *joined = false;
                     }
                     _ => {
-                        if let Some((text, _)) = word.replace((plain.clone(), false)) {
+                        if let Some((text, _)) = word.replace((plain.to_vec(), false)) {
                             self.plain_address(&text)?;
                         }
                     }
@@ -239,7 +240,7 @@ impl Printer<'_> {
     }
 
     /// What stands between `<` and `>`.
-    fn angle(&mut self, inside: &[Token]) -> Option<()> {
+    fn angle(&mut self, inside: &[Token<'_>]) -> Option<()> {
         let mut inside = inside;
         if inside.first() == Some(&Token::Joint(b'@')) {
             // A source route, which is dropped. RFC 5321 appendix C.
@@ -277,7 +278,7 @@ impl Printer<'_> {
     }
 
     /// A display or group name: words apart, joints close.
-    fn display(&mut self, phrase: &[Token]) {
+    fn display(&mut self, phrase: &[Token<'_>]) {
         let mut close = false;
         for token in phrase {
             let joint = matches!(token, Token::Joint(_));

@@ -607,6 +607,7 @@ impl<S: Store> Message<S> {
         let mut seen: HashSet<(Address, Option<String>, String, Notify)> = HashSet::new();
         let mut out = Vec::new();
         let Some(recipients) = self.gather() else { return out };
+        let one = recipients.len() == 1;
         for Given { address: given, original, orcpt, notify, copy } in recipients {
             let whole = self.door.rewriting.complete(&given, &Context::Local);
             let Some(whole) = self.canonical(whole, Place::EnvelopeRecipient) else { return out };
@@ -630,8 +631,14 @@ impl<S: Store> Message<S> {
                 let shown = if smtp { original.clone() } else { whole.to_string() };
                 format!("rfc822;{}", xtext(&shown))
             });
+            // What stands alone is nobody's double.
+            let one = one && expanded.len() == 1;
             for address in expanded {
                 let original = if keep_original { original.clone() } else { address.to_string() };
+                if one {
+                    out.push(Recipient { address, original, dsn_orcpt: Some(made), notify });
+                    break;
+                }
                 let folded = Address::from_internal(&address.internal().to_ascii_lowercase());
                 let key = (folded, keep_original.then(|| made.clone()), original.clone(), notify);
                 if seen.contains(&key) {

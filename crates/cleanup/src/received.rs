@@ -2,6 +2,8 @@
 
 use crate::intake::{Origin, Source};
 use proto::date::DateTime;
+use std::borrow::Cow;
+use std::fmt::Write;
 
 /// What a Received header is made of, besides the origin.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +32,11 @@ pub fn header(origin: &Origin, here: &Here<'_>, only: Option<&str>) -> String {
             let name = clean(if client.name.is_empty() { "unknown" } else { &client.name });
             let literal = if client.address.contains(':') { "IPv6:" } else { "" };
             let helo = if client.helo.is_empty() { name.clone() } else { clean(&client.helo) };
-            let mut out = format!("Received: from {helo} ({name} [{literal}{}])\r\n", clean(&client.address));
+            let mut out = String::with_capacity(256);
+            let address = clean(&client.address);
+            let _ = write!(out, "Received: from {helo} ({name} [{literal}{address}])\r\n");
             for line in &origin.received_extra {
-                out.push_str(&format!("\t{}\r\n", clean(line)));
+                let _ = write!(out, "\t{}\r\n", clean(line));
             }
             // RFC 6531 4.3
             let protocol = if origin.smtputf8 { "UTF8SMTP" } else { &client.protocol };
@@ -44,22 +48,25 @@ pub fn header(origin: &Origin, here: &Here<'_>, only: Option<&str>) -> String {
                 (false, true) => "A",
                 (false, false) => "",
             };
-            out.push_str(&format!("\tby {myhostname} ({mail_name}) with {protocol}{suffix}"));
+            let _ = write!(out, "\tby {myhostname} ({mail_name}) with {protocol}{suffix}");
             if !id.is_empty() {
-                out.push_str(&format!(" id {id}"));
+                let _ = write!(out, " id {id}");
             }
-            match only {
-                Some(recipient) => out.push_str(&format!("\r\n\tfor <{}>; {date}", clean(recipient))),
-                None => out.push_str(&format!(";\r\n\t{date}")),
-            }
+            let _ = match only {
+                Some(recipient) => write!(out, "\r\n\tfor <{}>; {date}", clean(recipient)),
+                None => write!(out, ";\r\n\t{date}"),
+            };
             out
         }
     }
 }
 
 /// What a stranger wrote cannot begin a line or end a comment of its own.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+fn clean(text: &str) -> Cow<'_, str> {
+    match text.contains(char::is_control) {
+        true => text.chars().map(|c| if c.is_control() { '?' } else { c }).collect(),
+        false => text.into(),
+    }
 }
 
 #[cfg(test)]

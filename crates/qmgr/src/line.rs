@@ -1,5 +1,7 @@
 //! The times of a result line: `delay=0.05, delays=0.04/0.01/0/0.01`.
 
+use std::fmt::Write;
+
 /// Where the time of a delivery went, microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delays {
@@ -16,22 +18,20 @@ pub struct Delays {
 impl Delays {
     /// As the log shows it; `digits` is `delay_logging_resolution_limit`.
     pub fn show(&self, digits: u32) -> String {
-        let f = |t| seconds(t, digits);
+        let mut out = String::with_capacity(64);
         let total = self.before + self.queue + self.connect + self.transmit;
-        format!(
-            "delay={}, delays={}/{}/{}/{}",
-            f(total),
-            f(self.before),
-            f(self.queue),
-            f(self.connect),
-            f(self.transmit)
-        )
+        let all = [total, self.before, self.queue, self.connect, self.transmit];
+        for (before, time) in ["delay=", ", delays=", "/", "/", "/"].into_iter().zip(all) {
+            out.push_str(before);
+            seconds(time, digits, &mut out);
+        }
+        out
     }
 }
 
 /// Seconds with at most two significant digits, and whole seconds above nine; at most `digits`
 /// behind the point, without zeros at the end.
-fn seconds(micros: u64, digits: u32) -> String {
+fn seconds(micros: u64, digits: u32, out: &mut String) {
     let mut decimals = match micros {
         10_000_000.. => 0,
         1_000_000.. => 1,
@@ -48,16 +48,22 @@ fn seconds(micros: u64, digits: u32) -> String {
         n /= 10;
         decimals -= 1;
     }
-    if decimals == 0 {
-        return n.to_string();
-    }
     let scale = 10u64.pow(decimals);
-    format!("{}.{:0width$}", n / scale, n % scale, width = decimals as usize)
+    let _ = match decimals {
+        0 => write!(out, "{n}"),
+        _ => write!(out, "{}.{:0width$}", n / scale, n % scale, width = decimals as usize),
+    };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn seconds(micros: u64, digits: u32) -> String {
+        let mut out = String::new();
+        super::seconds(micros, digits, &mut out);
+        out
+    }
 
     #[test]
     fn as_postfix_shows_times() {

@@ -4,6 +4,7 @@ use crate::Rewriter;
 use crate::class::Class;
 use crate::reason::Reason;
 use proto::Address;
+use std::borrow::Cow;
 use tables::{TableError, parent_domains};
 
 /// The answer.
@@ -35,9 +36,9 @@ impl Rewriter {
         let routed = recipient.local().contains(['@', '%', '!']);
         let p = &self.params;
         let mut reasons = Vec::new();
-        let domain = recipient.domain().unwrap_or_default().to_string();
+        let domain = recipient.domain().unwrap_or_default();
         // No table need be asked about what no mail can have.
-        let broken = broken || local.is_none() && !plausible(&domain);
+        let broken = broken || local.is_none() && !plausible(domain);
         if broken {
             let bad = Some("bad address syntax".to_string());
             let (transport, nexthop) = ("error".to_string(), "5.1.3 bad address syntax".to_string());
@@ -50,27 +51,27 @@ impl Rewriter {
                 Class::Local
             }
             None => {
-                let (class, reason) = self.classes.of(&domain)?;
+                let (class, reason) = self.classes.of(domain)?;
                 reasons.extend(reason);
                 class
             }
         };
-        let (parameter, value) = match class {
-            Class::Local => ("local_transport", p.local_transport().clone()),
+        let (parameter, value): (_, Cow<'_, str>) = match class {
+            Class::Local => ("local_transport", p.local_transport().into()),
             Class::VirtualAlias => {
                 let table = if self.show_table { " in virtual alias table" } else { "" };
-                ("virtual_alias_domains", format!("error:5.1.1 User unknown{table}"))
+                ("virtual_alias_domains", format!("error:5.1.1 User unknown{table}").into())
             }
-            Class::VirtualMailbox => ("virtual_transport", p.virtual_transport().clone()),
-            Class::Relay => ("relay_transport", p.relay_transport().clone()),
+            Class::VirtualMailbox => ("virtual_transport", p.virtual_transport().into()),
+            Class::Relay => ("relay_transport", p.relay_transport().into()),
             Class::Default => {
                 let key = p.empty_address_default_transport_maps_lookup_key();
                 match self.by_sender(&self.maps.sender_transport, sender, key)? {
                     Some(hit) if !hit.value.eq_ignore_ascii_case("DUNNO") => {
                         reasons.push(Reason::hit("sender_dependent_default_transport_maps", &hit));
-                        ("", hit.value)
+                        ("", hit.value.into())
                     }
-                    _ => ("default_transport", p.default_transport().clone()),
+                    _ => ("default_transport", p.default_transport().into()),
                 }
             }
         };
@@ -99,14 +100,14 @@ impl Rewriter {
                             reasons.push(Reason::value("relayhost", p.relayhost()));
                             p.relayhost().clone()
                         }
-                        _ => domain.clone(),
+                        _ => domain.to_string(),
                     }
                 }
-                Class::Local | Class::VirtualAlias | Class::VirtualMailbox => domain.clone(),
+                Class::Local | Class::VirtualAlias | Class::VirtualMailbox => domain.to_string(),
             };
         }
         if class != Class::VirtualAlias
-            && let Some(hit) = self.transport_row(&recipient, &domain)?
+            && let Some(hit) = self.transport_row(&recipient, domain)?
         {
             let (t, n) = hit.value.split_once(':').unwrap_or((&hit.value, ""));
             match (t, n) {
@@ -117,7 +118,7 @@ impl Rewriter {
                     nexthop = match (name, hop) {
                         // What smtpd and a notice then say.
                         ("error" | "retry", "") => "Address is undeliverable".to_string(),
-                        (_, "") => domain.clone(),
+                        (_, "") => domain.to_string(),
                         (_, hop) => hop.to_string(),
                     };
                 }
@@ -148,12 +149,12 @@ impl Rewriter {
     fn unroute(&self, recipient: &Address) -> Result<(Address, bool, Option<Option<Reason>>), TableError> {
         let mut address = self.literal(self.named(self.complete_local(recipient)));
         // Where a route leads to no domain at all: `user%@here`.
-        let mut outer = self.hostname.clone();
+        let mut outer = Cow::from(&self.hostname);
         // Each step takes an operator away, so this ends; the limit is for the reader's peace.
         for _ in 0..100 {
             let domain = address.domain().unwrap_or_default();
             if domain.is_empty() && *self.params.resolve_null_domain() {
-                address = Address::new(address.local(), Some(outer.as_str()));
+                address = Address::new(address.local(), Some(&*outer));
                 continue;
             }
             if domain.is_empty() {
@@ -161,7 +162,7 @@ impl Rewriter {
             }
             let Some(reason) = self.classes.local(domain)? else { return Ok((address, false, None)) };
             let inner = address.local();
-            outer = domain.to_string();
+            outer = domain.to_string().into();
             // Quoted, because it cannot be written without: it is one name then, whatever is in it.
             let one_name = !self.params.resolve_dequoted_address()
                 && Address::new(inner, None::<String>).to_string().starts_with('"');
@@ -197,6 +198,7 @@ impl Rewriter {
     /// is of this host.
     fn named(&self, address: Address) -> Address {
         let local = match (address.local(), address.domain()) {
+            (local, Some(_)) if !local.is_empty() => return address,
             ("", None) => self.params.empty_address_recipient().clone(),
             ("", Some(domain)) if self.classes.local(domain).is_ok_and(|l| l.is_some()) => {
                 self.params.empty_address_recipient().clone()

@@ -6,6 +6,7 @@
 
 use crate::net::{Net, address_of};
 use crate::{Hit, Table, TableError, Types, parent_domains, split_list};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -155,6 +156,14 @@ impl Elements {
     }
 }
 
+/// In small letters, as nearly everything is anyway.
+fn lower(text: &str) -> Cow<'_, str> {
+    match text.bytes().any(|b| b.is_ascii_uppercase() || !b.is_ascii()) {
+        true => text.to_lowercase().into(),
+        false => text.into(),
+    }
+}
+
 fn host_matches(
     element: &Element,
     name: &str,
@@ -201,7 +210,7 @@ impl DomainList {
 
     /// The element that matches `name`, if one does.
     pub fn matches(&self, name: &str) -> Result<Option<Matched>, TableError> {
-        let name = name.to_lowercase();
+        let name = lower(name);
         self.elements.find(|e| host_matches(e, &name, self.parents_match))
     }
 
@@ -230,7 +239,7 @@ impl AddressList {
 
     /// The element that matches the client. `name` is its verified name, or `unknown`.
     pub fn matches(&self, name: &str, address: IpAddr) -> Result<Option<Matched>, TableError> {
-        let name = name.to_lowercase();
+        let name = lower(name);
         let address = address.to_canonical();
         self.elements.find(|e| match &e.pattern {
             Pattern::Net(net) => Ok(net.contains(address).then_some(None)),
@@ -247,7 +256,7 @@ impl AddressList {
         match address_of(address) {
             Some(address) => self.matches(name, address),
             None => {
-                let name = name.to_lowercase();
+                let name = lower(name);
                 self.elements.find(|e| host_matches(e, &name, self.parents_match))
             }
         }
@@ -285,10 +294,10 @@ impl StringList {
 
     /// The element that matches `text`, if one does.
     pub fn matches(&self, text: &str) -> Result<Option<Matched>, TableError> {
-        let text = text.to_lowercase();
+        let text = lower(text);
         self.elements.find(|e| match &e.pattern {
             Pattern::Table(table) => Ok(table.lookup(&text)?.map(Some)),
-            Pattern::Text(pattern) => Ok((*pattern == text).then_some(None)),
+            Pattern::Text(pattern) => Ok((pattern.as_str() == text).then_some(None)),
             _ => Ok(None),
         })
     }

@@ -20,7 +20,7 @@ impl Completion {
     /// The standard form of an address, with `origin` and `domain` for what is missing. The null
     /// address stays as it is.
     pub fn complete(&self, address: &Address, origin: &str, domain: &str) -> Address {
-        if address.is_null() {
+        if address.is_null() || is_complete(address) {
             return address.clone();
         }
         let mut local = address.local().to_string();
@@ -56,6 +56,12 @@ impl Completion {
         };
         Address::new(local, at)
     }
+}
+
+/// There is nothing to be done: a name with dots, and no route before it. Nearly all are so.
+fn is_complete(address: &Address) -> bool {
+    let whole = |domain: &str| domain.contains('.') && !domain.ends_with('.');
+    !address.local().is_empty() && !address.local().starts_with('@') && address.domain().is_some_and(whole)
 }
 
 /// `@a,@b:user@c` is `user@c`: source routes are ignored. RFC 5321 C

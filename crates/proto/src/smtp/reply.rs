@@ -1,6 +1,7 @@
 //! What a server answers.
 
 use std::fmt;
+use std::io::Write;
 
 /// A reply: a code and its text (enhanced code included). Lines of the text are separated by
 /// `\n`. RFC 5321 4.2.
@@ -59,10 +60,12 @@ impl Reply {
 
     /// Writes it in wire form. Control bytes become `?`, so that no text can add a line.
     pub fn render(&self, out: &mut Vec<u8>) {
+        // Each line has a code, a separator and an end.
+        out.reserve(self.text.len() + 6 * (1 + self.text.matches('\n').count()));
         let mut lines = self.text.split('\n').peekable();
         while let Some(line) = lines.next() {
             let separator = if lines.peek().is_some() { '-' } else { ' ' };
-            out.extend_from_slice(format!("{:03}{separator}", self.code).as_bytes());
+            let _ = write!(out, "{:03}{separator}", self.code);
             out.extend(line.bytes().map(|b| if b.is_ascii_control() { b'?' } else { b }));
             out.extend_from_slice(b"\r\n");
         }

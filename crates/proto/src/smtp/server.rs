@@ -17,6 +17,7 @@ use super::command::{self, Allowed, Attributes, Mail, Rcpt, Refused, Verb};
 use super::data::Receiver;
 use super::reply::Reply;
 use crate::Address;
+use std::fmt::Write;
 use std::sync::Arc;
 
 mod auth;
@@ -432,17 +433,19 @@ impl Session {
 
     /// `ehlo=1 mail=3 rcpt=4/5 commands=8/9`, as the disconnect line has it.
     pub fn counts(&self) -> String {
-        let (mut out, mut good, mut all) = (String::new(), 0, 0);
-        let show = |name: &str, g: u32, t: u32| {
-            if g == t && t > 0 { format!("{name}={g}") } else { format!("{name}={g}/{t}") }
+        let (mut out, mut good, mut all) = (String::with_capacity(64), 0, 0);
+        let show = |out: &mut String, name: &str, g: u32, t: u32| {
+            out.extend(name.chars().map(|c| c.to_ascii_lowercase()));
+            let _ = if g == t && t > 0 { write!(out, "={g}") } else { write!(out, "={g}/{t}") };
         };
         for (verb, &(g, t)) in Verb::ALL.iter().zip(&self.counts).filter(|(_, (_, t))| *t > 0) {
-            out.push_str(&show(&verb.name().to_ascii_lowercase(), g, t));
+            show(&mut out, verb.name(), g, t);
             out.push(' ');
             good += g;
             all += t;
         }
-        out + &show("commands", good, all)
+        show(&mut out, "commands", good, all);
+        out
     }
 
     /// The next event; `None` when more input, or an answer, is needed.
@@ -610,7 +613,8 @@ impl Session {
             self.note(Notice::Discarding(words));
         }
         let (s, offers) = (&self.settings, self.offers());
-        let mut text = s.hostname.to_string();
+        let mut text = String::with_capacity(256);
+        text.push_str(&s.hostname);
         let mut line = |wanted: bool, words: &str| {
             if wanted {
                 text.push('\n');
@@ -629,8 +633,12 @@ impl Session {
             line(auth.old_syntax, &format!("AUTH={}", auth.offered));
         }
         line(offers.verp && s.verp, "XVERP");
-        line(offers.xclient && s.xclient, &format!("XCLIENT {}", command::XCLIENT.join(" ")));
-        line(offers.xforward && s.xforward, &format!("XFORWARD {}", command::XFORWARD.join(" ")));
+        if offers.xclient && s.xclient {
+            line(true, &format!("XCLIENT {}", command::XCLIENT.join(" ")));
+        }
+        if offers.xforward && s.xforward {
+            line(true, &format!("XFORWARD {}", command::XFORWARD.join(" ")));
+        }
         line(offers.enhanced_status_codes, "ENHANCEDSTATUSCODES");
         line(offers.eight_bit_mime, "8BITMIME");
         line(offers.dsn, "DSN");

@@ -37,7 +37,7 @@ async fn end<S: Store>(
     message: &Arc<Message>,
     outcome: Outcome,
 ) -> Result<(), StoreError> {
-    let settled = message.states().iter().all(RecipientState::settled);
+    let settled = message.states(|states| states.iter().all(RecipientState::settled));
     match shared.store.settle(message.id, outcome, false).await {
         // The last settlement of a message that has nobody left made it go.
         Ok(()) => {}
@@ -63,7 +63,7 @@ async fn conclude<S: Store>(shared: &Arc<Shared<S>>, message: &Arc<Message>) -> 
         };
         states.iter().enumerate().filter_map(deferred).collect()
     };
-    let late = waiting(&message.states());
+    let late = message.states(waiting);
     if !late.is_empty() && settings.patience.over(envelope.arrival, now, envelope.sender.is_null()) {
         let sender = envelope.sender.to_string();
         settings.voice.say_of(id, &Expired { sender, status: "expired" });
@@ -101,8 +101,14 @@ async fn conclude<S: Store>(shared: &Arc<Shared<S>>, message: &Arc<Message>) -> 
     }
     // Settled is who was told about in every notice that is due (an alias may have members that
     // failed and members that did not).
-    for (place, state) in message.states().into_iter().enumerate() {
-        let RecipientState::Owed(status) = state else { continue };
+    let owed = |states: &[RecipientState]| -> Vec<(usize, Status)> {
+        let owed = |(place, state): (usize, &RecipientState)| match state {
+            RecipientState::Owed(status) => Some((place, status.clone())),
+            _ => None,
+        };
+        states.iter().enumerate().filter_map(owed).collect()
+    };
+    for (place, status) in message.states(owed) {
         if news.iter().any(|n| n.place == place) && !unsaid.contains(&place) {
             let state = if status.code.0 == 2 {
                 RecipientState::Sent(status)
@@ -114,7 +120,7 @@ async fn conclude<S: Store>(shared: &Arc<Shared<S>>, message: &Arc<Message>) -> 
     }
     message.keep(&outcome.recipients, Vec::new());
 
-    let late = waiting(&message.states());
+    let late = message.states(waiting);
     if !late.is_empty() && !message.delay_warned && settings.patience.late(envelope.arrival, now) {
         let all: Vec<_> = late
             .iter()
@@ -122,7 +128,7 @@ async fn conclude<S: Store>(shared: &Arc<Shared<S>>, message: &Arc<Message>) -> 
             .collect();
         outcome.delay_warned = Box::pin(notices::send(shared, &parts, message, Kind::Delay, &all)).await;
     }
-    let settled = message.states().iter().all(RecipientState::settled);
+    let settled = message.states(|states| states.iter().all(RecipientState::settled));
     if !settled {
         outcome.next_attempt = Some(settings.patience.next(id, envelope.arrival, now));
     }

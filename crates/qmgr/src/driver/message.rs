@@ -131,9 +131,9 @@ impl Message {
         lock(&self.progress).gone
     }
 
-    /// The states of all recipients.
-    pub fn states(&self) -> Vec<RecipientState> {
-        lock(&self.progress).states.clone()
+    /// Looks at the states of all recipients.
+    pub fn states<T>(&self, look: impl FnOnce(&[RecipientState]) -> T) -> T {
+        look(&lock(&self.progress).states)
     }
 
     /// Takes what is to be told, in the order of the recipients' addresses whoever was done first.

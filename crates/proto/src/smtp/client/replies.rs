@@ -96,29 +96,35 @@ impl Replies {
     /// `all`: the text is wanted whole.
     pub fn next_answer(&mut self, strict: bool, all: bool) -> Result<Option<Answer>, Garbage> {
         while self.complete_line()? {
-            let line = std::mem::take(&mut self.line);
-            let shown = printable(&line);
-            let kept = if all { LONGEST_ANSWER } else { LONGEST_TEXT };
-            if self.text.len() < kept {
-                if !self.text.is_empty() {
-                    self.text.push('\n');
-                }
-                self.text.push_str(&shown);
-            }
+            let (line, kept) = (&self.line, if all { LONGEST_ANSWER } else { LONGEST_TEXT });
+            let shown = printable(line);
             let digits = line.iter().take_while(|b| b.is_ascii_digit()).count();
             let code = line.get(..3).and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| d.parse().ok());
-            match (code, digits, line.get(3)) {
-                (Some(_), 3, Some(b'-')) => continue,
+            let separator = line.get(3).copied();
+            self.line.clear();
+            match (code, digits, separator) {
+                (Some(_), 3, Some(b'-')) => self.keep(shown, kept),
                 (Some(code), 3, None | Some(b' ')) => {
-                    let text = std::mem::take(&mut self.text);
+                    let enhanced = enhanced(code, &shown);
+                    self.keep(shown, kept);
                     self.size = 0;
-                    return Ok(Some(Answer { code, enhanced: enhanced(code, &shown), text }));
+                    return Ok(Some(Answer { code, enhanced, text: std::mem::take(&mut self.text) }));
                 }
                 _ if strict => return Err(Garbage::NoReply(shown.chars().take(100).collect())),
-                _ => continue,
+                _ => self.keep(shown, kept),
             }
         }
         Ok(None)
+    }
+
+    /// A line more of the answer, while that has not so many bytes.
+    fn keep(&mut self, shown: String, most: usize) {
+        if self.text.is_empty() {
+            self.text = shown;
+        } else if self.text.len() < most {
+            self.text.push('\n');
+            self.text.push_str(&shown);
+        }
     }
 
     /// Moves input to `line` up to the line's end; true when that came.

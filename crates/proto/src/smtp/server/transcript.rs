@@ -87,7 +87,10 @@ impl Transcript {
         self.cut |= self.text.len() + line.len() > MOST;
         if !self.cut {
             self.text.push_str(who);
-            self.text.extend(line.chars().map(|c| if c.is_control() { '?' } else { c }));
+            match line.contains(char::is_control) {
+                true => self.text.extend(line.chars().map(|c| if c.is_control() { '?' } else { c })),
+                false => self.text.push_str(line),
+            }
             self.text.push('\n');
         }
     }
