@@ -82,7 +82,6 @@ impl Zone {
         Ok(zone)
     }
 
-    /// The lines for a name: its own, else those of the nearest wildcard, else those of `*`.
     /// Whether some names get no answer, or none that can be read.
     pub fn is_silent(&self) -> bool {
         let silent =
@@ -90,6 +89,7 @@ impl Zone {
         self.names.values().flatten().any(silent)
     }
 
+    /// The lines for a name: its own, else those of the nearest wildcard, else those of `*`.
     fn entries(&self, name: &str) -> Option<&[Entry]> {
         if let Some(entries) = self.names.get(name) {
             return Some(entries);
