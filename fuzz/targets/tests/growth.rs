@@ -64,8 +64,11 @@ fn repeated(fuzz: &Path, name: &str) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
     found
 }
 
-/// What was found so, or by reading, with how often it is said: each looked at, or moved, all of it for each piece.
-const FOUND: [(&str, usize, &[u8], &[u8], &[u8]); 3] = [
+/// A target, and what it is given: how often something is said, what stands before it, what is said, what comes behind it.
+type Said = (&'static str, usize, &'static [u8], &'static [u8], &'static [u8]);
+
+/// What was found so, or by reading: each looked at, or moved, all of it for each piece.
+const FOUND: [Said; 3] = [
     // A list of groups that are never closed but by the last byte.
     ("address_list", 4000, b"", b"a:", b";"),
     // Each mailbox line at the start of a message moved all that came behind it.
