@@ -305,9 +305,7 @@ async fn what_is_deferred_is_tried_again_warned_about_and_given_up() {
     assert!(matches!(&summary.recipients[0], RecipientState::Deferred(s) if s.text == "mailbox full"));
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     w.store.advance(Duration::from_secs(4_001));
-    while !w.log_has("sender delay notification") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    w.log_comes("sender delay notification").await;
     w.rest(1).await;
     tokio::time::sleep(Duration::from_millis(5_000)).await;
     w.store.advance(Duration::from_secs(9_001));
@@ -323,9 +321,18 @@ async fn what_is_deferred_is_tried_again_warned_about_and_given_up() {
 }
 
 impl World {
-    fn log_has(&self, text: &str) -> bool {
-        let lines = self.log.take();
-        lines.iter().any(|l| l.contains(text))
+    /// Waits until something is said.
+    async fn log_comes(&self, text: &str) {
+        let mut all = Vec::new();
+        for _ in 0..30_000 {
+            let lines = self.log.take();
+            if lines.iter().any(|l| l.contains(text)) {
+                return;
+            }
+            all.extend(lines);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        panic!("nobody said {text:?}: {all:#?}");
     }
 }
 
@@ -336,9 +343,7 @@ async fn expired_by_hand_and_requeued() {
     w.rest(1).await;
     w.lines();
     w.store.control(queue::Selection::Ids(vec![id]), queue::Action::Requeue).await.unwrap();
-    while !w.log_has("queue active") {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    w.log_comes("queue active").await;
     w.rest(1).await;
     let summary = w.store.get(id).await.unwrap().unwrap();
     assert_eq!(summary.envelope.recipients.len(), 2, "rewritten anew");
@@ -506,9 +511,7 @@ async fn the_control_socket_lists_flushes_and_controls() {
         [Request::FlushAll, Request::FlushId(id.to_string()), Request::FlushSite("ret.example".into())]
     {
         assert_eq!(ask(&path, request).await, [Answer::End]);
-        while !w.log_has("status=deferred (later)") {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        w.log_comes("status=deferred (later)").await;
         w.rest(1).await;
     }
     assert!(

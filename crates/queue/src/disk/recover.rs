@@ -5,6 +5,7 @@ use super::commit::{Current, Jobs, Writer};
 use super::device::{Disk, DiskFile, read_fully, write_fully};
 use super::engine::{Engine, Index, Options, Place, Segment};
 use super::format::{self, BLOCK, HEADER, Header, Identity, Kind, LOG_HEAD, PLAN, RECORD_UNIT};
+use super::read::big_path;
 use super::state_log::{self, StateLog, log_path, segment_path};
 use crate::encode::{self, StateBody};
 use crate::events::{Corrupt, FormatRestored, LogTorn, Missing, SegmentMissing, Strange};
@@ -440,6 +441,9 @@ impl<D: Disk> Engine<D> {
                 self.source.say(&SegmentMissing { file: file.clone(), messages });
                 ids.iter().for_each(|id| self.source.say_of(*id, &Missing { file: file.clone() }));
             }
+            if !read_only {
+                self.keep_bodies(&ids);
+            }
             if !read_only && (ids.is_empty() || self.disk.rename(&path, &kept(&path)).is_err()) {
                 let _ = self.disk.unlink(&path);
             }
@@ -495,6 +499,7 @@ impl<D: Disk> Engine<D> {
                 continue;
             }
             let why = "after a crash its checksum was wrong (if the crash came before 250 was sent, the client has kept it)";
+            self.keep_bodies(&[id]);
             self.source.say_of(id, &Corrupt { why: why.into(), file: format!("valija/{file}") });
         }
         let mut guard = self.lock();
@@ -552,6 +557,17 @@ impl<D: Disk> Engine<D> {
             index.dirty.insert(number);
         }
         Ok(())
+    }
+
+    /// Sets aside the bodies of messages whose records are lost, before whatever names them goes.
+    fn keep_bodies(&self, ids: &[QueueId]) {
+        let mut moved = false;
+        for id in ids {
+            moved |= self.disk.rename(&big_path(*id), &format!("corrupt/{}.body", id.short())).is_ok();
+        }
+        if moved {
+            let _ = self.disk.sync_directory("corrupt");
+        }
     }
 
     /// Bodies whose message never was, or is gone.

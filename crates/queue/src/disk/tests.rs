@@ -56,6 +56,17 @@ fn put(store: &DiskStore, n: usize, body: &[u8]) -> QueueId {
     })
 }
 
+/// One with a body of its own, to someone@x.test, which no log knows yet.
+fn big(store: &Arc<Engine<RealDisk>>, body: &[u8]) -> QueueId {
+    let address = Address::new("someone", Some("x.test"));
+    let recipients = vec![Recipient { address, ..Default::default() }];
+    let mut draft = store.draft(store.new_id(), 0).unwrap();
+    draft.append(body).unwrap();
+    let answer = draft.submit(Envelope { recipients, ..Default::default() }).unwrap();
+    while store.commit_waiting() {}
+    block_on(answer).unwrap().unwrap()
+}
+
 /// So many messages, leased.
 pub(super) fn under_way(store: &Arc<Engine<RealDisk>>, n: usize) -> Vec<QueueId> {
     let envelope = Envelope { recipients: vec![Recipient::default()], ..Default::default() };
@@ -387,6 +398,34 @@ fn survivors_of_empty_segments_move_together_with_their_states() {
         drop(store);
         store = open();
     }
+}
+
+#[test]
+fn a_big_body_outlives_its_record() {
+    let place = Place::new("bodies");
+    let body = |n: u8| vec![n; 2 << 20];
+    let store = place.open_still();
+    let first = big(&store, &body(1));
+    assert!(store.sync());
+    drop(store);
+    let seg = directory(&place.0).join("seg");
+    let segment = place.files("seg").into_iter().find(|f| f.ends_with(".seg")).unwrap();
+    std::fs::remove_file(seg.join(segment)).unwrap();
+    // One whose record is damaged, and that no log knows.
+    let store = place.open_still();
+    let second = big(&store, &body(2));
+    drop(store);
+    let segment = place.files("seg").into_iter().find(|f| f.ends_with(".seg")).unwrap();
+    let mut bytes = std::fs::read(seg.join(&segment)).unwrap();
+    let at = bytes.windows(7).position(|w| w == b"someone").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(seg.join(&segment), bytes).unwrap();
+    drop(place.open_still());
+    for (id, n) in [(first, 1), (second, 2)] {
+        let kept = directory(&place.0).join(format!("corrupt/{}.body", id.short()));
+        assert!(std::fs::read(kept).is_ok_and(|kept| kept == body(n)), "{n}: {:?}", place.files("corrupt"));
+    }
+    assert!(place.files("big").is_empty());
 }
 
 #[test]

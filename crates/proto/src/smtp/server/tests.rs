@@ -269,6 +269,12 @@ fn starttls_begins_a_fresh_session() {
     assert!(!after.contains("250-STARTTLS"));
     assert_eq!(counts, "ehlo=2 starttls=1/3 mail=1 rcpt=0/1 quit=1 commands=5/8");
 
+    // Who greeted in the clear has not greeted.
+    let strict = Settings { helo_required: true, ..settings() };
+    let (said, _) = talk_with_starttls(strict, &["EHLO x\r\nSTARTTLS\r\n", "MAIL FROM:<>\r\n"], true);
+    let (_, after) = said.split_once("220 2.0.0 Ready to start TLS\r\n").unwrap();
+    assert!(after.starts_with("503 5.5.1 Error: send HELO/EHLO first\r\n"), "{after}");
+
     let (said, counts) = talk_with_starttls(settings(), &["STARTTLS\r\n", "EHLO x\r\n"], false);
     assert_eq!(
         (said.as_str(), counts.as_str()),
