@@ -1,8 +1,12 @@
-//! Berkeley DB files, read only: what `postmap hash:` and `btree:` of Postfix left behind.
+//! Berkeley DB files: what `postmap hash:` and `btree:` of Postfix left behind is read, and ours are written (`write`).
 //!
 //! Every row of a file is read at once, page by page; the hash function and the tree are not
 //! needed for that. Both byte orders; hash and btree of versions 8 to 10 (Berkeley DB 4 to 18).
 //! Encrypted and checksummed files, and duplicates kept apart, are not what Postfix writes.
+
+mod write;
+
+pub use write::{Kind, build};
 
 const HASH_MAGIC: u32 = 0x0006_1561;
 const BTREE_MAGIC: u32 = 0x0005_3162;

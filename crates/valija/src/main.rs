@@ -26,6 +26,10 @@ fn main() -> ExitCode {
         return ExitCode::from(64);
     }
     let name = args.remove(0);
+    if ["help", "--help", "-h"].contains(&name.as_str()) {
+        print!("{}", commands::overview());
+        return ExitCode::SUCCESS;
+    }
     match commands::find(&name).or_else(|| commands::find_own(&name)) {
         Some(command) => (command.run)(&name, &args),
         None => {

@@ -21,12 +21,12 @@ const CIDR: &str = "10.0.0.0/8 ten\n10.1.0.0/8 badbits\n!192.168.0.0/16 notpriva
     192.168.1.7 seven\nendif\n2001:db8::/32 six\n[::1] lo\n300.1.1.1 bad\n1.2.3.4/33 bad\nfoo bar\n10.2\n\
     ::/0 any6\n0.0.0.0/0 any\nendif\nif 1.2.3.4\n";
 
-struct Case {
-    words: &'static [&'static str],
+struct Case<'a> {
+    words: &'a [&'a str],
     input: &'static str,
 }
 
-const fn case(words: &'static [&'static str]) -> Case {
+const fn case(words: &'static [&'static str]) -> Case<'static> {
     Case { words, input: "" }
 }
 
@@ -201,6 +201,29 @@ fn as_postfix_answers() {
     }));
     differences.extend(EDITS.iter().map(compare));
     assert!(differences.is_empty(), "\n{differences}");
+    // Postfix finds in the compiled files what it finds in its own.
+    for (program, table) in [("postmap", "hash:map"), ("postmap", "btree:map"), ("postalias", "hash:alias")] {
+        // Both kinds of `map` have one compiled file: it is made anew for each.
+        let build = Case { words: &[program, table], input: "" };
+        for (dir, binary) in [
+            (&here, PathBuf::from(env!("CARGO_BIN_EXE_valija"))),
+            (&there, Path::new("/usr/sbin").join(program)),
+        ] {
+            run(&binary, program, dir, &build);
+        }
+        let rows = |dir: &Path| {
+            let list = Case { words: &[program, "-s", table], input: "" };
+            let (said, _, status) = run(&Path::new("/usr/sbin").join(program), program, dir, &list);
+            let mut rows: Vec<String> =
+                said.lines().filter(|l| !l.starts_with("YP_LAST_MODIFIED")).map(str::to_string).collect();
+            rows.sort();
+            (rows, status)
+        };
+        let (ours, theirs) = (rows(&here), rows(&there));
+        assert!(ours.0.len() > 5 && ours == theirs, "{table}\n ours   {ours:?}\n theirs {theirs:?}");
+        let find = Case { words: &[program, "-q", "dup", table], input: "" };
+        assert_eq!(run(&Path::new("/usr/sbin").join(program), program, &here, &find).0, "1\n", "{table}");
+    }
     let edited = std::fs::read_to_string(here.join("edit")).unwrap();
     assert_eq!(edited, "# comment\nk1\treplaced\nk3 v3\nnew\trow\n");
     for dir in [here, there] {

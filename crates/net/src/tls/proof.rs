@@ -176,7 +176,7 @@ impl Shown<'_> {
     fn chain_to(&self, anchors: &Anchors) -> Result<(), Fault> {
         // One that is itself among the authorities, such as a self-signed one that was copied there.
         let itself = anchors.list.iter().any(|a| {
-            *a.subject == *self.own.subject_der && self.own.spki.ends_with(&a.subject_public_key_info)
+            *a.subject == *self.own.subject_der && is_key(&self.own.spki, &a.subject_public_key_info)
         });
         if itself {
             return self.is_in_time(self.own);
@@ -307,5 +307,29 @@ impl Shown<'_> {
     }
 }
 
+/// Whether this whole key is the one that an authority is kept with, which is without its outer header. Byte by byte: a
+/// longer key that ends alike is another one.
+fn is_key(whole: &[u8], kept: &[u8]) -> bool {
+    super::certificate::content(whole) == Some(kept)
+}
+
 /// Nobody needs more certificates to show whose theirs is.
 const MOST_SHOWN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::is_key;
+
+    #[test]
+    fn a_key_that_ends_as_another_is_another() {
+        let kept = [0x30, 0x01, 0x05, 0x03, 0x02, 0x00, 0x09];
+        let whole = |inner: &[u8]| [&[0x30, u8::try_from(inner.len()).unwrap()], inner].concat();
+        assert!(is_key(&whole(&kept), &kept));
+        for longer in
+            [whole(&[&[0x05, 0x00], &kept[..]].concat()), whole(&whole(&kept)), kept.to_vec(), Vec::new()]
+        {
+            assert!(!is_key(&longer, &kept), "{longer:?}");
+        }
+        assert!(!is_key(&whole(&kept), &kept[1..]) && !is_key(&whole(&kept), &[]));
+    }
+}

@@ -109,6 +109,7 @@ pub(super) fn look(directory: &std::path::Path) -> Report {
     }
     for service in &services.all {
         let own = service.config(&config);
+        report.faults.extend(words::overrides(service, &own));
         let (verdict, note) = judge.service(service, &config);
         let value = service.argv.join(" ");
         report.rows.push(Row {
@@ -162,7 +163,12 @@ mod tests {
         );
         assert_eq!(report.status(), 2);
         let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
-        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(
+            faults[1]
+                .contains("master.cf, line 1: smtp/inet -o smtpd_tls_security_level: bad value \"must\""),
+            "{faults:?}"
+        );
         assert!(
             faults[0].contains("line 2") && faults[0].contains("write none, may or encrypt"),
             "{faults:?}"
@@ -170,6 +176,20 @@ mod tests {
         assert_eq!(row(&report, "smtpd_tls_security_level").verdict, Verdict::Unsupported);
         assert_eq!(row(&report, "smtpd_forbid_bare_newline").verdict, Verdict::Same);
         assert_eq!(row(&report, "smtp/inet -o smtpd_tls_security_level").verdict, Verdict::Unsupported);
+    }
+
+    #[test]
+    fn a_style_of_networks_that_there_is_not() {
+        let main = "compatibility_level = 3.6\nmyhostname = mx.example.org\nmynetworks_style = subnets\n";
+        let report = on(main, SMTP);
+        assert_eq!(report.status(), 2);
+        assert!(report.faults[0].to_string().contains("write host, subnet or class"), "{:?}", report.faults);
+        // It is not looked at where the networks are written out.
+        assert_eq!(on(&format!("{main}mynetworks = 127.0.0.0/8\n"), SMTP).faults, []);
+        let master = format!("{SMTP}  -o mynetworks_style=subnets\n");
+        let fine = "compatibility_level = 3.6\nmyhostname = mx.example.org\n";
+        assert_eq!(on(fine, &master).status(), 2);
+        assert_eq!(on(&format!("{fine}mynetworks = 127.0.0.0/8\n"), &master).faults, []);
     }
 
     #[test]

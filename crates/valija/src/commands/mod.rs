@@ -76,7 +76,7 @@ pub fn find_own(name: &str) -> Option<&'static Command> {
 
 /// All commands with what they do.
 pub fn overview() -> String {
-    let line = |prefix: &str, c: &Command| format!("  {:<18} {}\n", format!("{prefix}{}", c.name), c.what);
+    let line = |prefix: &str, c: &Command| format!("  {:<21} {}\n", format!("{prefix}{}", c.name), c.what);
     let mut text = String::from("valija, a mail transfer agent. Commands:\n");
     POSTFIX.iter().for_each(|c| text.push_str(&line("", c)));
     OWN.iter().for_each(|c| text.push_str(&line("valija ", c)));

@@ -1,5 +1,5 @@
-//! `newaliases`: checks the texts of `alias_database`, names bad lines, and builds what other
-//! software may read (`cdb:`); the running system reads the texts themselves.
+//! `newaliases`: checks the texts of `alias_database`, names bad lines, and builds the compiled
+//! files beside them; the running system reads the texts themselves.
 
 use super::postmap::{Failure, Session};
 use std::process::ExitCode;

@@ -179,7 +179,7 @@ impl Setting {
             "upgrade-configuration" | "post-install" => ExitCode::SUCCESS,
             "logrotate" => self.logrotate(),
             "tls" => {
-                self.voice.refuse("\"postfix tls\" is not served; write the parameters with postconf -e")
+                self.voice.refuse("\"postfix tls\" is not served; set smtpd_tls_chain_files with postconf -e, and see what a host proves with: valija tls test HOST")
             }
             _ => self.voice.refuse(format!("unknown command: '{command}'. Usage: postfix {COMMANDS}")),
         }

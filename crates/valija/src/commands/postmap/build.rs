@@ -1,4 +1,4 @@
-//! Building a table: its text is checked and marked as finished; `cdb:` is written as well.
+//! Building a table: its text is checked and marked as finished, and the compiled file beside it is written.
 
 use super::{Failure, Session, warn};
 use std::collections::HashSet;
@@ -24,14 +24,24 @@ impl Session {
         for fault in &parsed.faults {
             warn(&self.name, &format!("{file}{fault}"));
         }
+        let rows = self.rows_of(kind, file, parsed.rows, true);
+        self.compile(kind, path, &source, rows)?;
+        // Attributes that changed after the last write say that the text is finished. A file on a
+        // medium that cannot be changed is still enough without it.
+        let _ = source.metadata().and_then(|m| source.set_permissions(m.permissions()));
+        Ok(())
+    }
+
+    /// Keys and values as a compiled file holds them; the first of equal keys counts. `aloud`: repeated ones are reported.
+    fn rows_of(&self, kind: &str, file: &str, parsed: Vec<Row>, aloud: bool) -> Vec<(String, String)> {
         let mut seen = HashSet::new();
-        let mut rows = Vec::with_capacity(parsed.rows.len());
-        for row in parsed.rows {
+        let mut rows = Vec::with_capacity(parsed.len());
+        for row in parsed {
             let key = self.folded(&row.key);
             if !seen.insert(key.clone()) {
-                if !self.wishes.ignore && !self.wishes.replace {
+                if aloud && !self.wishes.ignore && !self.wishes.replace {
                     warn(&self.name, &format!("{}: duplicate entry: \"{key}\"", duplicate_name(kind, file)));
-                } else if self.wishes.replace {
+                } else if aloud && self.wishes.replace {
                     let what = "-r has no effect on repeated rows of a text: the first one counts";
                     warn(&self.name, &format!("{file}, line {}: \"{key}\": {what}", row.last));
                 }
@@ -41,13 +51,23 @@ impl Session {
                 rows.push((key, value));
             }
         }
-        if kind == "cdb" {
-            self.write_cdb(path, &source, rows)?;
+        rows
+    }
+
+    /// Writes the compiled file anew after its text was edited, where there is one.
+    pub(super) fn recompile(
+        &self,
+        kind: &str,
+        path: &Path,
+        text: &[u8],
+        source: &File,
+    ) -> Result<(), Failure> {
+        if !compiled_name(kind, path).is_some_and(|target| target.exists()) {
+            return Ok(());
         }
-        // Attributes that changed after the last write say that the text is finished. A file on a
-        // medium that cannot be changed is still enough without it.
-        let _ = source.metadata().and_then(|m| source.set_permissions(m.permissions()));
-        Ok(())
+        let parsed = text::parse(text, self.grammar());
+        let rows = self.rows_of(kind, &path.display().to_string(), parsed.rows, false);
+        self.compile(kind, path, source, rows)
     }
 
     /// Refuses what cannot be built, in Postfix's words.
@@ -107,10 +127,15 @@ impl Session {
         Some(to_base64(&content))
     }
 
-    fn write_cdb(&self, path: &Path, source: &File, rows: Vec<(String, String)>) -> Result<(), Failure> {
-        let end = if self.wishes.nul { "\0" } else { "" };
-        let mut rows: Vec<_> =
-            rows.into_iter().map(|(k, v)| (format!("{k}{end}"), format!("{v}{end}"))).collect();
+    /// Writes the compiled file. That of `lmdb:` is not written: nothing needs it where the text is.
+    fn compile(
+        &self,
+        kind: &str,
+        path: &Path,
+        source: &File,
+        mut rows: Vec<(String, String)>,
+    ) -> Result<(), Failure> {
+        let Some(target) = compiled_name(kind, path) else { return Ok(()) };
         if self.is_alias() {
             // What sendmail's relatives expect in an alias database.
             let now = sys::time::now_micros() / 1_000_000;
@@ -118,20 +143,40 @@ impl Session {
             for (key, value) in
                 [("YP_LAST_MODIFIED", now.to_string()), ("YP_MASTER_NAME", host), ("@", "@".into())]
             {
-                rows.push((format!("{key}{end}"), format!("{value}{end}")));
+                rows.push((key.into(), value));
             }
         }
-        let bytes = tables::cdb::build(rows.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())))
-            .map_err(|e| self.fail(e))?;
-        let target = PathBuf::from(format!("{}.cdb", path.display()));
+        // As on Debian, unless -N or -n was given.
+        let end = if self.wishes.nul.unwrap_or(kind != "cdb") { "\0" } else { "" };
+        let rows: Vec<tables::bdb::Row> = rows
+            .into_iter()
+            .map(|(k, v)| (format!("{k}{end}").into_bytes(), format!("{v}{end}").into_bytes()))
+            .collect();
+        let bytes = match kind {
+            "cdb" => tables::cdb::build(rows.iter().map(|(k, v)| (k.as_slice(), v.as_slice())))
+                .map_err(|e| self.fail(e))?,
+            "btree" => tables::bdb::build(tables::bdb::Kind::Btree, rows),
+            _ => tables::bdb::build(tables::bdb::Kind::Hash, rows),
+        };
         let mode = match (target.metadata(), self.wishes.plain_mode) {
             (Ok(old), _) => old.mode() & 0o777,
             (Err(_), true) => 0o644,
             (Err(_), false) => source.metadata().map_or(0o644, |m| m.mode() & 0o666),
         };
+        let doing = if kind == "cdb" { "create" } else { "open database" };
         replace(&target, &bytes, mode)
-            .map_err(|e| self.fail(format!("create {}: {}", target.display(), words(&e))))
+            .map_err(|e| self.fail(format!("{doing} {}: {}", target.display(), words(&e))))
     }
+}
+
+/// The compiled file beside a text, where one is written.
+fn compiled_name(kind: &str, path: &Path) -> Option<PathBuf> {
+    let suffix = match kind {
+        "hash" | "btree" => "db",
+        "cdb" => "cdb",
+        _ => return None,
+    };
+    Some(PathBuf::from(format!("{}.{suffix}", path.display())))
 }
 
 /// What Postfix calls the table when it reports a repeated key.

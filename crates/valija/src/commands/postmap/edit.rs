@@ -1,7 +1,7 @@
 //! `postmap -i` and `-d`: rows are added to and removed from the text of a table.
 //!
 //! Postfix changes the compiled file alone and the next `postmap` without `-i` forgets that. Here
-//! the text is the table, so it is what changes: atomically, with its mode, owner and comments kept,
+//! the text is the table, so it is what changes (and a compiled file after it): atomically, with its mode, owner and comments kept,
 //! one writer at a time. Where only a compiled file is left, nothing is changed and the remedy is
 //! named.
 
@@ -124,7 +124,9 @@ impl Session {
             return Ok(false);
         }
         let meta = source.metadata().map_err(fail)?;
-        replace(&path, &lines.text(), meta.mode() & 0o7777).map_err(fail)?;
+        let text = lines.text();
+        replace(&path, &text, meta.mode() & 0o7777).map_err(fail)?;
+        self.recompile(kind, &path, &text, &source)?;
         drop(lock);
         Ok(true)
     }

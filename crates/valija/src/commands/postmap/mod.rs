@@ -2,10 +2,10 @@
 //! and exit codes.
 //!
 //! Tables of the `hash:` family are their text here, so building one means checking its text and
-//! marking it as finished (see `tables::live`); only `cdb:` is also written in compiled form, for
-//! other software. No `.db` is written: one that Postfix left stays as it is, and is not touched so
-//! that Postfix, should it come back, sees that it is older than the text. `-i` and `-d` change the
-//! text, because that is where the rows are; see `edit`.
+//! marking it as finished (see `tables::live`). The `.db` or `.cdb` beside it is written, too: for
+//! other software, for Postfix should it come back, and for those who remove a text with passwords
+//! once it is compiled, as many instructions say. No `.lmdb` is written. `-i` and `-d` change the
+//! text, because that is where the rows are, and then a compiled file that is there; see `edit`.
 
 mod build;
 mod edit;
@@ -53,7 +53,7 @@ struct Wishes {
     files: bool,
     replace: bool,
     ignore: bool,
-    nul: bool,
+    nul: Option<bool>,
     keep_root: bool,
     plain_mode: bool,
     mail: keys::Parts,
@@ -132,8 +132,8 @@ fn wishes(name: &str, args: &[String]) -> Result<Wishes, Failure> {
                 'f' => w.no_fold = true,
                 'F' => w.files = true,
                 'i' => w.incremental = true,
-                'N' => w.nul = true,
-                'n' => w.nul = false,
+                'N' => w.nul = Some(true),
+                'n' => w.nul = Some(false),
                 'o' => w.keep_root = true,
                 'p' => w.plain_mode = true,
                 'r' => w.replace = true,

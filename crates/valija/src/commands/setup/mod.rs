@@ -367,10 +367,22 @@ fn next(places: &Places, options: &Options, config: &Config, written: &[Written]
         );
     }
     println!(
-        "  printf 'Subject: test\\n\\nIt works.\\n' | sendmail{} root@localhost      (a first message)",
-        dir.replace("-c", "-C")
+        "  printf 'Subject: test\\n\\nIt works.\\n' | sendmail{} {}      (a first message)",
+        dir.replace("-c", "-C"),
+        first_reader(options)
     );
     println!("  mailq; journalctl -u postfix, or /var/log/mail.log      (what became of it)");
+}
+
+/// Somebody who can read a first message: not root, whose mail goes to `nobody` unless an alias says where to.
+fn first_reader(options: &Options) -> String {
+    let caller = std::env::var("SUDO_USER").ok().filter(|name| {
+        name != "root" && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    });
+    match options.root_mail.as_deref().filter(|target| !target.is_empty()) {
+        Some(_) => "root@localhost".into(),
+        None => format!("{}@localhost", caller.as_deref().unwrap_or("USER")),
+    }
 }
 
 fn first(relay: &str) -> &str {

@@ -204,7 +204,7 @@ fn aliases(options: &Options, plan: &mut Plan) {
             text.extend_from_slice(format!("root:\t{target}\n").as_bytes());
         }
         None => plan.notes.push(
-            "root's mail stays with root, whom nobody reads; --root-mail USER sends it on".to_string(),
+            "root's mail goes to the mailbox of the user nobody; --root-mail USER sends it to somebody who reads it".to_string(),
         ),
         Some(there) if !target.is_empty() && there != target => plan.notes.push(format!(
             "/etc/aliases sends root's mail to {there} already, and that stays; edit the row and run newaliases"
