@@ -89,6 +89,8 @@ impl<D: Disk> Engine<D> {
             return;
         }
         jobs.waiting.push(job);
+        // Whoever wakes finds the lock free.
+        drop(jobs);
         self.arrived.notify_one();
     }
 
@@ -204,7 +206,7 @@ impl<D: Disk> Engine<D> {
         }
         index.dirty.insert(number);
         let woken = index.ledger.woken(now);
-        self.nudge(index);
+        let sleepers = self.late_sleepers(index);
         drop(guard);
         // What was said of these messages is in the log before anybody relies on them.
         events::flush();
@@ -212,6 +214,8 @@ impl<D: Disk> Engine<D> {
             reply.send(Ok(id));
         }
         woken.into_iter().for_each(|w| w.wake());
+        // After the replies: the noter would have its turn before them.
+        self.ring(sleepers);
         let mut trouble = self.disk.lock(&self.trouble);
         if std::mem::take(&mut trouble.failures) >= 3 {
             self.source.say(&Reopened {});

@@ -137,8 +137,10 @@ pub(super) struct Index {
     /// Bytes of the bodies in `live`.
     pub bodies: usize,
     pub last_id: u64,
-    /// Logs with records that wait to be written.
+    /// Logs with records that wait to be written, and whether they are more than where a message is: the walk after
+    /// a kill finds that too.
     pub dirty: BTreeSet<u32>,
+    pub pressing: bool,
     /// Logs written since they were last synced, and since when.
     pub unsynced: BTreeSet<u32>,
     pub unsynced_since: u64,
@@ -171,6 +173,8 @@ pub(super) struct Index {
     pub holes: bool,
 }
 
+/// Where new messages are is written to the log after this time, microseconds, or with the next state.
+const CALM: u64 = 50_000;
 /// Bodies kept in memory until their first delivery has ended, at most.
 const BODIES: usize = 32 << 20;
 /// Fresh messages kept in memory at most.
@@ -242,7 +246,7 @@ impl Index {
             segment.live_bytes = segment.live_bytes.saturating_sub(u64::from(place.length()));
             segment.log.append(identity, (Kind::Done, id, place.offset), |_| {});
             said = segment.log.end();
-            self.dirty.insert(place.segment);
+            self.press(place.segment);
         }
         if place.big() {
             self.bigs.entry(place.segment).or_default().push((id, said));
@@ -276,7 +280,7 @@ impl Index {
         if let Some(segment) = self.segments.get_mut(&place.segment) {
             let what = (Kind::Mark, id, place.offset);
             segment.log.append(identity, what, |o| o.extend_from_slice(&plan.write()));
-            self.dirty.insert(place.segment);
+            self.press(place.segment);
         }
     }
 
@@ -289,7 +293,7 @@ impl Index {
                 o.extend_from_slice(&plan.write());
                 encode::state(&live.recipients, live.replaced.then_some(&*live.envelope), o);
             });
-            self.dirty.insert(place.segment);
+            self.press(place.segment);
             self.ledger.change(id, |e| e.place.state = at);
         }
     }
@@ -301,13 +305,27 @@ impl Index {
         }
     }
 
+    /// What became of messages waits for this log.
+    pub fn press(&mut self, segment: u32) {
+        self.dirty.insert(segment);
+        self.pressing = true;
+    }
+
     /// When records are to be written to logs. Moments of the past that lie in the future, because
     /// the clock was set back, count as now.
     pub fn noted(&self, now: u64) -> u64 {
         if self.dirty.is_empty() || self.muddled {
             return u64::MAX;
         }
-        (self.last_flush.min(now) + 1_000).max(self.retry_at.min(now + super::keep::PATIENCE))
+        let pause = if self.pressing { 1_000 } else { CALM };
+        (self.last_flush.min(now) + pause).max(self.retry_at.min(now + super::keep::PATIENCE))
+    }
+
+    /// When the noter looks next: soon after its last turn by itself, so that new mail need not ring for it.
+    pub fn looks(&self, now: u64) -> u64 {
+        let next = self.last_flush.min(now) + CALM;
+        let noted = self.noted(now);
+        if noted == u64::MAX && next > now { next } else { noted }
     }
 
     /// When the keeper has something to do besides.
@@ -345,11 +363,21 @@ impl<D: Disk> Engine<D> {
 
     /// Wakes those who would sleep too long.
     pub(super) fn nudge(&self, index: &Index) {
+        self.ring(self.late_sleepers(index));
+    }
+
+    /// Who would sleep too long: the keeper, the noter.
+    pub(super) fn late_sleepers(&self, index: &Index) -> (bool, bool) {
         let now = self.disk.now();
-        if index.alarm > 0 && index.kept(now) < index.alarm {
+        let keeper = index.alarm > 0 && index.kept(now) < index.alarm;
+        (keeper, index.note_alarm > 0 && index.noted(now) < index.note_alarm)
+    }
+
+    pub(super) fn ring(&self, (keeper, noter): (bool, bool)) {
+        if keeper {
             self.stir.notify_all();
         }
-        if index.note_alarm > 0 && index.noted(now) < index.note_alarm {
+        if noter {
             self.jot.notify_all();
         }
     }
@@ -467,7 +495,7 @@ impl<D: Disk> Engine<D> {
                 o.extend_from_slice(&plan.write());
                 encode::changes(&outcome.recipients, o);
             });
-            index.dirty.insert(place.segment);
+            index.press(place.segment);
         }
         if !keep && (!unused || plan.has(Plan::HELD)) {
             index.cool(id);

@@ -50,6 +50,7 @@ impl<D: Disk> Engine<D> {
                 return false;
             }
             index.last_flush = now;
+            index.pressing = false;
             std::mem::take(&mut index.dirty)
         };
         let mut well = true;
@@ -93,6 +94,7 @@ impl<D: Disk> Engine<D> {
             let woken = index.ledger.woken(now);
             let patient = now >= index.retry_at.min(now + PATIENCE) || sync || !waiters.is_empty();
             let (dirty, broken) = if patient {
+                index.pressing = false;
                 (std::mem::take(&mut index.dirty), std::mem::take(&mut index.broken))
             } else {
                 Default::default()

@@ -232,7 +232,7 @@ fn noter<D: Disk>(engine: &Engine<D>) {
     whenever(
         engine,
         &engine.jot,
-        Index::noted,
+        Index::looks,
         |index| &mut index.note_alarm,
         || {
             engine.note();

@@ -159,6 +159,7 @@ impl<D: Disk> Engine<D> {
                 index.dirty.remove(&number);
             } else {
                 index.dirty.insert(number);
+                index.pressing = true;
             }
             index.unsynced.remove(&number);
             if !since.is_empty() {
