@@ -106,6 +106,7 @@ pub fn open_trusted(config: &Config, name: &str, path: &str) -> Result<File, Str
         element
             .strip_suffix(path)
             .is_some_and(|before| before.is_empty() || before.ends_with([':', '!', '<', '=']))
+            || compiled(element).as_deref() == Some(path)
     });
     let named = named || name == ROWS_NAME_FILES && in_rows(&value, path);
     if !named || !path.starts_with('/') {
@@ -124,6 +125,13 @@ pub fn open_trusted(config: &Config, name: &str, path: &str) -> Result<File, Str
         return Err("it is no plain file".into());
     }
     Ok(file)
+}
+
+/// The compiled file of a table, which may be all there is of it.
+fn compiled(element: &str) -> Option<String> {
+    let (before, path) = element.split_once(":/")?;
+    let kind = before.rsplit(['!', '<', '=', '{', ':']).next()?;
+    tables::compiled_suffix(kind).map(|suffix| format!("/{path}{suffix}"))
 }
 
 /// Whether what a path leads to can have been put there by nobody but root; started by an ordinary user, everything is that
@@ -216,6 +224,35 @@ mod tests {
         sys::spawn::give(&theirs, 65_534, 65_534).unwrap();
         assert!(open(&theirs.join("table")).unwrap_err().contains("theirs can be changed"));
         assert!(open(&root.join("good")).unwrap_err().contains("theirs can be changed"));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn the_compiled_file_is_the_table_too() {
+        let root = std::env::temp_dir().join(format!("valija-compiled-{}", std::process::id()));
+        let root = if sys::spawn::effective_uid() == 0 {
+            Path::new("/run").join(root.file_name().unwrap())
+        } else {
+            root
+        };
+        std::fs::create_dir_all(&root).unwrap();
+        let open = |table: &str, file: &str| {
+            let path = root.join(file);
+            std::fs::write(&path, "x").unwrap();
+            let text = format!("smtp_sasl_password_maps = static:x, {table}:{}/pass\n", root.display());
+            let config = Config::from_text(Path::new("/nowhere"), &text).unwrap();
+            open_trusted(&config, "smtp_sasl_password_maps", path.to_str().unwrap()).map(|_| ())
+        };
+        for (table, file) in
+            [("hash", "pass.db"), ("proxy:btree", "pass.db"), ("cdb", "pass.cdb"), ("hash", "pass")]
+        {
+            assert_eq!(open(table, file), Ok(()), "{table} {file}");
+        }
+        for (table, file) in
+            [("texthash", "pass.db"), ("hash", "pass.cdb"), ("hash", "pass.db.db"), ("hash", "ass.db")]
+        {
+            assert!(open(table, file).unwrap_err().contains("does not name it"), "{table} {file}");
+        }
         std::fs::remove_dir_all(&root).unwrap();
     }
 

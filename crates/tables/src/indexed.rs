@@ -27,6 +27,15 @@ struct Indexed {
     live: Live<Index>,
 }
 
+/// What the name of a text is followed by in the name of its compiled file, where that is read.
+pub fn compiled_suffix(kind: &str) -> Option<&'static str> {
+    match kind {
+        "hash" | "btree" => Some(".db"),
+        "cdb" => Some(".cdb"),
+        _ => None,
+    }
+}
+
 /// `hash:name`: text `name`, compiled `name.db`.
 pub fn open_hash(types: &Types, name: &str, rest: &str, options: Options) -> Opened {
     open(types, name, rest, options, Some(("db", bdb_rows)))

@@ -29,6 +29,7 @@ mod types;
 mod unix;
 
 pub use address::AddressSearch;
+pub use indexed::compiled_suffix;
 pub use maps::{Maps, parent_domains};
 pub use net::Net;
 pub use text::Grammar;

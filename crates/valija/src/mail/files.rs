@@ -175,9 +175,14 @@ fn find(config: &Config, name: &str, all: &mut Vec<(String, PathBuf)>) {
             Some(at) => element.get(at + 1..),
             None => Some(element.as_str()).filter(|e| file && e.starts_with('/')),
         };
-        if let Some(path) = path.map(PathBuf::from) {
-            add(name, path, all);
+        let Some(path) = path else { continue };
+        // Where the text is gone, as guides for passwords end, the compiled file is the table.
+        let kind =
+            element.split_once(":/").and_then(|(before, _)| before.rsplit(['!', '<', '=', '{', ':']).next());
+        if let Some(suffix) = kind.and_then(tables::compiled_suffix) {
+            add(name, format!("{path}{suffix}").into(), all);
         }
+        add(name, path.into(), all);
     }
 }
 

@@ -171,12 +171,7 @@ impl Session {
 
 /// The compiled file beside a text, where one is written.
 fn compiled_name(kind: &str, path: &Path) -> Option<PathBuf> {
-    let suffix = match kind {
-        "hash" | "btree" => "db",
-        "cdb" => "cdb",
-        _ => return None,
-    };
-    Some(PathBuf::from(format!("{}.{suffix}", path.display())))
+    Some(PathBuf::from(format!("{}{}", path.display(), tables::compiled_suffix(kind)?)))
 }
 
 /// What Postfix calls the table when it reports a repeated key.
